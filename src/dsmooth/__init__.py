@@ -1,0 +1,97 @@
+"""dsmooth makes any pretrained image classifier provably robust, without touching it.
+
+    from dsmooth import SmoothedClassifier
+
+    smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
+    print(smoothed.certify(image))
+
+Names are loaded when they are first used: `import dsmooth` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BadImage": "errors",
+    "BadInput": "errors",
+    "BadModel": "errors",
+    "BadParameter": "errors",
+    "BadRun": "errors",
+    "Certificate": "theory.certificate",
+    "Cohen": "theory.certificate",
+    "Denoiser": "denoisers.base",
+    "DsmoothError": "errors",
+    "Gaussian": "theory.noises",
+    "MissingPackage": "errors",
+    "Multiclass": "theory.certificate",
+    "Prediction": "theory.certificate",
+    "SmoothedClassifier": "smoothing.smoothed",
+    "TorchClassifier": "classifiers.local",
+    "TrainingDiverged": "errors",
+    "Votes": "theory.certificate",
+    "load_classifier": "classifiers.specs",
+    "load_denoiser": "denoisers.weights",
+    "open_images": "images",
+    "predict_votes": "theory.certificate",
+}
+
+__all__ = [
+    "BadImage",
+    "BadInput",
+    "BadModel",
+    "BadParameter",
+    "BadRun",
+    "Certificate",
+    "Cohen",
+    "Denoiser",
+    "DsmoothError",
+    "Gaussian",
+    "MissingPackage",
+    "Multiclass",
+    "Prediction",
+    "SmoothedClassifier",
+    "TorchClassifier",
+    "TrainingDiverged",
+    "Votes",
+    "load_classifier",
+    "load_denoiser",
+    "open_images",
+    "predict_votes",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from dsmooth.classifiers.local import TorchClassifier
+    from dsmooth.classifiers.specs import load_classifier
+    from dsmooth.denoisers.base import Denoiser
+    from dsmooth.denoisers.weights import load_denoiser
+    from dsmooth.errors import (
+        BadImage,
+        BadInput,
+        BadModel,
+        BadParameter,
+        BadRun,
+        DsmoothError,
+        MissingPackage,
+        TrainingDiverged,
+    )
+    from dsmooth.images import open_images
+    from dsmooth.smoothing.smoothed import SmoothedClassifier
+    from dsmooth.theory.certificate import Certificate, Cohen, Multiclass, Prediction, Votes, predict_votes
+    from dsmooth.theory.noises import Gaussian
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"dsmooth has no {name!r}: it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"dsmooth.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

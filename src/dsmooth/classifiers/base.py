@@ -1,0 +1,53 @@
+"""The contract of classifiers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from dsmooth.theory.certificate import Label
+
+__all__ = ["Answer", "Classifier", "copy_for_inference", "labels_of"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+Answer = Callable[[Tensor], Sequence[Label | None]]
+"""(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Anything that answers a batch of images with labels; it never certifies."""
+
+    name: str
+    """Enough to find the model and its version again."""
+
+    class_names: Sequence[str] | None
+    """What the class indices mean, where that is known."""
+
+    input_size: int | None
+    """The side, in pixels, of the square images that it was trained for, where that is known."""
+
+    def prepared(self, dtype: torch.dtype) -> Answer:
+        """The function from images to labels: in eval mode, without gradients, its networks in this dtype."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 that changes when the function changes, as far as that can be known."""
+        ...
+
+
+def labels_of(logits: Tensor) -> list[Label | None]:
+    """The class of the largest logit in each row of (B, K); None for rows that are not finite."""
+    finite = torch.isfinite(logits).all(dim=1).tolist()
+    return [int(label) if ok else None for label, ok in zip(logits.argmax(dim=1).tolist(), finite, strict=True)]
+
+
+def copy_for_inference(module: Module, dtype: torch.dtype) -> Module:
+    """A copy in eval mode (every part), without gradients, in this dtype; the module itself stays as it is."""
+    twin = copy.deepcopy(module).eval().requires_grad_(False)
+    return twin.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]

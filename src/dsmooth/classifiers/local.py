@@ -1,0 +1,151 @@
+"""Networks that run here: any torch.nn.Module, and timm's models by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dsmooth.classifiers.base import Answer, copy_for_inference, labels_of
+from dsmooth.classifiers.torchvision_ops import import_torchvision
+from dsmooth.errors import BadModel, require
+from dsmooth.records.digests import digest_arrays
+
+__all__ = ["TorchClassifier", "load_checkpoint", "timm_classifier"]
+
+
+class TorchClassifier:
+    """Any module that turns (B, C, H, W) images in [0, 1] into (B, K) logits, as a classifier.
+
+    `mean` and `std`, one number a channel, are subtracted and divided by first: normalisation belongs to the classifier,
+    because the noise is added to the image. `classes` is checked against K where it is given.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        name: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        class_names: Sequence[str] | None = None,
+        input_size: int | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise BadModel(f"expected a torch.nn.Module, got {type(module).__name__}")
+        if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std or ())):
+            raise BadModel("expected mean and std together, with one number a channel each")
+        if std is not None and not all(value > 0.0 for value in std):
+            raise BadModel(f"expected std above 0, got {list(std)}")
+        for key, value in module.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise BadModel(f"expected finite weights, got NaN or infinity in {key} of the classifier")
+        self.module = module
+        self.name = name or type(module).__name__
+        self.class_names = class_names
+        self.input_size = input_size
+        self._mean, self._std = mean, std
+
+    def prepared(self, dtype: torch.dtype) -> Answer:
+        module = copy_for_inference(self.module, dtype)
+        shift = None if self._mean is None else torch.tensor(self._mean).view(1, -1, 1, 1)
+        scale = None if self._std is None else torch.tensor(self._std).view(1, -1, 1, 1)
+        classes = None if self.class_names is None else len(self.class_names)
+
+        def answer(images: Tensor) -> Sequence[Any]:
+            x = images.to(torch.float32)
+            if shift is not None and shift.shape[1] != x.shape[1]:
+                raise BadModel(f"expected images of {shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
+            if shift is not None and scale is not None:
+                x = (x - shift) / scale
+            logits = module(x.to(dtype))
+            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")
+            if classes is not None and logits.shape[1] != classes:
+                raise BadModel(f"expected {self.name} to know {classes} classes, got {logits.shape[1]} logits")
+            return labels_of(logits.float())
+
+        return answer
+
+    def digest(self) -> str:
+        kind = f"classifier {type(self.module).__qualname__} mean {self._mean} std {self._std}"
+        arrays = ((key, _bytes(value)) for key, value in self.module.state_dict().items())
+        return digest_arrays(kind, arrays)
+
+
+def _bytes(value: Tensor) -> Any:
+    value = value.detach().cpu()
+    return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
+    """The arrays of a .safetensors file, or of a torch file without any code in it (weights_only); as float32."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadModel(f"{path}: no such checkpoint")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, ImportError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadModel(f"{path}: expected safetensors, or torch weights without pickled code: {line}") from error
+    except Exception as error:  # torch's unpickler raises pickle.UnpicklingError, which is no OSError
+        raise BadModel(f"{path}: expected safetensors, or torch weights without pickled code; refused") from error
+    if isinstance(state, Mapping) and "state_dict" in state:
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise BadModel(f"{path}: expected a mapping from names to tensors, got {type(state).__name__}")
+    return {str(key): value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def timm_classifier(name: str, checkpoint: Path | str | None = None) -> TorchClassifier:
+    """A model of timm with its own normalisation; pretrained weights come from the hub unless a checkpoint is given."""
+    import_torchvision()
+    timm = require("timm", "vision")
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5])
+        raise BadModel(f"timm has no model {name!r}" + (f": near are {near}" if near else ""))
+    state = None if checkpoint is None else load_checkpoint(checkpoint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm warns of renamed models; the name that was asked for still works
+        try:
+            module = timm.create_model(name, pretrained=state is None)
+        except Exception as error:  # the hub's client raises many kinds, none of which is this program's fault
+            raise BadModel(
+                f"the weights of {name} cannot be fetched ({type(error).__name__}): "
+                f"give a file, as in timm:{name}@weights.safetensors"
+            ) from error
+    if state is not None:
+        load_weights(module, state, name=f"{name}@{checkpoint}")
+    data = timm.data.resolve_model_data_config(module)
+    return TorchClassifier(
+        module,
+        name=f"timm:{name}",
+        mean=data["mean"],
+        std=data["std"],
+        input_size=data["input_size"][-1],
+        class_names=imagenet_names() if module.num_classes == 1000 else None,
+    )
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
+    """The module holds these weights; raises BadModel, naming the first misfit, where they do not fit."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadModel(f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()}") from error
+
+
+def imagenet_names() -> list[str]:
+    """The 1,000 ImageNet class names, in the order of the class indices."""
+    info = require("timm.data", "vision").ImageNetInfo()
+    return [info.index_to_description(i).split(",")[0] for i in range(1000)]

@@ -1,0 +1,65 @@
+"""ONNX files through onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dsmooth.classifiers.base import Answer, labels_of
+from dsmooth.errors import BadModel, require
+from dsmooth.records.digests import digest_file
+
+__all__ = ["OnnxClassifier"]
+
+
+class OnnxClassifier:
+    """An ONNX file with one image input (B, C, H, W) in [0, 1], normalisation inside, and (B, K) logits first.
+
+    It runs in the precision of the file (fp32), whatever the dtype of the denoiser. Data outside the file is refused.
+    """
+
+    class_names: Sequence[str] | None = None
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise BadModel(f"{path}: no such ONNX file")
+        self.name = f"onnx:{self.path.name}"
+        runtime = require("onnxruntime", "onnx")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # the scheduler has the cores at work already
+        options.log_severity_level = 4
+        try:
+            # from bytes, not from the path: the runtime then has no folder to read external data from
+            self._session = runtime.InferenceSession(
+                self.path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base below Exception
+            line = str(error).strip().splitlines()[0]
+            raise BadModel(f"{path}: expected an ONNX classifier in one file: {line}") from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise BadModel(f"{path}: expected one input (B, C, H, W), got {[i.shape for i in inputs]}")
+        self._input = inputs[0].name
+        side = inputs[0].shape[-1]
+        self.input_size = side if isinstance(side, int) else None
+
+    def prepared(self, dtype: torch.dtype) -> Answer:
+        def answer(images: Tensor) -> Sequence[int | str | None]:
+            batch = images.to(torch.float32).contiguous().numpy()
+            try:
+                logits = torch.from_numpy(self._session.run(None, {self._input: batch})[0])
+            except Exception as error:  # as above
+                line = str(error).strip().splitlines()[0]
+                raise BadModel(f"{self.name} does not accept images of shape {batch.shape}: {line}") from error
+            if logits.ndim != 2 or len(logits) != len(batch):
+                raise BadModel(f"expected {self.name} to answer with (B, K) logits, got {tuple(logits.shape)}")
+            return labels_of(logits)
+
+        return answer
+
+    def digest(self) -> str:
+        return digest_file(self.path)

@@ -1,0 +1,130 @@
+"""What the terminal shows: progress with an ETA, one line for each result, errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it is used
+    from dsmooth.theory.certificate import Certificate, Label, Prediction
+
+__all__ = ["Bar", "certificate_line", "complain", "named", "note", "plain", "prediction_line", "say"]
+
+
+def plain(text: object) -> str:
+    """Text without anything that a terminal would obey: names come from files and services."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def say(text: str) -> None:
+    """A line of result, to standard output."""
+    print("\n".join(plain(line) for line in text.split("\n")), flush=True)
+
+
+def note(text: str) -> None:
+    """A line about the work, to standard error."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """An error in one line, to standard error."""
+    note(f"dsmooth: {' '.join(str(text).split())}")
+
+
+class Bar:
+    """A live progress bar with an ETA on standard error; results can be printed above it while it runs."""
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit + " · {task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._progress.add_task(what, total=total, detail="")
+
+    def to(self, done: int, detail: str | None = None) -> None:
+        """So much is done; `detail` replaces the text beside the count."""
+        if detail is None:
+            self._progress.update(self._task, completed=done)
+        else:
+            self._progress.update(self._task, completed=done, detail=plain(detail))
+
+    def say(self, line: str) -> None:
+        """A line of result above the bar, to standard output."""
+        with self._paused():
+            say(line)
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """On a terminal the bar and standard output share the screen: take the bar away while a line is printed."""
+        if not self._console.is_terminal:
+            yield
+            return
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def named(label: Label | None, names: Sequence[str] | None) -> str:
+    """A label as people read it."""
+    if label is None:
+        return "abstain"
+    if isinstance(label, int) and names is not None and 0 <= label < len(names):
+        return names[label]
+    return str(label)
+
+
+def certificate_line(name: str, certificate: Certificate, names: Sequence[str] | None, label: int | None) -> str:
+    """name, certified answer, radius, votes, and whether the answer is right, in columns."""
+    from dsmooth.theory.certificate import round_down
+
+    votes = certificate.estimation
+    top = certificate.label
+    leading = votes.ranked()[0][0] if top is None and votes.ranked() else top
+    count = 0 if leading is None else votes.of(leading)
+    right = "" if label is None else ("  right" if label == top else f"  (label: {named(label, names)})")
+    radius = "-" if top is None else f"l{certificate.norm:g} radius {round_down(certificate.radius)}"
+    answer = named(top, names) if top is not None else f"abstain ({named(leading, names)}?)"
+    return f"{name:<28.28}  {answer:<24.24}  {radius:<18}  {count:>6} of {votes.trials} votes{right}"
+
+
+def prediction_line(name: str, prediction: Prediction, names: Sequence[str] | None, label: int | None) -> str:
+    """name, answer, p-value, votes, in columns."""
+    ranked = prediction.votes.ranked()
+    count = ranked[0][1] if ranked else 0
+    answer = named(prediction.label, names)
+    if prediction.label is None and ranked:
+        answer = f"abstain ({named(ranked[0][0], names)}?)"
+    right = "" if label is None else ("  right" if label == prediction.label else f"  (label: {named(label, names)})")
+    votes = f"{count:>6} of {prediction.votes.trials} votes"
+    return f"{name:<28.28}  {answer:<24.24}  p-value {prediction.p_value:<8.2g}  {votes}{right}"

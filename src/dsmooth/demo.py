@@ -1,0 +1,206 @@
+"""The main job on an embedded default: real photographs, a real ImageNet classifier, one page to look at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.specs import load_classifier
+from dsmooth.errors import BadParameter, BadRun, require
+from dsmooth.images import LabelledImage, Pixels, centred
+from dsmooth.report.page import render
+from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.scheduler import Poll
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.certificate import Certificate, round_down
+
+__all__ = ["Demo"]
+
+_PHOTOGRAPHS: Final = {
+    "cat": "chelsea",
+    "coffee cup": "coffee",
+    "motorcycle": "stereo_motorcycle",
+    "cameraman": "camera",
+    "rocket": "rocket",
+    "astronaut": "astronaut",
+}
+_N0, _ALPHA = 20, 0.001
+_HEADING: Final = f"{'photograph':<12}  {'sigma':>5}  {'denoiser':<8}  {'certified answer':<24}  {'l2 radius':>9}  {'l_inf':>9}  votes"
+_TOP = 4  # labels in each bar chart
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One photograph at one sigma, with or without the denoiser."""
+
+    sigma: float
+    denoised: bool
+    certificate: Certificate
+    noisy: Pixels
+    shown: Pixels
+
+
+class Demo:
+    """Certifies each photograph at each sigma, with the denoiser and without."""
+
+    def __init__(
+        self,
+        *,
+        sigmas: Sequence[float] = (0.25, 0.5),
+        denoiser: str = "photo",
+        n: int = 100,
+        dtype: str = "bf16",
+        seed: int | None = None,
+    ) -> None:
+        if n < 1 or not sigmas:
+            raise BadParameter(f"expected n of at least 1 and at least one sigma, got n {n}, sigma {list(sigmas)}")
+        self.classifier: Classifier = load_classifier("efficientnet-lite0")
+        self.names = self.classifier.class_names or ()
+        self.photographs = _photographs(self.classifier.input_size or 224)
+        self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
+        self.smoothed = [
+            (sigma, used is not None, SmoothedClassifier(self.classifier, used, sigma, dtype=dtype))
+            for sigma in sigmas
+            for used in (denoiser, None)
+        ]
+
+    @property
+    def samples(self) -> int:
+        """Noisy copies that the demo classifies, all in all."""
+        return len(self.photographs) * len(self.smoothed) * (_N0 + self.n)
+
+    def run(self, out: Path, *, on_samples: Callable[[int], None], on_line: Callable[[str], None]) -> Path:
+        """`out`/demo.html shows every photograph: clean, noisy, denoised, the votes, the radius."""
+        started = time.monotonic()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadRun(f"{out}: the page cannot be written there ({error.strerror})") from error
+        trials: dict[str, list[_Trial]] = {photograph.key: [] for photograph in self.photographs}
+        drawn = 0
+
+        def count(poll: Poll, chunk: Chunk, labels: object) -> None:
+            nonlocal drawn
+            drawn += chunk.count
+            on_samples(drawn)
+
+        on_line(_HEADING)
+        for sigma, denoised, smoothed in self.smoothed:
+            demand = {Phase.SELECTION: _N0, Phase.ESTIMATION: self.n}
+            for poll in smoothed.polls(self.photographs, demand, self.key, on_votes=count):
+                trial = self._trial(smoothed, sigma, denoised, poll)
+                trials[poll.image.key].append(trial)
+                on_line(self._line(poll.image.key, trial))
+        seconds = time.monotonic() - started
+        on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
+        page = out / "demo.html"
+        page.write_text(self._page(trials, seconds), encoding="utf-8")
+        return page
+
+    def _trial(self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, poll: Poll) -> _Trial:
+        shape = poll.image.pixels.shape
+        steps, _ = Sampler(smoothed.noise).draw(
+            Chunk(Phase.ESTIMATION, poll.streams[Phase.ESTIMATION], 0, 1), poll.image.pixels.size
+        )
+        noisy = (steps.reshape(1, *shape) + poll.image.pixels).astype(np.int16)
+        seen = smoothed.pipeline.images(noisy)[0].float().permute(1, 2, 0).numpy()
+        certificate = smoothed.certifier.certify(
+            poll.votes(Phase.SELECTION),
+            poll.votes(Phase.ESTIMATION),
+            smoothed.noise,
+            alpha=_ALPHA,
+            norm=2.0,
+            dim=poll.image.pixels.size,
+        )
+        shown = np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8)
+        return _Trial(sigma, denoised, certificate, noisy[0].clip(0, 255).astype(np.uint8), shown)
+
+    def _line(self, photograph: str, trial: _Trial) -> str:
+        certificate = trial.certificate
+        radius = linf = "-"
+        if not certificate.abstained:
+            radius, linf = round_down(certificate.radius), round_down(certificate.radius_in(math.inf), 6)
+        votes = ", ".join(f"{self._name(label)} {count}" for label, count in certificate.estimation.ranked()[:2])
+        used = "yes" if trial.denoised else "no"
+        return (
+            f"{photograph:<12}  {trial.sigma:>5g}  {used:<8}  {self._name(certificate.label):<24.24}  "
+            f"{radius:>9}  {linf:>9}  {votes}"
+        )
+
+    def _name(self, label: Any) -> str:
+        return "abstain" if label is None else self.names[label]
+
+    def _page(self, trials: dict[str, list[_Trial]], seconds: float) -> str:
+        return render(
+            "demo.html",
+            classifier=self.classifier.name,
+            denoiser=self.denoiser,
+            n0=_N0,
+            n=self.n,
+            alpha=_ALPHA,
+            confidence=100 * (1 - _ALPHA),
+            samples=self.samples,
+            seconds=seconds,
+            commitment=self.key.commitment,
+            photographs=[
+                {
+                    "name": photograph.key,
+                    "clean": _uri(photograph.pixels),
+                    "sigmas": list(self._sides(trials[photograph.key])),
+                }
+                for photograph in self.photographs
+            ],
+        )
+
+    def _sides(self, trials: Sequence[_Trial]) -> Iterator[dict[str, Any]]:
+        for with_denoiser in (trial for trial in trials if trial.denoised):
+            without = next(t for t in trials if t.sigma == with_denoiser.sigma and not t.denoised)
+            yield {
+                "sigma": with_denoiser.sigma,
+                "noisy": _uri(with_denoiser.noisy),
+                "denoised": _uri(with_denoiser.shown),
+                "with": self._outcome(with_denoiser.certificate),
+                "without": self._outcome(without.certificate),
+            }
+
+    def _outcome(self, certificate: Certificate) -> dict[str, Any]:
+        ranked = certificate.estimation.ranked()
+        rest = certificate.estimation.trials - sum(count for _, count in ranked[:_TOP])
+        linf = certificate.radius_in(math.inf)
+        return {
+            "answer": None if certificate.abstained else self._name(certificate.label),
+            "radius": round_down(certificate.radius),
+            "linf": round_down(linf, 6),
+            "levels": round_down(255 * linf, 3),
+            "votes": [(self._name(label), count) for label, count in ranked[:_TOP]]
+            + ([("other labels", rest)] if rest else []),
+        }
+
+
+def _photographs(size: int) -> list[LabelledImage]:
+    data = require("skimage.data", "demo")
+    photographs = []
+    for name, function in _PHOTOGRAPHS.items():
+        made = getattr(data, function)()
+        array = made[0] if isinstance(made, tuple) else made  # the motorcycle is a pair for two eyes
+        picture, steps = centred(Image.fromarray(np.asarray(array)).convert("RGB"), size)
+        photographs.append(LabelledImage(name, np.asarray(picture), None, tuple(steps)))
+    return photographs
+
+
+def _uri(pixels: Pixels) -> str:
+    """The picture inside the page; JPEG for looking at, never for certifying."""
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

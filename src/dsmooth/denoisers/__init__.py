@@ -1,0 +1,9 @@
+"""Networks that take the noise out again, all with one contract: denoise(x, sigma) -> x.
+
+base.py     the contract
+unet.py     UNet: sigma-aware, several scales, the network that dsmooth trains by default
+dncnn.py    DnCNN: the paper's blind residual network
+ffdnet.py   FFDNet: sigma-aware, works on half-resolution sub-images
+weights.py  safetensors files that know what they are; load_denoiser(name, folder or file)
+weights/    what ships: listed with digests in weights.py
+"""

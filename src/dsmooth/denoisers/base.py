@@ -1,0 +1,59 @@
+"""The contract that every denoiser keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dsmooth.errors import BadModel
+from dsmooth.records.digests import canonical_json, digest_arrays
+
+__all__ = ["Denoiser"]
+
+
+class Denoiser(nn.Module, ABC):
+    """A network that estimates the clean image from the image plus Gaussian noise.
+
+    A subclass writes `forward`; callers use `denoise`, which checks what came back. Shapes: x and the answer are
+    (B, C, H, W) with pixels in the scale [0, 1], noise added and not clipped; sigma is (B,) in the same scale.
+    """
+
+    architecture: ClassVar[str]
+    """The name under which weights.py finds the class again."""
+
+    blind: ClassVar[bool] = False
+    """True where the network ignores sigma, and so serves only the range that it was trained for."""
+
+    channels: int = 3
+    sigma_range: tuple[float, float] | None = None
+    """Smallest and largest sigma that it was trained for; None where that is unknown."""
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The keyword arguments that build this architecture again (JSON values)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The estimate of the clean image, (B, C, H, W)."""
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """The estimate of the clean image, same shape as x; raises BadModel where the network does not fit."""
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise BadModel(
+                f"this {self.architecture} denoiser expects images of {self.channels} channels as (B, C, H, W), "
+                f"got shape {tuple(x.shape)}"
+            )
+        level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
+        clean = self.forward(x, level)
+        if clean.shape != x.shape:
+            raise BadModel(f"{self.architecture} turned shape {tuple(x.shape)} into {tuple(clean.shape)}")
+        return clean
+
+    def digest(self) -> str:
+        """SHA-256 of architecture, configuration and weights: changes when one bit of the function changes."""
+        kind = f"denoiser {self.architecture} {canonical_json(self.config)}"
+        return digest_arrays(kind, ((key, value.cpu().numpy()) for key, value in self.state_dict().items()))

@@ -1,0 +1,180 @@
+"""Weights that know what they are: safetensors with the architecture, the sigma range and the story in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from dsmooth.denoisers.base import Denoiser
+from dsmooth.denoisers.dncnn import DnCNN
+from dsmooth.denoisers.ffdnet import FFDNet
+from dsmooth.denoisers.unet import UNet
+from dsmooth.errors import BadModel
+from dsmooth.records.digests import canonical_json, digest_file
+
+__all__ = ["ARCHITECTURES", "SHIPPED", "Description", "build", "describe", "load_denoiser", "save_denoiser"]
+
+ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, FFDNet)}
+
+SHIPPED: Final[dict[str, str]] = {}
+"""Name -> SHA-256 of weights/NAME.safetensors; a file that differs is refused."""
+
+_KEY = "dsmooth"
+_SCHEMA = 1
+_BARE = (FFDNet, DnCNN)  # architectures that a file without a header is tried as, most particular first
+_FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a weights file says of itself."""
+
+    architecture: str
+    config: dict[str, Any]
+    sigma_range: tuple[float, float] | None = None
+    data: str = "unknown"
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def build(architecture: str, config: Mapping[str, Any], sigma_range: tuple[float, float] | None = None) -> Denoiser:
+    """An untrained denoiser; raises BadModel where name or configuration is unknown."""
+    try:
+        cls = ARCHITECTURES[architecture]
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise BadModel(f"expected one of the architectures {known}, got {architecture!r}") from None
+    try:
+        denoiser = cls(**config)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise BadModel(f"{architecture} cannot be built with {dict(config)} ({error})") from error
+    denoiser.sigma_range = sigma_range
+    return denoiser
+
+
+def save_denoiser(
+    denoiser: Denoiser,
+    path: Path | str,
+    *,
+    data: str,
+    metrics: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Weights and description are in `path`, all or nothing.
+
+    float16 keeps 11 bits of every weight and halves the file; the denoiser that is loaded again is the rounded one.
+    """
+    story = {
+        "schema": _SCHEMA,
+        "architecture": denoiser.architecture,
+        "config": denoiser.config,
+        "sigma_range": None if denoiser.sigma_range is None else list(denoiser.sigma_range),
+        "data": data,
+        "metrics": dict(metrics),
+    }
+    arrays = {key: value.detach().to("cpu", dtype).contiguous() for key, value in denoiser.state_dict().items()}
+    if not all(bool(torch.isfinite(array).all()) for array in arrays.values()):
+        raise BadModel(f"expected finite weights, got NaN, infinity or values beyond {dtype}; {path} was not written")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(save(arrays, {_KEY: canonical_json(story)}))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_denoiser(spec: Path | str) -> Denoiser:
+    """The denoiser of that name, folder (model.safetensors inside) or safetensors file, in eval mode, float32.
+
+    Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without our header is
+    recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
+    """
+    path = _path_of(spec)
+    arrays, described = _read(path)
+    if described is None:
+        described = _recognise(path, arrays)
+    denoiser = build(described.architecture, described.config, described.sigma_range)
+    try:
+        denoiser.load_state_dict(arrays)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise BadModel(
+            f"{path}: the weights do not fit {described.architecture} {described.config}: {first}"
+        ) from error
+    return denoiser.eval().requires_grad_(False)
+
+
+def describe(spec: Path | str) -> Description:
+    """What the file says of itself, or what its arrays show."""
+    path = _path_of(spec)
+    arrays, described = _read(path)
+    return described or _recognise(path, arrays)
+
+
+def _path_of(spec: Path | str) -> Path:
+    if str(spec) in SHIPPED:
+        path = _FOLDER / f"{spec}.safetensors"
+        if not path.is_file() or digest_file(path) != SHIPPED[str(spec)]:
+            raise BadModel(f"the shipped denoiser {spec!r} is missing or damaged: reinstall dsmooth")
+        return path
+    path = Path(spec)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        known = ", ".join(SHIPPED) or "none yet"
+        raise BadModel(f"no denoiser {str(spec)!r}: expected a name ({known}), a folder or a .safetensors file")
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], Description | None]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_KEY)
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise BadModel(f"{path}: expected a safetensors file, cannot read it ({error})") from error
+    for key, array in arrays.items():
+        if not array.is_floating_point() or not bool(torch.isfinite(array).all()):
+            raise BadModel(
+                f"{path}: expected finite floating point weights, got {key} with NaN, infinity or {array.dtype}"
+            )
+        arrays[key] = array.float()
+    return arrays, None if header is None else _parse(path, header)
+
+
+def _parse(path: Path, header: str) -> Description:
+    try:
+        story = json.loads(header)
+        if story["schema"] != _SCHEMA:
+            raise BadModel(f"{path}: expected a denoiser of schema {_SCHEMA}, got {story['schema']!r}")
+        bounds = story["sigma_range"]
+        return Description(
+            architecture=str(story["architecture"]),
+            config=dict(story["config"]),
+            sigma_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+            data=str(story["data"]),
+            metrics=dict(story["metrics"]),
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, BadModel):
+            raise
+        raise BadModel(f"{path}: its description is damaged ({error})") from error
+
+
+def _recognise(path: Path, arrays: Mapping[str, torch.Tensor]) -> Description:
+    shapes = {key: tuple(array.shape) for key, array in arrays.items()}
+    for cls in _BARE:
+        config = cls.config_of(shapes)
+        if config is not None and set(cls(**config).state_dict()) == set(shapes):
+            return Description(cls.architecture, config)
+    known = ", ".join(cls.architecture for cls in _BARE)
+    raise BadModel(f"{path}: has no dsmooth description, and its {len(arrays)} arrays are none of {known}")

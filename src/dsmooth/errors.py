@@ -1,0 +1,81 @@
+"""Every exception that dsmooth raises on purpose.
+
+    DsmoothError
+    ├── BadInput            a parameter, array, file or model that cannot be used   (exit code 2)
+    │   ├── BadParameter    a number or name outside what is accepted
+    │   ├── BadImage        an image that cannot be read, or is off the pixel grid
+    │   ├── BadModel        a classifier or denoiser that cannot be loaded or does not fit
+    │   └── BadRun          a run folder that is missing, damaged, or made with other parameters
+    ├── MissingPackage      an optional package is not installed                    (exit code 2)
+    └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
+
+Messages are one line: what was expected, what came, what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "BadImage",
+    "BadInput",
+    "BadModel",
+    "BadParameter",
+    "BadRun",
+    "DsmoothError",
+    "MissingPackage",
+    "TrainingDiverged",
+    "require",
+]
+
+
+class DsmoothError(Exception):
+    """The root: catching it catches everything that dsmooth raises on purpose."""
+
+    exit_code = 1
+
+
+class BadInput(DsmoothError, ValueError):
+    """Something handed in cannot be used; nothing was written."""
+
+    exit_code = 2
+
+
+class BadParameter(BadInput):
+    """A number or a name is outside what is accepted."""
+
+
+class BadImage(BadInput):
+    """An image cannot be read, or its pixels are not whole numbers from 0 to 255."""
+
+
+class BadModel(BadInput):
+    """A classifier or a denoiser cannot be loaded, or does not fit the images."""
+
+
+class BadRun(BadInput):
+    """A run folder is missing, damaged, busy, or was made with other parameters."""
+
+
+class MissingPackage(DsmoothError, ImportError):
+    """An optional package is not installed; the message has the line that installs it."""
+
+    exit_code = 2
+
+
+class TrainingDiverged(DsmoothError):
+    """The loss or the weights became NaN; the last good checkpoint was kept."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """The optional module, imported.
+
+    Raises MissingPackage with the line that installs the extra where it is absent.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"{module.partition('.')[0]} is not installed: run pip install 'dsmooth[{extra}]' ({error})"
+        ) from error

@@ -1,0 +1,325 @@
+"""Folders, zip files, data sets and single files as images on the pixel grid, with names and labels.
+
+Whatever happens here (decoding, colour conversion, EXIF turn, resizing, cropping) happens before the noise, so it decides
+which image a certificate is about; each image carries the list of what was done to it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dsmooth.errors import BadImage, BadParameter
+from dsmooth.records.digests import digest_json
+
+__all__ = ["ImageSet", "LabelledImage", "Pixels", "centred", "check_pixels", "open_images", "read_image"]
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MAX_PIXELS = 25_000_000
+_CIFAR_SIDE, _CIFAR_RECORD = 32, 3073
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image: its name within the set, (H, W, C) bytes, the class index or None, and how it was decoded."""
+
+    key: str
+    pixels: Pixels
+    label: int | None = None
+    decoding: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageSet(Sequence[LabelledImage]):
+    """Images in a fixed order, read one at a time.
+
+    `fingerprint` changes with names, labels and sizes on disk, without reading the pixels: it tells two sets apart
+    before a long run starts. The pixels themselves are named by the digest in each record.
+    """
+
+    keys: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    fingerprint: str
+    _read: Callable[[int], LabelledImage]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        return self._read(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return (self._read(i) for i in range(len(self)))
+
+    def subset(self, positions: Sequence[int]) -> ImageSet:
+        """The images at these positions, in this order."""
+        chosen = tuple(positions)
+        return ImageSet(
+            keys=tuple(self.keys[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            fingerprint=digest_json([self.fingerprint, list(chosen)]),
+            _read=lambda i: self._read(chosen[i]),
+        )
+
+
+def check_pixels(image: npt.ArrayLike, *, name: str = "image") -> Pixels:
+    """The image as (H, W, C) bytes, C = 1 or 3.
+
+    Accepts uint8, or floats that are exactly k/255: certificates are about images on the grid of 1/255, so other floats
+    are refused, not rounded behind the caller's back. (H, W) becomes (H, W, 1).
+    """
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        hint = "; transpose (C, H, W) to (H, W, C)" if array.ndim == 3 and array.shape[0] in (1, 3) else ""
+        raise BadImage(f"{name}: expected (height, width, 1 or 3 channels), got shape {array.shape}{hint}")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise BadImage(f"{name}: expected uint8, or floats in [0, 1] on the grid of 1/255, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise BadImage(f"{name}: expected finite pixels, got NaN or infinity")
+    low, high = float(array.min()), float(array.max())
+    if low < 0.0 or high > 1.0:
+        raise BadImage(
+            f"{name}: expected pixels in [0, 1], got [{low:.4g}, {high:.4g}]; "
+            "pass unnormalised images: normalisation belongs to the classifier"
+        )
+    scaled = array.astype(np.float64) * 255.0
+    grid = np.rint(scaled)
+    # float32 k/255 is off by at most 2^-24 relative, float16 by 2^-11: anything farther was never a byte
+    if np.abs(scaled - grid).max() > 255.0 * float(np.finfo(array.dtype).eps):
+        raise BadImage(
+            f"{name}: expected pixels on the grid of 1/255, got values between its steps; "
+            "pass the uint8 image, or quantise it first: (x * 255).round().astype('uint8')"
+        )
+    return np.ascontiguousarray(grid.astype(np.uint8))
+
+
+def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: int | None = None) -> LabelledImage:
+    """An image file as bytes, upright, in 1 or 3 channels, and the list of what that took.
+
+    With `size`, the shorter side is resized to size * 256/224 (Lanczos, antialiased) and the centre size x size is kept,
+    unless the image is that size already. PNG, JPEG, WebP and BMP up to 25 megapixels; animated, 16-bit, truncated and
+    broken files raise BadImage.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {opened.width} x {opened.height}")
+            if getattr(opened, "n_frames", 1) > 1:
+                raise BadImage(f"{name}: expected a still image, got {opened.n_frames} frames")  # type: ignore[attr-defined]
+            if opened.mode.startswith(("I", "F")):
+                raise BadImage(f"{name}: expected 8 bits a channel, got mode {opened.mode}")
+            opened.load()
+            image, steps = _upright(opened, channels)
+    except BadImage:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise BadImage(
+            f"{name}: expected a readable {', '.join(FORMATS)} file, got none ({type(error).__name__})"
+        ) from error
+    if size is not None and image.size != (size, size):
+        image, more = centred(image, size)
+        steps += more
+    pixels = np.asarray(image)
+    return LabelledImage(name, check_pixels(pixels, name=name), None, tuple(steps))
+
+
+def _upright(image: Image.Image, channels: int) -> tuple[Image.Image, list[str]]:
+    steps: list[str] = []
+    if image.getexif().get(0x0112, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        steps.append("turned as EXIF says")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        solid = Image.new("RGBA", image.size, "white")
+        solid.alpha_composite(image.convert("RGBA"))
+        image = solid
+        steps.append("transparency on white")
+    mode = "RGB" if channels == 3 else "L"
+    if image.mode != mode:
+        steps.append(f"{image.mode} to {mode}")
+        image = image.convert(mode)
+    return image.copy(), steps
+
+
+def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
+    """The centre size x size of an image whose shorter side was resized to size * 256/224, and what that took."""
+    short = round(size * 256 / 224)
+    scale = short / min(image.size)
+    wide, high = (max(short, round(side * scale)) for side in image.size)
+    left, top = (wide - size) // 2, (high - size) // 2
+    cut = image.resize((wide, high), Image.Resampling.LANCZOS).crop((left, top, left + size, top + size))
+    return cut, [f"shorter side to {short} (Lanczos)", f"centre {size} x {size}"]
+
+
+def open_images(
+    path: Path | str, *, labels: Path | str | None = None, channels: int = 3, size: int | None = None
+) -> ImageSet:
+    """The images at `path`, in a fixed order.
+
+    A folder or .zip of image files (class sub-folders become labels 0, 1, ... in order of name; sub-folders named by
+    numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images) or .bin file, or an .npz
+    with `images` (N, H, W, C) and perhaps `labels`, `indices`. `labels` is a CSV with the columns file and label (or
+    class_index): it chooses the files and their order, relative to the folder or within the zip.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadImage(f"{path}: no such file or folder")
+    if path.is_dir():
+        if list(path.glob("*.bin")):
+            return _cifar(path / "test_batch.bin")
+        return _files(path, _listing(path), labels, channels, size)
+    if not path.is_file():
+        raise BadImage(f"{path}: expected a file or a folder, got a device or pipe")
+    if path.suffix == ".zip":
+        return _zipped(path, labels, channels, size)
+    if path.suffix == ".bin":
+        return _cifar(path)
+    if path.suffix == ".npz":
+        return _arrays(path)
+    return _files(path.parent, [path.name], labels, channels, size)
+
+
+def _listing(folder: Path) -> list[str]:
+    found = (
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
+    )
+    return sorted(found)
+
+
+def _files(folder: Path, names: list[str], labels: Path | str | None, channels: int, size: int | None) -> ImageSet:
+    names, classes = _labelled(folder, names, labels)
+    sizes = [(folder / name).stat().st_size for name in names]
+
+    def read(i: int) -> LabelledImage:
+        image = read_image(folder / names[i], name=names[i], channels=channels, size=size)
+        return LabelledImage(names[i], image.pixels, classes[i], image.decoding)
+
+    return _set(names, classes, [channels, size, sizes], read)
+
+
+def _zipped(path: Path, labels: Path | str | None, channels: int, size: int | None) -> ImageSet:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise BadImage(f"{path}: expected a zip file of images, got a broken one ({error})") from error
+    entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+    names = sorted(name for name in entries if PurePosixPath(name).suffix.lower() in SUFFIXES)
+    names, classes = _labelled(path, names, labels, inside=frozenset(entries))
+
+    def read(i: int) -> LabelledImage:
+        entry = entries[names[i]]
+        if entry.file_size > 4 * MAX_PIXELS:
+            raise BadImage(
+                f"{names[i]}: expected an image file of at most {4 * MAX_PIXELS:,} bytes, got {entry.file_size:,}"
+            )
+        try:
+            data = archive.read(entry)
+        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            raise BadImage(f"{path}: {names[i]} cannot be unpacked ({error})") from error
+        image = read_image(io.BytesIO(data), name=names[i], channels=channels, size=size)
+        return LabelledImage(names[i], image.pixels, classes[i], image.decoding)
+
+    return _set(names, classes, [channels, size, [entries[name].CRC for name in names]], read)
+
+
+def _labelled(
+    base: Path, names: list[str], labels: Path | str | None, inside: frozenset[str] | None = None
+) -> tuple[list[str], list[int | None]]:
+    if labels is not None:
+        return _manifest(base, Path(labels), inside)
+    if not names:
+        raise BadImage(f"{base}: expected images ({', '.join(SUFFIXES)}), found none")
+    folders = [name.split("/")[0] if "/" in name else None for name in names]
+    classes = sorted({folder for folder in folders if folder is not None})
+    if classes and all(name.isdecimal() for name in classes):
+        numbers = {name: int(name) for name in classes}
+    else:
+        numbers = {name: i for i, name in enumerate(classes)}
+    return names, [None if folder is None else numbers[folder] for folder in folders]
+
+
+def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tuple[list[str], list[int | None]]:
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it ({error})") from error
+    column = next((name for name in ("label", "class_index") if rows and name in rows[0]), None)
+    if column is None or "file" not in rows[0]:
+        raise BadImage(f"{manifest}: expected a CSV with the columns file and label (or class_index)")
+    names: list[str] = []
+    classes: list[int | None] = []
+    for number, row in enumerate(rows, start=2):
+        name, label = row["file"] or "", (row[column] or "").strip()
+        if not label.isdecimal():
+            raise BadImage(f"{manifest}, line {number}: expected a class number in {column}, got {label!r}")
+        if not (name in inside if inside is not None else (base / name).is_file()):
+            raise BadImage(f"{manifest}, line {number}: {name!r} is not in {base}")
+        names.append(name)
+        classes.append(int(label))
+    return names, classes
+
+
+def _cifar(path: Path) -> ImageSet:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadImage(f"{path}: expected the CIFAR-10 binary version, cannot read it ({error.strerror})") from error
+    if size == 0 or size % _CIFAR_RECORD:
+        raise BadImage(f"{path}: expected CIFAR-10 records of {_CIFAR_RECORD} bytes, got a file of {size} bytes")
+    records = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, _CIFAR_RECORD)
+    planes = (3, _CIFAR_SIDE, _CIFAR_SIDE)
+
+    def read(i: int) -> LabelledImage:
+        pixels = np.ascontiguousarray(records[i, 1:].reshape(planes).transpose(1, 2, 0))
+        return LabelledImage(str(i), pixels, int(records[i, 0]))
+
+    classes: list[int | None] = [int(label) for label in records[:, 0]]
+    return _set([str(i) for i in range(len(records))], classes, [path.name, size], read)
+
+
+def _arrays(path: Path) -> ImageSet:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("images", "labels", "indices") if key in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BadImage(f"{path}: expected an .npz with `images`, cannot read it ({type(error).__name__})") from error
+    images = arrays.get("images")
+    if images is None or images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
+        got = "no `images`" if images is None else f"{images.dtype} {images.shape}"
+        raise BadImage(f"{path}: expected `images` as uint8 (N, H, W, 1 or 3), got {got}")
+    labels, indices = arrays.get("labels"), arrays.get("indices")
+    for name, extra in (("labels", labels), ("indices", indices)):
+        if extra is not None and (extra.shape != (len(images),) or extra.dtype.kind not in "iu"):
+            raise BadImage(f"{path}: expected {name} as {len(images)} whole numbers, got {extra.dtype} {extra.shape}")
+    keys = [str(i) for i in (range(len(images)) if indices is None else indices.tolist())]
+    classes: list[int | None] = [None] * len(images) if labels is None else labels.tolist()
+    return _set(
+        keys, classes, list(images.shape), lambda i: LabelledImage(keys[i], np.ascontiguousarray(images[i]), classes[i])
+    )
+
+
+def _set(
+    keys: list[str], labels: list[int | None], details: list[Any], read: Callable[[int], LabelledImage]
+) -> ImageSet:
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BadParameter(f"expected each image once, got {twice!r} twice")
+    return ImageSet(tuple(keys), tuple(labels), digest_json([keys, labels, details]), read)

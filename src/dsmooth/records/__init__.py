@@ -1,0 +1,7 @@
+"""What is written down: no torch, no network, so that a certificate can be checked without either.
+
+digests.py   names for images, weights and files that change when one bit of them changes
+schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
+store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
+sidecar.py   one label per sample, packed
+"""

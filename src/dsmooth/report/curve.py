@@ -1,0 +1,60 @@
+"""Certified accuracy against radius, as SVG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from dsmooth.report.summary import Summary
+
+__all__ = ["curve_svg"]
+
+_COLOURS = ("#0b6e99", "#c8553d", "#588157", "#7d5ba6", "#b08900", "#444444")
+_POINTS = 400
+
+
+def curve_svg(summary: Summary) -> str:
+    """One inline <svg>: a line for each run (solid multiclass, dotted Cohen), and the envelope of several."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dsmooth", "font.size": 10}):
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        reach = max((c.radius for row in summary.rows for c in row.certificates), default=0.0) * 1.05 or max(
+            summary.radii, default=1.0
+        )
+        radii = np.linspace(0.0, reach, _POINTS)
+        for i, row in enumerate(summary.rows):
+            main = row.certifier == summary.certifiers[0]
+            shares = [100.0 * row.share(radius) for radius in radii]
+            axes.step(
+                radii,
+                shares,
+                color=_COLOURS[i % len(summary.runs) % len(_COLOURS)],
+                linestyle="-" if main else ":",
+                linewidth=1.8 if main else 1.2,
+                where="post",
+                label=f"{row.name} (sigma {row.sigma:g})" if main else None,
+            )
+        if len(summary.runs) > 1:
+            best = [
+                100.0 * max(row.share(radius) for row in summary.rows if row.certifier == summary.certifiers[0])
+                for radius in radii
+            ]
+            axes.step(radii, best, color="black", linewidth=0.8, linestyle="--", where="post", label="upper envelope")
+        axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
+        axes.set_xlabel(f"$\\ell_{{{'∞' if summary.norm == float('inf') else f'{summary.norm:g}'}}}$ radius")
+        axes.set_ylabel(f"{summary.what} (%)")
+        axes.set_xlim(0.0, reach)
+        axes.set_ylim(0.0, 100.0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]

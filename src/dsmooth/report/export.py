@@ -1,0 +1,76 @@
+"""Tables for papers and readme files, and Cohen's TSV."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from dsmooth.records.schema import certificate_of
+from dsmooth.records.store import Run
+from dsmooth.report.summary import Cell, Summary
+from dsmooth.theory.certificate import Certifier, round_down
+
+__all__ = ["latex_table", "markdown_table", "table_cells", "tsv"]
+
+
+def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the table, as text: a share in percent, and its lower bound in brackets."""
+    heading = ["run", "sigma", "bound", "abstained", *(f"r = {radius:g}" for radius in summary.radii)]
+    rows = [
+        [
+            row.name + ("" if row.complete else " (unfinished)"),
+            f"{row.sigma:g}",
+            row.certifier,
+            _percent(row.abstained, up=True),
+            *map(_cell, row.cells),
+        ]
+        for row in summary.rows
+    ]
+    if len(summary.runs) > 1:
+        rows += [["upper envelope", "", name, "", *map(_cell, cells)] for name, cells in summary.envelope.items()]
+    return heading, rows
+
+
+def markdown_table(summary: Summary) -> str:
+    """The table in markdown."""
+    heading, rows = table_cells(summary)
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+def latex_table(summary: Summary) -> str:
+    """The table as a LaTeX tabular (booktabs)."""
+    heading, rows = table_cells(summary)
+    body = "".join(" & ".join(map(_latex, row)) + " \\\\\n" for row in rows)
+    return (
+        f"\\begin{{tabular}}{{lrlr{'r' * len(summary.radii)}}}\n\\toprule\n"
+        f"{' & '.join(map(_latex, heading))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+def tsv(run: Run, certifier: Certifier) -> str:
+    """Cohen's format: idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label."""
+    lines = ["idx\tlabel\tpredict\tradius\tcorrect\ttime"]
+    for record in sorted(run.records, key=lambda record: record.index):
+        certificate = certificate_of(record, certifier)
+        predicted = -1 if certificate.label is None else certificate.label
+        label = -1 if record.label is None else record.label
+        correct = int(certificate.label is not None and certificate.label == record.label)
+        radius, elapsed = round_down(certificate.radius, 6), timedelta(seconds=record.seconds)
+        lines.append(f"{record.index}\t{label}\t{predicted}\t{radius}\t{correct}\t{elapsed}")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(cell: Cell) -> str:
+    return _percent(cell.share) + ("" if cell.bound is None else f" [{_percent(cell.bound)}]")
+
+
+def _percent(share: float, *, up: bool = False) -> str:
+    """One decimal, rounded to the unfavourable side; the 1e-9 undoes the noise of 100 * share."""
+    tenths = math.ceil(1000.0 * share - 1e-9) if up else math.floor(1000.0 * share + 1e-9)
+    return f"{tenths / 10:.1f}"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

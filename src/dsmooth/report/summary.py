@@ -1,0 +1,159 @@
+"""From records to certified accuracy, abstention and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.schema import Record, certificate_of
+from dsmooth.records.store import Run
+from dsmooth.theory.accuracy import population_lower_bound
+from dsmooth.theory.certificate import Certificate, Certifier, Cohen, Multiclass
+
+__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "summarise"]
+
+DELTA: Final = 0.05
+"""The confidence bounds on certified accuracies hold together with probability at least 1 - DELTA at each radius."""
+
+_CERTIFIERS: Final[tuple[Certifier, ...]] = (Multiclass(), Cohen())
+_RADII_IN_SIGMAS: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Certified accuracy at one radius: the share of the images, and a lower bound on that of the population.
+
+    Without labels it is the share of the images with any certified answer, and there is no bound.
+    """
+
+    share: float
+    bound: float | None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run under one certifier."""
+
+    name: str
+    sigma: float
+    certifier: str
+    certificates: tuple[Certificate, ...]
+    labels: tuple[int | None, ...]
+    cells: tuple[Cell, ...]
+    abstained: float
+    average_radius: float
+    complete: bool
+
+    def share(self, radius: float) -> float:
+        """The share of the images certified for the right label beyond this radius."""
+        return _certified(self.certificates, self.labels, radius) / len(self.certificates)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several runs side by side; rows under the first certifier come first."""
+
+    runs: tuple[Run, ...]
+    radii: tuple[float, ...]
+    rows: tuple[RunSummary, ...]
+    envelope: dict[str, tuple[Cell, ...]]
+    norm: float
+    alpha: float
+    labelled: bool
+    samples: int
+    seconds: float
+
+    @property
+    def certifiers(self) -> list[str]:
+        return [certifier.name for certifier in _CERTIFIERS]
+
+    @property
+    def what(self) -> str:
+        """The name of the share: accuracy where labels are known."""
+        return "certified accuracy" if self.labelled else "share certified"
+
+
+def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summary:
+    """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
+
+    Raises BadRun for runs without records, or of different norm or alpha, which no one table can hold.
+    """
+    for run in runs:
+        if not run.records:
+            raise BadRun(f"{run.folder}: expected at least one finished image, found none")
+    first = runs[0].records[0]
+    for run in runs:
+        for record in run.records:
+            if (record.norm, record.alpha) != (first.norm, first.alpha):
+                raise BadRun(
+                    f"{run.folder} was certified in norm {record.norm} at alpha {record.alpha:g}, "
+                    f"{runs[0].folder} in norm {first.norm} at alpha {first.alpha:g}: report them apart"
+                )
+    labelled = all(record.label is not None for run in runs for record in run.records)
+    chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs)
+    if not chosen or not all(0.0 <= radius < float("inf") for radius in chosen):
+        raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
+    rows = tuple(_row(run, certifier, chosen, labelled, DELTA / len(runs)) for certifier in _CERTIFIERS for run in runs)
+    return Summary(
+        runs=tuple(runs),
+        radii=chosen,
+        rows=rows,
+        envelope={c.name: _envelope([row for row in rows if row.certifier == c.name]) for c in _CERTIFIERS},
+        norm=float(first.norm),
+        alpha=first.alpha,
+        labelled=labelled,
+        samples=sum(record.n0 + record.n for run in runs for record in run.records),
+        seconds=sum(record.seconds for run in runs for record in run.records),
+    )
+
+
+def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
+    """Multiples of the smallest sigma, in the run's own norm."""
+    records = [record for run in runs for record in run.records]
+    norm = float(records[0].norm)
+    unit = min(record.sigma for record in records)
+    if norm > 2.0:
+        unit *= max(record.dim for record in records) ** (1.0 / norm - 0.5)
+    return tuple(float(f"{factor * unit:.4g}") for factor in _RADII_IN_SIGMAS)
+
+
+def _row(run: Run, certifier: Certifier, radii: Sequence[float], labelled: bool, delta: float) -> RunSummary:
+    records: list[Record] = sorted(run.records, key=lambda record: record.index)
+    certificates = tuple(certificate_of(record, certifier) for record in records)
+    labels = tuple(record.label for record in records)
+    cells = []
+    for radius in radii:
+        certified = _certified(certificates, labels, radius)
+        bound = population_lower_bound(certified, len(records), records[0].alpha, delta=delta) if labelled else None
+        cells.append(Cell(certified / len(records), bound))
+    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
+    return RunSummary(
+        name=run.folder.resolve().name,
+        sigma=records[0].sigma,
+        certifier=certifier.name,
+        certificates=certificates,
+        labels=labels,
+        cells=tuple(cells),
+        abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
+        average_radius=sum(rights) / len(certificates),
+        complete=len(records) == run.images,
+    )
+
+
+def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None], radius: float) -> int:
+    """How many promise the right label (any label, where it is unknown) at distances up to and including `radius`."""
+    return sum(
+        certificate.label is not None and label in (None, certificate.label) and certificate.radius > radius
+        for certificate, label in zip(certificates, labels, strict=True)
+    )
+
+
+def _envelope(rows: Sequence[RunSummary]) -> tuple[Cell, ...]:
+    """The best run at each radius. Each run's bound holds at 1 - DELTA / runs, so the best of them is a bound too."""
+    cells = []
+    for column in zip(*(row.cells for row in rows), strict=True):
+        bounds = [cell.bound for cell in column if cell.bound is not None]
+        cells.append(Cell(max(cell.share for cell in column), max(bounds) if bounds else None))
+    return tuple(cells)

@@ -1,0 +1,220 @@
+"""Certify a set of images into a run folder, resumable at any moment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsmooth.denoisers.base import Denoiser
+from dsmooth.errors import BadParameter, BadRun
+from dsmooth.images import ImageSet
+from dsmooth.records.schema import Record, radius_text, votes_to_json
+from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.store import Run, RunWriter, read_run
+from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.sampler import GENERATOR
+from dsmooth.smoothing.scheduler import Poll
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.bounds import check_level
+from dsmooth.theory.certificate import Certificate, Label
+from dsmooth.theory.noises import check_norm
+
+__all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
+
+_BACKEND = "torch-cpu"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told while a run goes on."""
+
+    samples: int
+    samples_in_all: int
+    finished: Record | None = None
+    certificate: Certificate | None = None
+
+
+def certify_run(
+    smoothed: SmoothedClassifier,
+    images: ImageSet,
+    out: Path,
+    *,
+    n0: int = 100,
+    n: int = 1000,
+    alpha: float = 0.001,
+    norm: float = 2.0,
+    seed: int | None = None,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = lambda notice: None,
+) -> Run:
+    """`out` holds one record for each image, each on disk as soon as the image is finished.
+
+    After a crash, `resume` does the unfinished images with the noise that they would have had; with other parameters it
+    is refused (BadRun). The key of the noise is drawn after images and parameters are fixed.
+    """
+    check_level(alpha)
+    check_norm(norm)
+    if n0 < 1 or n < 1:
+        raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
+    if not images:
+        raise BadParameter("expected at least one image, got none: --skip and --max leave nothing")
+    parameters = _parameters(smoothed, images, n0, n, alpha, norm)
+    key = MasterKey.draw(seed)
+    header = {
+        "parameters": parameters,
+        "images": len(images),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
+        "key": key.value.hex(),
+        "key_source": key.source,
+        "key_commitment": key.commitment,
+    }
+    with RunWriter(out, header, resume=resume) as writer:
+        if writer.torn:
+            on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
+        key = MasterKey(bytes.fromhex(writer.header["key"]), writer.header["key_source"])
+        if seed is not None and key != MasterKey.draw(seed):
+            raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
+        done = {record.name for record in writer.records}
+        missing = [i for i, name in enumerate(images.keys) if name not in done]
+        if done:
+            on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
+        _Recorder(smoothed, writer, missing, key, parameters, on_progress).run(images.subset(missing))
+    return read_run(out)
+
+
+class _Recorder:
+    """Writes the votes of unfinished images to sidecars, and a record for each finished one."""
+
+    def __init__(
+        self,
+        smoothed: SmoothedClassifier,
+        writer: RunWriter,
+        positions: Sequence[int],
+        key: MasterKey,
+        parameters: dict[str, Any],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.smoothed, self.writer, self.positions = smoothed, writer, positions
+        self.key, self.parameters, self.on_progress = key, parameters, on_progress
+        self.versions = versions()
+        self.samples = 0
+        self.in_all = len(positions) * (parameters["n0"] + parameters["n"])
+        self.sidecars: dict[str, SidecarWriter] = {}
+        self.order: dict[str, int] = {}
+        self.clock = time.monotonic()
+
+    def run(self, images: ImageSet) -> None:
+        self.order = dict(zip(images.keys, self.positions, strict=True))
+        demand = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.parameters["n"]}
+        try:
+            for poll in self.smoothed.polls(images, demand, self.key, on_votes=self._count):
+                self._finish(poll)
+        finally:
+            for sidecar in self.sidecars.values():
+                sidecar.abandon()
+
+    def _count(self, poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+        name = poll.image.key
+        if name not in self.sidecars:
+            self.sidecars[name] = self.writer.sidecar(self.order[name])
+        self.sidecars[name].add(labels)
+        self.samples += chunk.count
+        self.on_progress(Progress(self.samples, self.in_all))
+
+    def _finish(self, poll: Poll) -> None:
+        now = time.monotonic()
+        selection, estimation = poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION)
+        parameters, image = self.parameters, poll.image
+        height, width, channels = image.pixels.shape
+        certificate = self.smoothed.certifier.certify(
+            selection,
+            estimation,
+            self.smoothed.noise,
+            alpha=parameters["alpha"],
+            norm=check_norm(parameters["norm"]),
+            dim=image.pixels.size,
+        )
+        record = Record(
+            index=self.order[image.key],
+            name=image.key,
+            image=poll.digest,
+            shape=(height, width, channels),
+            decoding=image.decoding,
+            label=image.label,
+            answer=certificate.label,
+            radius=radius_text(certificate.radius),
+            norm=parameters["norm"],
+            alpha=parameters["alpha"],
+            n0=parameters["n0"],
+            n=parameters["n"],
+            certifier=parameters["certifier"],
+            law=parameters["law"],
+            sigma=parameters["sigma"],
+            selection=votes_to_json(selection),
+            estimation=votes_to_json(estimation),
+            votes=self.sidecars.pop(image.key).close(),
+            generator=GENERATOR,
+            key={
+                "commitment": self.key.commitment,
+                "source": self.key.source,
+                **{phase.value: stream.hex() for phase, stream in poll.streams.items()},
+            },
+            classifier=parameters["classifier"],
+            denoiser=parameters["denoiser"],
+            dtype=parameters["dtype"],
+            backend=_BACKEND,
+            batch=(poll.batch, channels, height, width),
+            versions=self.versions,
+            seconds=round(now - self.clock, 3),
+        )
+        self.clock = now
+        record = self.writer.append(record)
+        self.on_progress(Progress(self.samples, self.in_all, record, certificate))
+
+
+def _parameters(
+    smoothed: SmoothedClassifier, images: ImageSet, n0: int, n: int, alpha: float, norm: float
+) -> dict[str, Any]:
+    """Everything that must be the same for a run to be gone on with."""
+    return {
+        "sigma": smoothed.noise.sigma,
+        "law": smoothed.noise.law,
+        "n0": n0,
+        "n": n,
+        "alpha": alpha,
+        "norm": "inf" if norm == float("inf") else norm,
+        "certifier": smoothed.certifier.name,
+        "dtype": smoothed.pipeline.dtype,
+        "backend": _BACKEND,
+        "batch": smoothed.batch,
+        "generator": GENERATOR,
+        "classifier_name": smoothed.classifier.name,
+        "classifier": smoothed.classifier.digest(),
+        "denoiser": denoiser_digest(smoothed.denoiser),
+        "data": images.fingerprint,
+    }
+
+
+def denoiser_digest(denoiser: object) -> str | None:
+    """The digest of a Denoiser, the name of another callable, or None for none."""
+    if denoiser is None:
+        return None
+    if isinstance(denoiser, Denoiser):
+        return denoiser.digest()
+    return f"{type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
+
+
+def versions() -> dict[str, str]:
+    """What the votes were computed with."""
+    packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
+    return {**packages, "python": platform.python_version(), "machine": platform.machine(), "os": os.name}

@@ -1,0 +1,8 @@
+"""Where images become votes.
+
+chunks.py     addresses of noise: key, image, phase, first sample, count
+sampler.py    the noise at an address: exact, on the pixel grid, the same whoever asks
+pipeline.py   one fixed function: noisy pixels -> denoiser -> classifier -> labels
+scheduler.py  many images share batches of one shape; memory does not grow with n
+smoothed.py   SmoothedClassifier: predict and certify
+"""

@@ -1,0 +1,178 @@
+"""Many images share batches of one shape, and memory does not grow with the number of samples.
+
+Each image is a Poll that asks for chunks of samples. The scheduler fills every batch with the chunks of whichever images
+still need some, hands batches to worker threads (one torch thread each), and takes the answers in order. Which rows go
+into which batch is decided before any answer is known and does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dsmooth.errors import BadModel, BadParameter
+from dsmooth.images import LabelledImage
+from dsmooth.records.digests import digest_image
+from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline, default_batch
+from dsmooth.smoothing.sampler import Sampler
+from dsmooth.theory.certificate import Label, Votes
+from dsmooth.theory.noises import Gaussian
+
+__all__ = ["OnVotes", "Poll", "Scheduler"]
+
+
+@dataclass
+class Poll:
+    """One image being put to the vote: how many samples each phase needs, has asked for, and has counted."""
+
+    image: LabelledImage
+    digest: str
+    demand: Mapping[Phase, int]
+    streams: Mapping[Phase, bytes]
+    batch: int
+    counts: dict[Phase, Counter[Label]] = field(default_factory=dict)
+    trials: Counter[Phase] = field(default_factory=Counter)
+    asked: Counter[Phase] = field(default_factory=Counter)
+
+    def take(self, room: int) -> Chunk | None:
+        """The next samples to draw, at most `room`; None when all have been asked for."""
+        for phase, needed in self.demand.items():
+            first = self.asked[phase]
+            if first < needed:
+                count = min(room, needed - first)
+                self.asked[phase] += count
+                return Chunk(phase, self.streams[phase], first, count)
+        return None
+
+    def receive(self, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+        """Counts the answers to a chunk; None is a trial without a vote."""
+        self.trials[chunk.phase] += chunk.count
+        self.counts.setdefault(chunk.phase, Counter()).update(label for label in labels if label is not None)
+
+    @property
+    def done(self) -> bool:
+        return all(self.trials[phase] >= needed for phase, needed in self.demand.items())
+
+    def votes(self, phase: Phase) -> Votes:
+        """The votes of one phase so far."""
+        return Votes(self.counts.get(phase, {}), self.trials[phase])
+
+
+OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
+"""Called for every chunk, in order of samples within each image and phase."""
+
+
+def _nothing(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Puts a stream of images to the vote.
+
+    `batch` rows at once (None: chosen by image size); `workers` threads. Images of one shape share batches; at a change
+    of shape, and at the end, the batch is padded, because a kernel may round differently at another batch size and the
+    votes must come from one fixed function.
+    """
+
+    pipeline: Pipeline
+    noise: Gaussian
+    batch: int | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadParameter(f"{name} must be at least 1, got {value}")
+
+    def run(
+        self,
+        images: Iterable[LabelledImage],
+        demand: Mapping[Phase, int],
+        key: MasterKey,
+        *,
+        on_votes: OnVotes = _nothing,
+    ) -> Iterator[Poll]:
+        """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
+        for phase, count in demand.items():
+            if count < 1:
+                raise BadParameter(f"the {phase.value} needs at least one sample, got {count}")
+        sampler = Sampler(self.noise)
+        polls = (self._poll(image, demand, key) for image in images)
+        batches = self._batches(polls)
+        waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
+        threads = torch.get_num_threads()
+        executor = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            while True:
+                while len(waiting) <= self.workers and (batch := next(batches, None)) is not None:
+                    waiting.append((batch, executor.submit(self._answer, sampler, batch)))
+                if not waiting:
+                    return
+                batch, future = waiting.popleft()
+                yield from _distribute(batch, future.result(), on_votes)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+            torch.set_num_threads(threads)
+
+    def _poll(self, image: LabelledImage, demand: Mapping[Phase, int], key: MasterKey) -> Poll:
+        digest = digest_image(image.pixels)
+        streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}
+        batch = self.batch or default_batch(*image.pixels.shape[:2])
+        return Poll(image, digest, dict(demand), streams, batch)
+
+    def _batches(self, polls: Iterator[Poll]) -> Iterator[_Batch]:
+        """Rows packed in order of the images; nothing here looks at an answer."""
+        rows: list[tuple[Poll, Chunk]] = []
+        filled = 0
+        for poll in polls:
+            if rows and rows[0][0].image.pixels.shape != poll.image.pixels.shape:
+                yield rows
+                rows, filled = [], 0
+            while (chunk := poll.take(poll.batch - filled)) is not None:
+                rows.append((poll, chunk))
+                filled += chunk.count
+                if filled == poll.batch:
+                    yield rows
+                    rows, filled = [], 0
+        if rows:
+            yield rows
+
+    def _answer(self, sampler: Sampler, batch: _Batch) -> list[Label | None]:
+        """Draw the noise of a batch, ask, and take back the answers of its rows."""
+        first = batch[0][0]
+        shape = first.image.pixels.shape
+        noisy = np.empty((first.batch, *shape), dtype=np.int16)
+        undecided = np.zeros(first.batch, dtype=np.bool_)
+        row = 0
+        for poll, chunk in batch:
+            steps, lost = sampler.draw(chunk, poll.image.pixels.size)
+            np.add(steps.reshape(-1, *shape), poll.image.pixels, out=noisy[row : row + chunk.count], casting="unsafe")
+            undecided[row : row + chunk.count] = lost
+            row += chunk.count
+        noisy[row:] = noisy[0]
+        labels = self.pipeline.labels(noisy)[:row]
+        return [None if lost else label for label, lost in zip(labels, undecided, strict=False)]
+
+
+_Batch = list[tuple[Poll, Chunk]]
+
+
+def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
+    row = 0
+    for poll, chunk in batch:
+        part = labels[row : row + chunk.count]
+        if len(part) != chunk.count:
+            raise BadModel(f"expected {chunk.count} answers, got {len(part)}")
+        poll.receive(chunk, part)
+        on_votes(poll, chunk, part)
+        row += chunk.count
+        if poll.done:
+            yield poll

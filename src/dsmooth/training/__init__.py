@@ -1,0 +1,5 @@
+"""Teach a denoiser: one readable loop.
+
+patches.py  random crops of images, decided by seed and step alone
+loop.py     optimiser, schedule, averaging, checkpoints, resume
+"""

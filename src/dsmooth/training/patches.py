@@ -1,0 +1,78 @@
+"""Random crops of images, decided by seed and step alone, so that a resumed training sees what it would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from dsmooth.errors import BadImage
+from dsmooth.images import ImageSet, Pixels
+
+__all__ = ["Patches", "split"]
+
+_HELD_OUT = 40  # every so many-th image of each set judges the training instead of taking part
+_SMALLEST_SCALE = 0.5
+
+
+def split(sets: Sequence[ImageSet]) -> tuple[list[list[Pixels]], list[Pixels]]:
+    """The images to train on, set by set, and the held-out ones (every 40th of each set), decoded into memory."""
+    training: list[list[Pixels]] = []
+    held_out: list[Pixels] = []
+    for images in sets:
+        kept: list[Pixels] = []
+        for i, image in enumerate(images):
+            (held_out if i % _HELD_OUT == 0 and len(images) > 1 else kept).append(image.pixels)
+        training.append(kept)
+    return training, held_out
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Batches of (B, C, side, side) float32 in [0, 1], each crop from a random set, image, place and reflection.
+
+    With `zoom`, half of the crops of images that are large enough come from a larger square, scaled down by up to 2:
+    photographs are sharp at the size at which classifiers see them.
+    """
+
+    sets: Sequence[Sequence[Pixels]]
+    side: int
+    turns: bool = True
+    zoom: bool = True
+
+    def __post_init__(self) -> None:
+        for images in self.sets:
+            for image in images:
+                if min(image.shape[:2]) < self.side:
+                    raise BadImage(
+                        f"expected training images of at least {self.side} x {self.side} pixels, "
+                        f"got {image.shape[0]} x {image.shape[1]}; choose a smaller --patch"
+                    )
+
+    def batch(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """`count` crops, drawn with this generator and nothing else."""
+        crops = np.stack([self._crop(rng) for _ in range(count)])
+        return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+
+    def _crop(self, rng: np.random.Generator) -> Pixels:
+        images = self.sets[int(rng.integers(len(self.sets)))]
+        image = images[int(rng.integers(len(images)))]
+        side = self.side
+        if self.zoom and rng.random() < 0.5:
+            largest = min(*image.shape[:2], round(self.side / _SMALLEST_SCALE))
+            side = int(rng.integers(self.side, largest + 1))
+        top, left = (int(rng.integers(size - side + 1)) for size in image.shape[:2])
+        crop = image[top : top + side, left : left + side]
+        if side != self.side:
+            crop = _shrink(crop, self.side)
+        if self.turns:
+            crop = np.rot90(crop, int(rng.integers(4)))
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+
+def _shrink(crop: Pixels, side: int) -> Pixels:
+    picture = Image.fromarray(crop[:, :, 0] if crop.shape[2] == 1 else crop)
+    return np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS)).reshape(side, side, crop.shape[2])
