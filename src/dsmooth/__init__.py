@@ -57,11 +57,11 @@ __all__ = [
     "TorchClassifier",
     "TrainingDiverged",
     "Votes",
+    "__version__",
     "load_classifier",
     "load_denoiser",
     "open_images",
     "predict_votes",
-    "__version__",
 ]
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ app = App(
     help_epilogue="Start with `dsmooth demo`: a real classifier on real photographs, in a few minutes.",
     version=dsmooth.__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 
 _NO_NEGATIVE = Parameter(negative=())

@@ -36,7 +36,7 @@ _PHOTOGRAPHS: Final = {
     "astronaut": "astronaut",
 }
 _N0, _ALPHA = 20, 0.001
-_HEADING: Final = f"{'photograph':<12}  {'sigma':>5}  {'denoiser':<8}  {'certified answer':<24}  {'l2 radius':>9}  {'l_inf':>9}  votes"
+_HEADING: Final = "photograph    sigma  denoiser  certified answer          l2 radius      l_inf  votes"
 _TOP = 4  # labels in each bar chart
 
 

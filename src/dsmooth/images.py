@@ -68,6 +68,8 @@ class ImageSet(Sequence[LabelledImage]):
     def subset(self, positions: Sequence[int]) -> ImageSet:
         """The images at these positions, in this order."""
         chosen = tuple(positions)
+        if chosen == tuple(range(len(self))):
+            return self
         return ImageSet(
             keys=tuple(self.keys[i] for i in chosen),
             labels=tuple(self.labels[i] for i in chosen),

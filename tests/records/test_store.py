@@ -1,0 +1,194 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from dsmooth.errors import BadRun
+from dsmooth.records.schema import Record, certificate_of, votes_from_json, votes_to_json
+from dsmooth.records.sidecar import SidecarWriter, read_sidecar
+from dsmooth.records.store import RunWriter, read_run
+from dsmooth.theory.certificate import Cohen, Votes
+
+HEADER = {"parameters": {"sigma": 0.25, "n": 100}, "images": 3, "key": "00"}
+
+
+def record(index=0, **changes):
+    votes = votes_to_json(Votes({1: 90, 0: 8}, 100))
+    return replace(
+        Record(
+            index=index,
+            name=f"image-{index}.png",
+            image="a" * 64,
+            shape=(2, 2, 3),
+            decoding=("L to RGB",),
+            label=1,
+            answer=1,
+            radius="0.2",
+            norm=2.0,
+            alpha=0.001,
+            n0=100,
+            n=100,
+            certifier="multiclass",
+            law="gaussian/255",
+            sigma=0.25,
+            selection=votes,
+            estimation=votes,
+            votes={},
+            generator="g",
+            key={"commitment": "c"},
+            classifier="c",
+            denoiser=None,
+            dtype="fp32",
+            backend="torch-cpu",
+            batch=(4, 3, 2, 2),
+            versions={},
+            seconds=0.1,
+        ),
+        **changes,
+    )
+
+
+def written(folder, count=3):
+    with RunWriter(folder, HEADER, resume=False) as writer:
+        for i in range(count):
+            writer.append(record(i))
+    return folder
+
+
+def test_a_run_reads_back_as_it_was_written(tmp_path):
+    run = read_run(written(tmp_path / "run"))
+    assert [r.name for r in run.records] == ["image-0.png", "image-1.png", "image-2.png"]
+    assert run.records[1] == record(1, previous=run.records[1].previous)
+    assert len({r.previous for r in run.records}) == 3
+    assert run.images == 3
+    assert run.torn == 0
+
+
+def test_a_torn_last_line_is_cut_off_and_said(tmp_path):
+    folder = written(tmp_path / "run", 2)
+    whole = (folder / "records.jsonl").read_bytes()
+    (folder / "records.jsonl").write_bytes(whole + b'{"index": 2, "na')
+    assert read_run(folder).torn == 16
+    assert (folder / "records.jsonl").read_bytes() != whole  # reading changes nothing
+    with RunWriter(folder, HEADER, resume=True) as writer:
+        assert writer.torn == 16
+        writer.append(record(2))
+    run = read_run(folder)
+    assert len(run.records) == 3
+    assert run.torn == 0
+
+
+def damage_text(line):
+    return line.replace(b"image-1", b"image-X")
+
+
+def damage_json(line):
+    return b"{" + line
+
+
+def damage_counts(line):
+    return line.replace(b"[1,90]", b"[1,95]")
+
+
+def damage_drop(line):
+    return b""
+
+
+def damage_field(line):
+    value = json.loads(line)
+    value["more"] = 1
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("damage", [damage_text, damage_json, damage_counts, damage_drop, damage_field])
+def test_damage_in_the_middle_is_refused_and_left_alone(tmp_path, damage):
+    folder = written(tmp_path / "run")
+    path = folder / "records.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = damage(lines[1])
+    path.write_bytes(b"\n".join(line for i, line in enumerate(lines) if line or i == len(lines) - 1))
+    before = path.read_bytes()
+    with pytest.raises(BadRun, match=r"records\.jsonl, byte \d+"):
+        read_run(folder)
+    with pytest.raises(BadRun, match=r"nothing was changed"):
+        RunWriter(folder, HEADER, resume=True)
+    assert path.read_bytes() == before
+
+
+def test_a_changed_header_breaks_the_chain(tmp_path):
+    folder = written(tmp_path / "run")
+    header = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(header.replace('"images": 3', '"images": 9'))
+    with pytest.raises(BadRun, match="does not follow"):
+        read_run(folder)
+
+
+def test_another_parameter_is_refused_with_both_values(tmp_path):
+    folder = written(tmp_path / "run")
+    other = {**HEADER, "parameters": {"sigma": 0.5, "n": 100}}
+    with pytest.raises(BadRun, match=r"made with sigma 0\.25, not 0\.5"):
+        RunWriter(folder, other, resume=True)
+
+
+def test_an_existing_run_or_folder_is_not_overwritten(tmp_path):
+    folder = written(tmp_path / "run")
+    with pytest.raises(BadRun, match="--resume"):
+        RunWriter(folder, HEADER, resume=False)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("precious")
+    with pytest.raises(BadRun, match="holds other files"):
+        RunWriter(tmp_path / "other", HEADER, resume=False)
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    folder = tmp_path / "run"
+    with RunWriter(folder, HEADER, resume=False) as writer:
+        with pytest.raises(BadRun, match="another process is writing"):
+            RunWriter(folder, HEADER, resume=True)
+        writer.append(record(0))
+    with RunWriter(folder, HEADER, resume=True) as writer:
+        assert len(writer.records) == 1
+
+
+def test_no_run_is_said(tmp_path):
+    with pytest.raises(BadRun, match="expected a run folder"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 99, "parameters": {}, "images": 1}')
+    with pytest.raises(BadRun, match="expected schema 1, got 99"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(BadRun, match="cannot read"):
+        read_run(tmp_path)
+
+
+def test_certificates_follow_from_the_counts():
+    certificate = certificate_of(record())
+    assert certificate.label == 1
+    assert certificate.noise.sigma == 0.25
+    assert certificate.dim == 12
+    assert certificate_of(record(), Cohen()).certifier == "cohen"
+    assert certificate_of(record(radius="99.0")).radius == certificate.radius  # the stored radius is for reading
+
+
+@pytest.mark.parametrize("labels", [[1, None, 2, 1] * 500, ["cat", None, "dog"] * 3, [None] * 5])
+def test_sidecars_read_back(tmp_path, labels):
+    writer = SidecarWriter(tmp_path / "votes" / "0.votes")
+    for start in range(0, len(labels), 7):
+        writer.add(labels[start : start + 7])
+    entry = writer.close()
+    assert list(read_sidecar(tmp_path, entry, len(labels))) == labels
+    assert (tmp_path / entry["file"]).stat().st_size < 2 * len(labels) + 40
+    with pytest.raises(BadRun, match="votes"):
+        list(read_sidecar(tmp_path, entry, len(labels) + 1))
+    (tmp_path / entry["file"]).write_bytes(b"other")
+    with pytest.raises(BadRun, match="got other bytes"):
+        read_sidecar(tmp_path, entry, len(labels))
+
+
+def test_votes_keep_the_type_of_labels():
+    votes = Votes({1: 3, "1": 4}, 9)
+    assert votes_from_json(json.loads(json.dumps(votes_to_json(votes)))) == votes
+    for broken in ({}, {"counts": [[1, 2]], "missing": 0, "trials": 1}, {"counts": [[1, 2]], "missing": 5, "trials": 3}):
+        with pytest.raises(BadRun):
+            votes_from_json(broken)

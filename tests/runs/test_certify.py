@@ -1,0 +1,189 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support import ROOT, Linear, Threshold, different_images
+
+from dsmooth import BadParameter, BadRun, SmoothedClassifier, open_images
+from dsmooth.records.schema import votes_from_json
+from dsmooth.records.sidecar import read_sidecar
+from dsmooth.records.store import read_run
+from dsmooth.runs.certify import certify_run
+from dsmooth.theory.certificate import Votes
+
+SLOW = """
+import time
+from support import Linear
+
+class Slow(Linear):
+    def forward(self, x):
+        time.sleep(0.01)
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def images(tmp_path):
+    path = tmp_path / "images.npz"
+    pixels = np.random.default_rng(0).integers(96, 160, (12, 3, 5, 3)).astype(np.uint8)
+    np.savez(path, images=pixels, labels=np.arange(12) % 2)
+    return path
+
+
+def smoothed(**changes):
+    return SmoothedClassifier(changes.pop("module", Linear()), None, changes.pop("sigma", 0.5), batch=8, **changes)
+
+
+def facts(run):
+    return [(r.name, r.image, r.selection, r.estimation, r.votes, r.answer, r.radius) for r in run.records]
+
+
+def test_one_record_an_image_with_everything_in_it(tmp_path, images):
+    run = certify_run(smoothed(), open_images(images), tmp_path / "run", n0=10, n=50, seed=1)
+    assert [r.name for r in run.records] == [str(i) for i in range(12)]
+    first = run.records[0]
+    assert first.shape == (3, 5, 3)
+    assert first.batch == (8, 3, 3, 5)
+    assert first.sigma == 0.5
+    assert first.key["source"] == "seed"
+    assert {"dsmooth", "torch", "numpy", "scipy", "python"} <= first.versions.keys()
+    for record in run.records:
+        labels = list(read_sidecar(run.folder, record.votes, 60))
+        for phase, part in ((record.selection, labels[:10]), (record.estimation, labels[10:])):
+            counts = {label: part.count(label) for label in set(part) - {None}}
+            assert votes_from_json(phase) == Votes(counts, len(part))
+
+
+def test_a_record_holds_what_is_needed_to_draw_its_noise_again(tmp_path, images):
+    from dsmooth.smoothing.chunks import Chunk, Phase
+    from dsmooth.smoothing.sampler import Sampler
+
+    data = open_images(images)
+    record = certify_run(smoothed(module=Threshold(128)), data, tmp_path / "run", n0=10, n=50).records[3]
+    stream = bytes.fromhex(record.key["estimation"])
+    noise, _ = Sampler(record.noise).draw(Chunk(Phase.ESTIMATION, stream, 0, 50), record.dim)
+    votes = int((noise[:, 0] + int(data[3].pixels.flat[0]) > 128).sum())
+    assert votes_from_json(record.estimation).of(1) == votes
+
+
+def test_resume_after_an_interruption_gives_the_undisturbed_run(tmp_path, images):
+    undisturbed = certify_run(smoothed(), open_images(images), tmp_path / "a", n0=10, n=50, seed=1)
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.finished is not None and progress.finished.index == 4:
+            raise StopError
+
+    with pytest.raises(StopError):
+        certify_run(smoothed(), open_images(images), tmp_path / "b", n0=10, n=50, seed=1, on_progress=stop)
+    assert 0 < len(read_run(tmp_path / "b").records) < 12
+    said = []
+    resumed = certify_run(
+        smoothed(), open_images(images), tmp_path / "b", n0=10, n=50, resume=True, on_notice=said.append
+    )
+    assert facts(resumed) == facts(undisturbed)
+    assert "5 of 12 images are done" in said[0]
+    assert {p.name for p in (tmp_path / "b" / "votes").iterdir()} == {f"{i:06d}.votes" for i in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n": 51}, "made with n 50, not 51"),
+        ({"alpha": 0.01}, r"made with alpha 0\.001, not 0\.01"),
+        ({"seed": 2}, "another seed"),
+        ({"model": {"sigma": 0.25}}, r"made with sigma 0\.5, not 0\.25"),
+        ({"model": {"module": Threshold(3)}}, "made with classifier"),
+        ({"model": {"dtype": "bf16"}}, "made with dtype fp32, not bf16"),
+        ({"images": slice(3, None)}, "made with data"),
+    ],
+)
+def test_resume_with_other_parameters_is_refused(tmp_path, images, changes, message):
+    certify_run(smoothed(), open_images(images), tmp_path / "run", n0=10, n=50, seed=1)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    arguments = {"n0": 10, "n": 50, "resume": True, **changes}
+    model, chosen = arguments.pop("model", {}), arguments.pop("images", slice(None))
+    with pytest.raises(BadRun, match=message):
+        certify_run(smoothed(**model), open_images(images)[chosen], tmp_path / "run", **arguments)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_bad_parameters_leave_nothing_behind(tmp_path, images):
+    for arguments in ({"n": 0}, {"n0": -1}, {"alpha": 2.0}, {"norm": 0.1}):
+        with pytest.raises(BadParameter):
+            certify_run(smoothed(), open_images(images), tmp_path / "run", **arguments)
+    with pytest.raises(BadParameter, match="at least one image"):
+        certify_run(smoothed(), open_images(images)[50:], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def command(tmp_path, images, out, *extra):
+    arguments = [str(images), "-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8", "--n0", "10"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(tmp_path)])}
+    line = [sys.executable, "-m", "dsmooth", "certify", *arguments, "--n", "90", "--seed", "1", "-o", str(out), *extra]
+    return subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def records_in(out):
+    path = out / "records.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def interrupt_after(process, out, records, number):
+    deadline = time.monotonic() + 120
+    while records_in(out) < records and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.communicate(timeout=60)[1].decode()
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
+    (tmp_path / "slow.py").write_text(SLOW)
+    out = tmp_path / "run"
+    extra = []
+    for records in (2, 5, 9):
+        process = command(tmp_path, images, out, *extra)
+        interrupt_after(process, out, records, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        extra = ["--resume"]
+    finish(command(tmp_path, images, out, "--resume"))
+    undisturbed = tmp_path / "undisturbed"
+    finish(command(tmp_path, images, undisturbed))
+    assert facts(read_run(out)) == facts(read_run(undisturbed))
+    assert len(read_run(out).records) == 12
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
+    (tmp_path / "slow.py").write_text(SLOW)
+    out = tmp_path / "run"
+    process = command(tmp_path, images, out)
+    started = time.monotonic()
+    errors = interrupt_after(process, out, 1, number)
+    assert process.returncode == code
+    assert "--resume goes on" in errors
+    assert "Traceback" not in errors
+    assert time.monotonic() - started < 60
+    assert 1 <= len(read_run(out).records) < 12
+    finish(command(tmp_path, images, out, "--resume"))
+    assert len(read_run(out).records) == 12
+
+
+def test_images_of_several_shapes(tmp_path):
+    from PIL import Image
+
+    for i, shape in enumerate([(4, 6), (4, 6), (8, 3), (4, 6)]):
+        Image.fromarray(different_images(1, i, (*shape, 3))[0]).save(tmp_path / f"{i}.png")
+    run = certify_run(smoothed(), open_images(tmp_path), tmp_path / "run", n0=3, n=5)
+    assert [r.shape for r in run.records] == [(4, 6, 3), (4, 6, 3), (8, 3, 3), (4, 6, 3)]

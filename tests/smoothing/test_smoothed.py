@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from support import Constant, Threshold, different_images
+from torch import nn
+
+import dsmooth
+from dsmooth import BadImage, BadModel, BadParameter, Cohen, SmoothedClassifier
+
+
+def test_a_constant_classifier_gets_the_largest_radius_that_votes_can_give():
+    smoothed = SmoothedClassifier(Constant(), None, 0.25, certifier=Cohen())
+    certificate = smoothed.certify(np.zeros((4, 4, 3), dtype=np.uint8), n0=10, n=1000)
+    largest = 0.25 * special.ndtri(0.001 ** (1 / 1000))
+    assert certificate.label == 3
+    assert largest * (1 - 2e-9) - 1e-10 <= certificate.radius <= largest
+    assert certificate.estimation.counts == {3: 1000}
+    assert certificate.selection.trials == 10
+    assert certificate.alpha == 0.001
+
+
+def test_one_image_or_a_batch_of_one_or_three_channels():
+    smoothed = SmoothedClassifier(Constant(), None, 0.25)
+    for shape in ((5, 6), (5, 6, 1), (5, 6, 3)):
+        assert smoothed.certify(np.zeros(shape, dtype=np.uint8), n0=2, n=50).label == 3
+        assert smoothed.predict(np.zeros(shape, dtype=np.uint8), n=50).label == 3
+    batch = np.zeros((3, 5, 6, 3), dtype=np.uint8)
+    assert [c.label for c in smoothed.certify(batch, n0=2, n=50)] == [3, 3, 3]
+    assert [p.label for p in smoothed.predict(batch, n=50)] == [3, 3, 3]
+
+
+def test_floats_on_the_grid_are_the_same_image():
+    smoothed = SmoothedClassifier(Threshold(120), None, 0.25)
+    image = different_images(1, 130)[0]
+    expected = smoothed.certify(image, seed=3)
+    for dtype in (np.float32, np.float64):
+        assert smoothed.certify((image / 255).astype(dtype), seed=3) == expected
+
+
+def test_a_seed_repeats_and_its_absence_does_not():
+    smoothed = SmoothedClassifier(Threshold(120), None, 0.25)
+    image = different_images(1, 125)[0]
+    assert smoothed.certify(image, seed=3) == smoothed.certify(image, seed=3)
+    free = [smoothed.certify(image).estimation for _ in range(6)]
+    assert len({str(votes) for votes in free}) > 1
+
+
+def test_any_callable_denoises():
+    black = SmoothedClassifier(Threshold(100), lambda x, sigma: torch.zeros_like(x), 0.25)
+    assert black.predict(different_images(1, 255)[0]).label == 0
+    assert SmoothedClassifier(Threshold(100), None, 0.25).predict(different_images(1, 255)[0]).label == 1
+
+
+def test_predict_abstains_where_it_cannot_know():
+    class Coin(nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 0, 0, 0] - 100.5 / 255, 100.5 / 255 - x[:, 0, 0, 0]], dim=1)
+
+    smoothed = SmoothedClassifier(Coin(), None, 1.0)
+    assert smoothed.predict(different_images(1, 100)[0], n=100, seed=0).abstained
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 8, 8), np.uint8), "transpose"),
+        (np.zeros((8, 8, 4), np.uint8), "1 or 3 channels"),
+        (np.zeros((0, 8, 3), np.uint8), "got shape"),
+        (np.zeros((8, 8, 3), np.int64), "expected uint8"),
+        (np.full((8, 8, 3), np.nan), "finite"),
+        (np.full((8, 8, 3), 1.5), "normalisation belongs to the classifier"),
+        (np.full((8, 8, 3), 0.5), "grid of 1/255"),
+        (np.zeros(8, np.uint8), "got shape"),
+        ("cat.png", "got shape"),
+    ],
+)
+def test_bad_images_are_refused(image, message):
+    with pytest.raises(BadImage, match=message):
+        SmoothedClassifier(Constant(), None, 0.25).certify(image, n0=1, n=1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"n": 0}, {"n0": 0}, {"n": -5}, {"alpha": 0}, {"alpha": float("nan")}, {"norm": 0.3}, {"seed": -1}]
+)
+def test_bad_parameters_are_refused(arguments):
+    with pytest.raises(BadParameter):
+        SmoothedClassifier(Constant(), None, 0.25).certify(np.zeros((4, 4, 1), np.uint8), **arguments)
+
+
+def test_bad_models_are_refused():
+    broken = nn.Linear(3, 2)
+    broken.weight.data[0, 0] = torch.nan
+    for model in (broken, "no such spec", 5):
+        with pytest.raises(BadModel):
+            SmoothedClassifier(model, None, 0.25)
+    with pytest.raises(BadModel, match="denoiser"):
+        SmoothedClassifier(Constant(), 3, 0.25)
+    with pytest.raises(BadParameter, match="dtype"):
+        SmoothedClassifier(Constant(), None, 0.25, dtype="int8")
+    named = dsmooth.TorchClassifier(Constant(), class_names=["cat", "dog"])
+    with pytest.raises(BadModel, match="2 classes, got 10 logits"):
+        SmoothedClassifier(named, None, 0.25).certify(np.zeros((4, 4, 1), np.uint8))

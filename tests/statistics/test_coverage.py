@@ -1,0 +1,109 @@
+"""The guarantee itself, through the real scheduler, on classifiers whose truth is known exactly.
+
+Each test counts false claims over many images and compares with an exact binomial limit that a correct program exceeds
+once in 1e9. The last test shows that wrong programs do not pass.
+"""
+
+import numpy as np
+import pytest
+from scipy import special
+from support import Sometimes, Threshold, at_most, different_images
+
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.images import LabelledImage
+from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.theory.certificate import Cohen, Multiclass, Votes, predict_votes
+from dsmooth.theory.noises import Gaussian
+
+SIGMA, ALPHA, IMAGES, N = 0.25, 0.05, 3000, 120
+NOISE = Gaussian(SIGMA)
+LEVEL = 100
+
+
+def polls(module, value, *, seed=0):
+    images = [LabelledImage(str(i), image) for i, image in enumerate(different_images(IMAGES, value, (1, 3, 1)))]
+    scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA), NOISE, 4096, 1)
+    return scheduler.run(images, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(seed))
+
+
+def true_radius(value):
+    return (value - LEVEL - 0.5) / 255
+
+
+def outcomes(certifier, value, *, alpha=ALPHA, seed=0):
+    return [
+        certifier.certify(
+            poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION), NOISE, alpha=alpha, norm=2, dim=3
+        )
+        for poll in polls(Threshold(LEVEL), value, seed=seed)
+    ]
+
+
+def false_claims(certificates, value):
+    truth = {1: true_radius(value), 0: -true_radius(value)}
+    return sum(not c.abstained and c.radius > truth[c.label] for c in certificates)
+
+
+@pytest.mark.parametrize("certifier", [Cohen(), Multiclass()], ids=["cohen", "multiclass"])
+@pytest.mark.parametrize("value", [101, 130, 190], ids=["at the threshold", "in between", "far away"])
+def test_false_certificates_are_as_rare_as_alpha(certifier, value):
+    certificates = outcomes(certifier, value)
+    assert false_claims(certificates, value) <= at_most(IMAGES, ALPHA)
+    if value == 190:  # and the promise is worth something
+        radii = np.array([c.radius for c in certificates])
+        assert np.median(radii) > 0.7 * true_radius(value)
+
+
+@pytest.mark.parametrize("value", [101, 106])
+def test_wrong_predictions_are_as_rare_as_alpha(value):
+    wrong = answered = 0
+    for poll in polls(Threshold(LEVEL), value):
+        prediction = predict_votes(poll.votes(Phase.ESTIMATION), ALPHA)
+        wrong += prediction.label == 0
+        answered += not prediction.abstained
+    assert wrong <= at_most(IMAGES, ALPHA)
+    if value == 106:
+        assert answered > 0
+
+
+def test_missing_votes_never_certify_a_loser():
+    # class 1 is answered with probability .40; the other 60 % of the answers are lost, and may all be one rival's
+    value, lost = LEVEL, special.ndtri(0.40) * 255 * SIGMA
+    module = Sometimes(round(value - lost))
+    claims = naive = 0
+    for poll in polls(module, value):
+        votes = poll.votes(Phase.ESTIMATION)
+        assert votes.missing > 0
+        selection = poll.votes(Phase.SELECTION)
+        claims += not Multiclass().certify(selection, votes, NOISE, alpha=ALPHA, dim=3).abstained
+        forgotten = Votes(votes.counts, sum(votes.counts.values()) or 1)
+        naive += not Multiclass().certify(selection, forgotten, NOISE, alpha=ALPHA, dim=3).abstained
+    assert claims <= at_most(IMAGES, ALPHA)
+    assert naive > 0.95 * IMAGES  # leaving the missing out certifies falsely nearly every time
+
+
+def test_these_tests_notice_wrong_programs():
+    limit = at_most(IMAGES, ALPHA)
+    # a bound at three times its level
+    assert false_claims(outcomes(Cohen(), 130, alpha=3 * ALPHA), 130) > limit
+    # a plain estimate in place of a bound
+    plain = sum(
+        NOISE.radius(1 - p, 1 - p, dim=3) > true_radius(130)
+        for poll in polls(Threshold(LEVEL), 130)
+        if (p := poll.votes(Phase.ESTIMATION).of(1) / N) < 1
+    )
+    assert plain > limit
+    # looking after every ten samples and stopping at the first certificate
+    peeked = 0
+    p = float(special.ndtr(0.5 / (255 * SIGMA)))
+    rng = np.random.default_rng(0)
+    votes = (rng.random((IMAGES, 400)) < p).cumsum(axis=1)
+    for row in votes:
+        for n in range(10, 401, 10):
+            certificate = Cohen().certify(Votes({1: 1}, 1), Votes({1: int(row[n - 1])}, n), NOISE, alpha=ALPHA, dim=3)
+            if certificate.radius > true_radius(101):
+                peeked += 1
+                break
+    assert peeked > limit

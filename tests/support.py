@@ -1,0 +1,88 @@
+"""What several tests need: classifiers whose smoothed answer is known exactly, exact limits, and the real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+ROOT = Path(__file__).resolve().parent.parent
+CHANCE = 1e-9
+"""A correct program fails a statistical test this seldom; no test is loosened because it failed once."""
+
+
+class Constant(nn.Module):
+    """Always answers the same class."""
+
+    def __init__(self, label: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        self.register_buffer("logits", nn.functional.one_hot(torch.tensor(label), classes).float())
+
+    def forward(self, x):
+        return self.logits.to(x.dtype).expand(len(x), -1)
+
+
+class Threshold(nn.Module):
+    """Class 1 where the first coordinate is at or beyond level + 1/2 steps of 1/255, else class 0.
+
+    The threshold lies between grid points, where neither rounding nor clipping can move an image across it, so that
+    P(class 1 at x) = Phi((x - level - 1/2) / (255 sigma)) exactly, and the true radius is (x - level - 1/2) / 255.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, x):
+        margin = x[:, 0, 0, 0].float() * 255 - (self.level + 0.5)
+        return torch.stack([-margin, margin], dim=1)
+
+
+class Linear(nn.Module):
+    """Class 1 where the mean of all coordinates is above a half, else class 0."""
+
+    def forward(self, x):
+        margin = x.float().mean(dim=(1, 2, 3)) - 0.5
+        return torch.stack([-margin, margin], dim=1)
+
+
+class Sometimes(nn.Module):
+    """NaN logits where the first coordinate is below `level` steps (a model that fails), else class 1."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, x):
+        logits = torch.tensor([0.0, 1.0]).repeat(len(x), 1)
+        logits[x[:, 0, 0, 0].float() * 255 < self.level - 0.5] = torch.nan
+        return logits
+
+
+def at_most(trials: int, probability: float) -> int:
+    """The most violations that a correct program shows, but for one run in 1e9."""
+    return int(stats.binom.isf(CHANCE, trials, probability))
+
+
+def data() -> Path:
+    """The folder of real data; skips the test where there is none."""
+    path = Path(os.environ.get("DSMOOTH_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"needs the real data in DSMOOTH_DATA or {path}")
+    return path
+
+
+def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9, 1)) -> np.ndarray:
+    """Images that share the first coordinate and differ elsewhere, so that each has noise of its own."""
+    images = np.zeros((count, *shape), dtype=np.uint8)
+    flat = images.reshape(count, -1)
+    flat[:, 0] = value
+    numbers = np.arange(count)
+    for column in range(1, min(5, flat.shape[1])):
+        flat[:, column] = (numbers >> (8 * (column - 1))) & 255
+    return images
