@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token
 
 import dsmooth
 from dsmooth.console import Bar, certificate_line, complain, note, prediction_line, say
@@ -32,6 +33,17 @@ app = App(
 _NO_NEGATIVE = Parameter(negative=())
 
 
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number, and nothing that would have to be rounded to one."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise BadParameter(f"{tokens[0].keyword or kind} must be a whole number, got {tokens[0].value!r}") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -45,21 +57,26 @@ class Model:
     """A shipped name, a folder, a safetensors file, or none."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs, and part of what is certified."""
-    batch: int | None = None
+    batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
-    workers: int | None = None
+    workers: Whole | None = None
     """Threads; one a core by default. Changes no result."""
 
     def smoothed(self, bound: str = "multiclass") -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
-        from dsmooth.classifiers.specs import load_classifier
-        from dsmooth.denoisers.weights import load_denoiser
-        from dsmooth.smoothing.smoothed import SmoothedClassifier
         from dsmooth.theory.certificate import certifier_named
         from dsmooth.theory.noises import Gaussian
 
-        Gaussian(self.sigma)  # complain of a bad number before loading anything
+        Gaussian(self.sigma)  # complain of a bad number before loading anything, torch included
         certifier = certifier_named(bound)
+        for name in ("batch", "workers"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise BadParameter(f"{name} must be at least 1, got {value}")
+
+        from dsmooth.classifiers.specs import load_classifier
+        from dsmooth.denoisers.weights import load_denoiser
+        from dsmooth.smoothing.smoothed import SmoothedClassifier
+
         denoiser = None if self.denoiser == "none" else load_denoiser(self.denoiser)
         bounds = None if denoiser is None else denoiser.sigma_range
         if bounds is not None and not bounds[0] <= self.sigma <= bounds[1]:
@@ -82,22 +99,25 @@ class Data:
 
     labels: Path | None = None
     """CSV with the columns file and label (or class_index), to choose and label the images."""
-    size: int | None = None
+    size: Whole | None = None
     """Side to which image files are resized and cropped; the classifier's own by default. 0: leave them as they are."""
-    skip: int = 1
+    skip: Whole = 1
     """Take every SKIP-th image only."""
-    max: int | None = None
+    max: Whole | None = None
     """Stop after so many images."""
 
-    def open(self, path: Path, input_size: int | None) -> ImageSet:
-        """The images that the options choose."""
-        from dsmooth.images import open_images
-
+    def check(self) -> None:
+        """Complains of impossible numbers."""
         if self.skip < 1 or (self.max is not None and self.max < 1) or (self.size is not None and self.size < 0):
             raise BadParameter(
                 f"skip and max must be at least 1 and size at least 0, got skip {self.skip}, max {self.max}, "
                 f"size {self.size}"
             )
+
+    def open(self, path: Path, input_size: int | None) -> ImageSet:
+        """The images that the options choose."""
+        from dsmooth.images import open_images
+
         size = (input_size if self.size is None else self.size) or None
         return open_images(path, labels=self.labels, size=size)[:: self.skip][: self.max]
 
@@ -110,12 +130,12 @@ def certify(
     out: Annotated[Path, Parameter(alias="-o")],
     model: Model,
     data: Data = Data(),
-    n0: int = 100,
-    n: int = 1000,
+    n0: Whole = 100,
+    n: Whole = 1000,
     alpha: float = 0.001,
     norm: float = 2.0,
     bound: Literal["multiclass", "cohen"] = "multiclass",
-    seed: int | None = None,
+    seed: Whole | None = None,
     resume: Annotated[bool, _NO_NEGATIVE] = False,
 ) -> None:
     """Certify images: a label, and a radius within which no change of the pixels alters it.
@@ -153,7 +173,6 @@ def certify(
     resume: bool
         Go on with the run in --out.
     """
-    from dsmooth.runs.certify import Progress, certify_run
     from dsmooth.theory.bounds import check_level
     from dsmooth.theory.noises import check_norm
 
@@ -161,7 +180,11 @@ def certify(
     check_norm(norm)
     if n0 < 1 or n < 1:
         raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
+    data.check()
     smoothed = model.smoothed(bound)
+
+    from dsmooth.runs.certify import Progress, certify_run
+
     chosen = data.open(images, smoothed.classifier.input_size)
     names = smoothed.classifier.class_names
     finished = 0
@@ -207,9 +230,9 @@ def predict(
     *,
     model: Model,
     data: Data = Data(),
-    n: int = 100,
+    n: Whole = 100,
     alpha: float = 0.001,
-    seed: int | None = None,
+    seed: Whole | None = None,
 ) -> None:
     """Classify images by majority under noise, or abstain where the majority could be chance. Writes nothing.
 
@@ -230,14 +253,17 @@ def predict(
     seed: int | None
         Makes the noise reproducible.
     """
-    from dsmooth.smoothing.chunks import MasterKey, Phase
     from dsmooth.theory.bounds import check_level
     from dsmooth.theory.certificate import predict_votes
 
     check_level(alpha)
     if n < 1:
         raise BadParameter(f"n must be at least 1, got {n}")
+    data.check()
     smoothed = model.smoothed()
+
+    from dsmooth.smoothing.chunks import MasterKey, Phase
+
     chosen = data.open(images, smoothed.classifier.input_size)
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:
@@ -262,18 +288,19 @@ def train(
     architecture: Literal["unet", "dncnn", "ffdnet"] = "unet",
     widths: Annotated[list[int], Parameter(consume_multiple=True, negative=())] = [64, 96, 160],  # noqa: B006
     blocks: Annotated[list[int], Parameter(consume_multiple=True, negative=())] = [2, 2, 2],  # noqa: B006
-    shuffle: int = 2,
+    shuffle: Whole = 2,
     sigma_min: float = 0.1,
     sigma_max: float = 0.6,
-    steps: int = 30_000,
-    batch: int = 16,
-    patch: int = 64,
+    steps: Whole = 30_000,
+    batch: Whole = 16,
+    patch: Whole = 64,
     turns: bool = True,
     zoom: bool = True,
     lr: float = 1e-3,
-    seed: int = 0,
+    seed: Whole = 0,
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed",
-    every: int = 1000,
+    start: str | None = None,
+    every: Whole = 1000,
     resume: Annotated[bool, _NO_NEGATIVE] = False,
 ) -> None:
     """Train a denoiser on images (mean squared error); needs no labels and no classifier.
@@ -323,6 +350,8 @@ def train(
         Decides initial weights, patches and noise.
     precision: Literal["bf16-mixed", "32-true"]
         bf16-mixed is several times faster on recent CPUs and GPUs.
+    start: str | None
+        A denoiser (name, folder or file) to go on from, in place of random weights.
     every: int
         Steps between checkpoints.
     resume: bool
@@ -347,6 +376,7 @@ def train(
         lr=lr,
         seed=seed,
         precision=precision,
+        start=start,
     )
     if every < 1:
         raise BadParameter(f"every must be at least 1, got {every}")
@@ -405,11 +435,11 @@ def report(
 def demo(
     *,
     out: Annotated[Path, Parameter(alias="-o")] = Path("demo-out"),
-    n: int = 100,
+    n: Whole = 100,
     sigma: Annotated[list[float], Parameter(consume_multiple=True, negative=())] = [0.25, 0.5],  # noqa: B006
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo",
     dtype: Literal["fp32", "bf16"] = "bf16",
-    seed: int | None = None,
+    seed: Whole | None = None,
 ) -> None:
     """Certify photographs that ship in a package, with a real ImageNet classifier; write one page to look at.
 

@@ -45,8 +45,8 @@ class LabelledImage:
 class ImageSet(Sequence[LabelledImage]):
     """Images in a fixed order, read one at a time.
 
-    `fingerprint` changes with names, labels and sizes on disk, without reading the pixels: it tells two sets apart
-    before a long run starts. The pixels themselves are named by the digest in each record.
+    `fingerprint` changes with names, labels and sizes on disk, without reading the pixels. A run does not rely on it: it
+    reads every image before it starts, and names the pixels.
     """
 
     keys: tuple[str, ...]

@@ -1,6 +1,6 @@
 """Writes bounds.json: Clopper-Pearson tails and Gaussian quantiles in 50-digit arithmetic, independent of SciPy.
 
-    python tests/golden/make_bounds.py
+python tests/golden/make_bounds.py
 """
 
 import json

@@ -189,6 +189,10 @@ def test_sidecars_read_back(tmp_path, labels):
 def test_votes_keep_the_type_of_labels():
     votes = Votes({1: 3, "1": 4}, 9)
     assert votes_from_json(json.loads(json.dumps(votes_to_json(votes)))) == votes
-    for broken in ({}, {"counts": [[1, 2]], "missing": 0, "trials": 1}, {"counts": [[1, 2]], "missing": 5, "trials": 3}):
+    for broken in (
+        {},
+        {"counts": [[1, 2]], "missing": 0, "trials": 1},
+        {"counts": [[1, 2]], "missing": 5, "trials": 3},
+    ):
         with pytest.raises(BadRun):
             votes_from_json(broken)

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from support import ROOT, Linear, Threshold, different_images
 
 from dsmooth import BadParameter, BadRun, SmoothedClassifier, open_images
 from dsmooth.records.schema import votes_from_json
@@ -14,6 +13,7 @@ from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.certificate import Votes
+from support import ROOT, Linear, Threshold, different_images
 
 SLOW = """
 import time

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
-from support import CHANCE
 
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.grid import grid_law
 from dsmooth.theory.noises import Gaussian
+from support import CHANCE
 
 NOISE = Gaussian(0.25)
 SAMPLER = Sampler(NOISE)
@@ -48,7 +48,9 @@ def test_one_word_decides_one_coordinate_by_the_exact_thresholds():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**12), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.sampled_from([1, 3, 27, 64, 3072]))
+@given(
+    st.integers(0, 10**12), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.sampled_from([1, 3, 27, 64, 3072])
+)
 def test_noise_of_a_sample_does_not_depend_on_the_batch(first, sizes, dim):
     whole = draw(first, sum(sizes), dim)
     start = first

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import special
-from support import Constant, Threshold, different_images
 from torch import nn
 
 import dsmooth
 from dsmooth import BadImage, BadModel, BadParameter, Cohen, SmoothedClassifier
+from support import Constant, Threshold, different_images
 
 
 def test_a_constant_classifier_gets_the_largest_radius_that_votes_can_give():

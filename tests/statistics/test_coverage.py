@@ -7,7 +7,6 @@ once in 1e9. The last test shows that wrong programs do not pass.
 import numpy as np
 import pytest
 from scipy import special
-from support import Sometimes, Threshold, at_most, different_images
 
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.images import LabelledImage
@@ -16,6 +15,7 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.certificate import Cohen, Multiclass, Votes, predict_votes
 from dsmooth.theory.noises import Gaussian
+from support import Sometimes, Threshold, at_most, different_images
 
 SIGMA, ALPHA, IMAGES, N = 0.25, 0.05, 3000, 120
 NOISE = Gaussian(SIGMA)
@@ -34,9 +34,7 @@ def true_radius(value):
 
 def outcomes(certifier, value, *, alpha=ALPHA, seed=0):
     return [
-        certifier.certify(
-            poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION), NOISE, alpha=alpha, norm=2, dim=3
-        )
+        certifier.certify(poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION), NOISE, alpha=alpha, norm=2, dim=3)
         for poll in polls(Threshold(LEVEL), value, seed=seed)
     ]
 

@@ -10,7 +10,13 @@ from dsmooth.theory.noises import Gaussian
 def test_every_threshold_is_right_in_every_bit(sigma):
     law = grid_law(Gaussian(sigma))
     rng = np.random.default_rng(0)
-    chosen = {0, 1, len(law.thresholds) // 2, len(law.thresholds) - 1, *rng.integers(0, len(law.thresholds), 60).tolist()}
+    chosen = {
+        0,
+        1,
+        len(law.thresholds) // 2,
+        len(law.thresholds) - 1,
+        *rng.integers(0, len(law.thresholds), 60).tolist(),
+    }
     with mpmath.workdps(70):
         for j in chosen:
             # by quadrature-free series of another function than the code uses, at almost twice its digits

@@ -5,5 +5,5 @@ unet.py     UNet: sigma-aware, several scales, the network that dsmooth trains b
 dncnn.py    DnCNN: the paper's blind residual network
 ffdnet.py   FFDNet: sigma-aware, works on half-resolution sub-images
 weights.py  safetensors files that know what they are; load_denoiser(name, folder or file)
-weights/    what ships: listed with digests in weights.py
+shipped/    weights that come with the package: listed with digests in weights.py
 """

@@ -24,13 +24,15 @@ __all__ = ["ARCHITECTURES", "SHIPPED", "Description", "build", "describe", "load
 
 ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, FFDNet)}
 
-SHIPPED: Final[dict[str, str]] = {}
-"""Name -> SHA-256 of weights/NAME.safetensors; a file that differs is refused."""
+SHIPPED: Final[dict[str, str]] = {
+    "photo": "43ac365a727c58e9e778ff353506158532066ccb3718ed1c8275a39810b1f766",
+}
+"""Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
 _KEY = "dsmooth"
 _SCHEMA = 1
 _BARE = (FFDNet, DnCNN)  # architectures that a file without a header is tried as, most particular first
-_FOLDER = Path(__file__).parent / "weights"
+_FOLDER = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
+from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, read_run
@@ -66,7 +67,7 @@ def certify_run(
         raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
     if not images:
         raise BadParameter("expected at least one image, got none: --skip and --max leave nothing")
-    parameters = _parameters(smoothed, images, n0, n, alpha, norm)
+    parameters = _parameters(smoothed, _digest(images), n0, n, alpha, norm)
     key = MasterKey.draw(seed)
     header = {
         "parameters": parameters,
@@ -182,9 +183,7 @@ class _Recorder:
         self.on_progress(Progress(self.samples, self.in_all, record, certificate))
 
 
-def _parameters(
-    smoothed: SmoothedClassifier, images: ImageSet, n0: int, n: int, alpha: float, norm: float
-) -> dict[str, Any]:
+def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha: float, norm: float) -> dict[str, Any]:
     """Everything that must be the same for a run to be gone on with."""
     return {
         "sigma": smoothed.noise.sigma,
@@ -201,8 +200,13 @@ def _parameters(
         "classifier_name": smoothed.classifier.name,
         "classifier": smoothed.classifier.digest(),
         "denoiser": denoiser_digest(smoothed.denoiser),
-        "data": images.fingerprint,
+        "data": data,
     }
+
+
+def _digest(images: ImageSet) -> str:
+    """Names, labels and pixels of all images: a broken file shows here, before anything is written."""
+    return digest_json([[image.key, image.label, digest_image(image.pixels)] for image in images])
 
 
 def denoiser_digest(denoiser: object) -> str | None:

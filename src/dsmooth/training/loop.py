@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.weights import build, save_denoiser
-from dsmooth.errors import BadParameter, BadRun, TrainingDiverged, require
+from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
+from dsmooth.errors import BadModel, BadParameter, BadRun, TrainingDiverged, require
 from dsmooth.images import ImageSet, Pixels
 from dsmooth.records.digests import digest_json
 from dsmooth.training.patches import Patches, split
@@ -33,7 +33,11 @@ _JUDGED = 224  # pixels: held-out images are judged on their upper left square o
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights, apart from the images."""
+    """Everything that decides the weights, apart from the images.
+
+    `start` names a denoiser to go on from, in place of random weights. `horizon` is the length of the schedule of the
+    learning rate where that is not `steps`: a training that stops early, to be gone on from in another way.
+    """
 
     architecture: str = "unet"
     config: dict[str, Any] = field(default_factory=lambda: {"widths": [64, 96, 160], "blocks": [2, 2, 2]})
@@ -48,13 +52,15 @@ class Recipe:
     average: float = 0.999
     precision: str = "bf16-mixed"
     seed: int = 0
+    start: str | None = None
+    horizon: int | None = None
 
     def __post_init__(self) -> None:
         low, high = self.sigma_range
         if not 0.0 < low <= high:
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
         for name in ("steps", "batch", "patch"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:
                 raise BadParameter(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.lr > 0.0 or not 0.0 <= self.average < 1.0:
             raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
@@ -105,7 +111,7 @@ def train(
     patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
 
     torch.manual_seed(recipe.seed)
-    raw = build(recipe.architecture, recipe.config, recipe.sigma_range).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    raw = _fresh(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(raw).requires_grad_(False)
     fused = torch.optim.AdamW(raw.parameters(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
     denoiser, optimizer = fabric.setup(raw, fused)
@@ -125,7 +131,7 @@ def train(
         if not math.isfinite(value):
             raise TrainingDiverged(f"the loss is {value} at step {step}: checkpoints are kept in {out}; lower --lr")
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * _schedule(step, recipe.steps)
+            group["lr"] = recipe.lr * _schedule(step, recipe.horizon or recipe.steps)
         optimizer.zero_grad()
         fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(raw.parameters(), _CLIP)
@@ -144,6 +150,20 @@ def train(
     metrics = {"psnr_held_out": _judge(average, held_out, recipe, fabric), "recipe": asdict(recipe)}
     save_denoiser(average, out / "model.safetensors", data=data, metrics=metrics)
     return out / "model.safetensors"
+
+
+def _fresh(recipe: Recipe) -> Denoiser:
+    """The network at step 0: random, or the weights of `start`, which must be of the same architecture."""
+    denoiser = build(recipe.architecture, recipe.config, recipe.sigma_range)
+    if recipe.start is not None:
+        source = load_denoiser(recipe.start)
+        if (source.architecture, source.config) != (denoiser.architecture, denoiser.config):
+            raise BadModel(
+                f"expected {recipe.start} to hold {denoiser.architecture} {denoiser.config}, "
+                f"got {source.architecture} {source.config}"
+            )
+        denoiser.load_state_dict(source.state_dict())
+    return denoiser
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -1,0 +1,167 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
+from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, timm_classifier
+from dsmooth.classifiers.onnx import OnnxClassifier
+from dsmooth.classifiers.specs import load_classifier
+from dsmooth.classifiers.torchvision_ops import import_torchvision
+from dsmooth.errors import BadModel
+from dsmooth.images import open_images
+from support import Linear, data
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "resnet50", "timm:", "cifar:resnet56", "onnx:", "import:a", "hf:x", "import:a:b:c"]
+)
+def test_unknown_specs_are_refused_with_what_is_accepted(spec):
+    with pytest.raises(BadModel, match="expected a classifier as efficientnet-lite0, timm:NAME"):
+        load_classifier(spec)
+
+
+def test_import_specs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_for_test.py").write_text(
+        "from torch import nn\n"
+        "def model():\n    return nn.Flatten()\n"
+        "def number():\n    return 5\n"
+        "def broken():\n    raise RuntimeError('no weights')\n"
+    )
+    assert load_classifier("import:mine_for_test:model").name == "import:mine_for_test:model"
+    for spec, message in (
+        ("import:mine_for_test:none", "cannot be imported"),
+        ("import:no_such_module:x", "cannot be imported"),
+        ("import:mine_for_test:number", "got int"),
+        ("import:mine_for_test:broken", "no weights"),
+    ):
+        with pytest.raises(BadModel, match=message):
+            load_classifier(spec)
+
+
+def test_pickles_that_run_code_do_not_run(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    for name, protocol in (("a.pt", 2), ("b.pth", 4)):
+        (tmp_path / name).write_bytes(pickle.dumps({"w": Evil()}, protocol))
+        with pytest.raises(BadModel, match="without pickled code"):
+            load_checkpoint(tmp_path / name)
+    torch.save({"w": Evil()}, tmp_path / "c.pt")
+    with pytest.raises(BadModel, match="without pickled code"):
+        load_checkpoint(tmp_path / "c.pt")
+    assert not marker.exists()
+
+
+def test_checkpoints(tmp_path):
+    state = {"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save({"state_dict": state}, tmp_path / "b.pt")
+    for name in ("a.safetensors", "b.pt"):
+        loaded = load_checkpoint(tmp_path / name)
+        assert loaded["a"].dtype == torch.float32
+        assert loaded["n"].dtype == torch.int64
+    (tmp_path / "c.safetensors").write_bytes(b"broken")
+    torch.save([1, 2], tmp_path / "d.pt")
+    for name in ("c.safetensors", "d.pt", "missing.pt"):
+        with pytest.raises(BadModel, match=name):
+            load_checkpoint(tmp_path / name)
+
+
+def test_wrong_checkpoints_are_refused(tmp_path):
+    module = CifarResNet(20)
+    save_file({**module.state_dict(), "linear.weight": torch.zeros(7, 64)}, tmp_path / "seven.safetensors")
+    save_file({"linear.weight": torch.zeros(10, 64)}, tmp_path / "few.safetensors")
+    for name, message in (("seven", "linear.weight"), ("few", "do not fit")):
+        with pytest.raises(BadModel, match=message):
+            cifar_classifier("resnet20", tmp_path / f"{name}.safetensors")
+    for name in ("resnet21", "vgg", "resnet"):
+        with pytest.raises(BadModel, match="expected"):
+            cifar_classifier(name, tmp_path / "seven.safetensors")
+
+
+def test_normalisation_belongs_to_the_classifier():
+    x = torch.rand(4, 3, 5, 5)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(75, 4))
+    normalised = TorchClassifier(module, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)).prepared(torch.float32)
+    plain = TorchClassifier(module).prepared(torch.float32)
+    scale = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1)
+    assert normalised(x) == plain((x - torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)) / scale)
+    with pytest.raises(BadModel, match="3 channels"):
+        normalised(torch.rand(4, 1, 5, 5))
+    for arguments in ({"mean": (0.5,)}, {"mean": (0.5,), "std": (0.0,)}, {"mean": (0.5,), "std": (1, 1)}):
+        with pytest.raises(BadModel, match="std"):
+            TorchClassifier(module, **arguments)
+
+
+def test_digests_tell_models_apart():
+    linear = nn.Linear(3, 2)
+    digest = TorchClassifier(linear).digest()
+    assert TorchClassifier(linear).digest() == digest
+    assert TorchClassifier(linear, mean=(0.0,), std=(1.0,)).digest() != digest
+    assert TorchClassifier(nn.Linear(3, 2)).digest() != digest
+    assert TorchClassifier(linear.bfloat16()).digest() != digest
+    assert TorchClassifier(Linear()).digest() != digest
+
+
+def test_timm_models_by_name_and_checkpoint(tmp_path):
+    import_torchvision()  # before timm: a CPU-only torch needs it
+    import timm
+
+    module = timm.create_model("resnet10t", pretrained=False)
+    save_file(module.state_dict(), tmp_path / "weights.safetensors")
+    classifier = timm_classifier("resnet10t", tmp_path / "weights.safetensors")
+    assert classifier.input_size == 176
+    assert classifier.class_names[281] == "tabby"
+    assert classifier.prepared(torch.bfloat16)(torch.rand(2, 3, 64, 64))[0] in range(1000)
+    with pytest.raises(BadModel, match="timm has no model 'resnet9999'"):
+        timm_classifier("resnet9999")
+    with pytest.raises(BadModel, match="do not fit"):
+        timm_classifier("resnet18", tmp_path / "weights.safetensors")
+
+
+def test_broken_onnx_is_refused(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"not onnx")
+    for name in ("a.onnx", "missing.onnx"):
+        with pytest.raises(BadModel, match=name):
+            OnnxClassifier(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "clean"), [("resnet20", 0.900), ("resnet56", 0.92)])
+def test_cifar_classifiers_are_as_accurate_as_published(name, clean):
+    folder = data()
+    images = open_images(folder / "cifar10" / "test_every20.npz")
+    answer = cifar_classifier(name, folder / "cifar10_models" / f"{name}.safetensors").prepared(torch.float32)
+    x = torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2).float() / 255
+    right = np.mean([label == image.label for label, image in zip(answer(x), images, strict=True)])
+    assert right >= clean
+
+
+def test_onnx_agrees_with_torch():
+    folder = data() / "cifar10_models"
+    x = torch.rand(64, 3, 32, 32)
+    torch_answers = cifar_classifier("resnet20", folder / "resnet20.safetensors").prepared(torch.float32)(x)
+    onnx = load_classifier(f"onnx:{folder / 'resnet20.onnx'}")
+    assert onnx.prepared(torch.float32)(x) == torch_answers
+    with pytest.raises(BadModel, match="does not accept"):
+        onnx.prepared(torch.float32)(torch.rand(2, 3, 16, 16))
+
+
+def test_efficientnet_lite0_knows_the_validation_images():
+    folder = data() / "imagenet"
+    classifier = load_classifier("efficientnet-lite0")
+    images = open_images(folder / "val50_224.zip", labels=folder / "val50_labels.csv")
+    answer = classifier.prepared(torch.float32)
+    right = 0
+    for image in images:
+        x = torch.from_numpy(image.pixels.transpose(2, 0, 1).copy())[None].float() / 255
+        right += answer(x)[0] == image.label
+    assert right >= 35
+    assert classifier.class_names[285] == "Egyptian cat"

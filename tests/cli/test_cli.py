@@ -1,0 +1,194 @@
+"""The program as people run it: what it prints, what it refuses, and what it leaves behind."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsmooth.records.store import read_run
+from support import ROOT, data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(("dark", "light")):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for j in range(2):
+            pixels = rng.integers(0, 60, (8, 8, 3)) + 190 * i
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / name / f"{j}.png")
+    (tmp_path / "grey.npz").write_bytes(b"")
+    np.savez(tmp_path / "grey.npz", images=np.zeros((2, 8, 8, 1), np.uint8))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+def run(folder, *arguments, code=0):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "COLUMNS": "200"}
+    line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+LINEAR = ("-c", "import:support:Linear", "-d", "none")
+
+
+def test_certify_and_report(folder):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "200", "--seed", "1", "-o", "run")
+    assert "4 of 4 images certified, 4 with the right label" in done.stdout
+    assert "dsmooth report run" in done.stdout
+    assert done.stdout.count("right") == 5
+    assert len(read_run(folder / "run").records) == 4
+    done = run(folder, "report", "run")
+    assert "| run | 0.25 | multiclass | 0.0 | 100.0 [47.2]" in done.stdout
+    assert (folder / "run" / "report" / "report.html").is_file()
+    done = run(folder, "certify", "images", *LINEAR, "--n", "200", "-o", "run", "--resume")
+    assert "4 of 4 images are done" in done.stderr
+
+
+def test_certify_in_other_norms(folder):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "200", "--norm", "inf", "-o", "run")
+    assert "linf radius 0.0" in done.stdout
+    assert run(folder, "report", "run").returncode == 0
+
+
+def test_predict(folder):
+    done = run(folder, "predict", "images/light/0.png", *LINEAR)
+    assert "p-value" in done.stdout
+    assert list(folder.glob("run*")) == []
+
+
+def test_skip_and_max(folder):
+    run(folder, "certify", "images", *LINEAR, "--n", "10", "--skip", "2", "--max", "1", "-o", "run")
+    assert [record.name for record in read_run(folder / "run").records] == ["dark/0.png"]
+
+
+def test_train_writes_a_denoiser_that_certifies(folder):
+    arguments = [
+        "train",
+        "images",
+        "--steps",
+        "6",
+        "--every",
+        "3",
+        "--patch",
+        "8",
+        "--widths",
+        "8",
+        "8",
+        "--blocks",
+        "1",
+        "1",
+    ]
+    run(folder, *arguments, "--precision", "32-true", "-o", "den")
+    assert {p.name for p in (folder / "den").iterdir()} == {
+        "checkpoint-00000003.pt", "checkpoint-00000006.pt", "metrics.jsonl", "model.safetensors", "recipe.json",
+    }  # fmt: skip
+    run(folder, "certify", "images", "-c", "import:support:Linear", "-d", "den", "--n", "20", "-o", "run")
+    assert read_run(folder / "run").records[0].denoiser is not None
+    assert "--resume" in run(folder, *arguments, "-o", "den", code=2).stderr
+    run(folder, "train", "broken.png", "-o", "den2", code=2)
+    assert not (folder / "den2" / "model.safetensors").exists()
+
+
+BAD = {
+    "sigma 0": (["--sigma", "0"], "sigma must be between"),
+    "sigma nan": (["--sigma", "nan"], "sigma must be between"),
+    "sigma text": (["--sigma", "big"], "sigma"),
+    "alpha 0": (["--alpha", "0"], "alpha must lie strictly between 0 and 1"),
+    "alpha 1.5": (["--alpha", "1.5"], "alpha must lie strictly between 0 and 1"),
+    "alpha nan": (["--alpha", "nan"], "alpha must lie strictly between 0 and 1"),
+    "n 0": (["--n", "0"], "n0 and n must be at least 1"),
+    "n0 -1": (["--n0", "-1"], "n0 and n must be at least 1"),
+    "n 1.5": (["--n", "1.5"], "--n must be a whole number, got '1.5'"),
+    "norm": (["--norm", "0.5"], "norm must be a number from 1 to inf"),
+    "dtype": (["--dtype", "int8"], "dtype"),
+    "bound": (["--bound", "best"], "bound"),
+    "batch": (["--batch", "0"], "batch must be at least 1"),
+    "workers": (["--workers", "0"], "workers must be at least 1"),
+    "skip": (["--skip", "0"], "skip and max must be at least 1"),
+    "max": (["--max", "0"], "skip and max must be at least 1"),
+    "size": (["--size", "-3"], "size at least 0"),
+    "seed": (["--seed", "-1"], "seed must be a whole number"),
+    "n empty": (["--n", ""], "n must be a whole number"),
+    "denoiser": (["-d", "nothing"], "no denoiser 'nothing': expected a name (photo)"),
+    "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
+    "classifier": (["-c", "resnet"], "expected a classifier as"),
+    "classifier file": (["-c", "onnx:none.onnx"], "no such ONNX file"),
+    "timm name": (["-c", "timm:nothing"], "timm has no model"),
+    "labels": (["--labels", "none.csv"], "expected a CSV file of labels"),
+    "option": (["--sgima", "1"], "sgima"),
+    "out": (["-o", "images"], "holds other files"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_parameters_get_one_line_and_leave_nothing(folder, changes, message):
+    before = sorted(folder.rglob("*"))
+    options = {"-c": LINEAR[1], "-d": "none", "-o": "run", changes[0]: changes[1]}
+    done = run(folder, "certify", "images", *(part for option in options.items() for part in option), code=2)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert [p for p in sorted(folder.rglob("*")) if "__pycache__" not in str(p)] == before
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("missing", "no such file"),
+        ("broken.png", "expected a readable PNG"),
+        ("grey.npz", "expects images of 3 channels"),
+    ],
+)
+def test_bad_images_get_one_line(folder, images, message):
+    denoiser = ("-d", "photo") if images == "grey.npz" else ("-d", "none")
+    done = run(folder, "certify", images, "-c", "import:support:Linear", *denoiser, "-o", "run", code=2)
+    assert message in done.stderr
+    assert done.stderr.count("dsmooth: ") == 1
+    assert (folder / "run").exists() == (images == "grey.npz")
+
+
+def test_a_broken_image_among_good_ones_is_found_before_anything_is_written(folder):
+    (folder / "images" / "light" / "9.png").write_bytes((folder / "images" / "light" / "0.png").read_bytes()[:80])
+    done = run(folder, "certify", "images", *LINEAR, "-o", "run", code=2)
+    assert "light/9.png: expected a readable PNG" in done.stderr
+    assert not (folder / "run").exists()
+
+
+def test_a_wrong_number_of_classes_gets_one_line(folder):
+    (folder / "model_for_test.py").write_text(
+        "from dsmooth import TorchClassifier\nfrom support import Constant\n"
+        "def two():\n    return TorchClassifier(Constant(), class_names=['a', 'b'])\n"
+    )
+    done = run(folder, "certify", "images", "-c", "import:model_for_test:two", "-d", "none", "-o", "run", code=2)
+    assert "expected TwoNames" in done.stderr or "2 classes, got 10 logits" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["certify", "predict", "train", "report", "demo"])
+def test_help_has_examples(folder, command):
+    assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
+
+
+def test_help_needs_no_torch(folder):
+    code = "import sys, dsmooth.cli; print([m for m in ('torch', 'scipy', 'rich.progress', 'PIL') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reports_of_no_run_are_refused(folder):
+    assert "expected a run folder" in run(folder, "report", "images", code=2).stderr
+    assert "radii" in run(folder, "report", "images", "--radii", "x", code=2).stderr
+
+
+def test_certify_real_images_with_onnx_and_an_off_the_shelf_denoiser(folder):
+    real = data()
+    images, denoiser = real / "cifar10" / "test_every20.npz", real / "denoisers" / "ffdnet_color.safetensors"
+    model = f"onnx:{real / 'cifar10_models' / 'resnet20.onnx'}"
+    run(folder, "certify", images, "-c", model, "-d", denoiser, "--max", "3", "--n", "60", "--n0", "20", "-o", "run")
+    assert all(sum(c for _, c in r.estimation["counts"]) == 60 for r in read_run(folder / "run").records)

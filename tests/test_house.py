@@ -1,0 +1,147 @@
+"""The house itself: public names, import order, what the README says."""
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import dsmooth
+from support import ROOT, data
+
+
+def test_all_is_the_public_api():
+    assert dsmooth.__all__ == sorted(dsmooth.__all__)
+    assert {name for name in dsmooth.__all__ if name != "__version__"} == set(dsmooth._HOME)
+    for name in dsmooth.__all__:
+        assert getattr(dsmooth, name) is not None
+    with pytest.raises(AttributeError, match="dsmooth has no 'nothing'"):
+        _ = dsmooth.nothing
+
+
+def test_every_public_name_has_a_docstring():
+    for path in sorted((ROOT / "src" / "dsmooth").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        if name.endswith("__main__"):
+            continue
+        module = importlib.import_module(name)
+        assert module.__doc__, name
+        for public in getattr(module, "__all__", []):
+            value = getattr(module, public)
+            if (
+                callable(value)
+                and getattr(value, "__module__", None) == name
+                and isinstance(value, type(lambda: 0) | type)
+            ):
+                assert value.__doc__, f"{name}.{public}"
+
+
+@pytest.mark.parametrize(
+    "module", ["dsmooth", "dsmooth.theory.certificate", "dsmooth.records.store", "dsmooth.report.page"]
+)
+def test_no_torch_where_none_is_needed(module):
+    code = f"import sys, {module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_imports_follow_the_plan():
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 kept, 0 broken" in done.stdout
+
+
+def test_readme_commands_exist():
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^make ([a-z-]+)", readme, re.M)
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    from dsmooth.cli import app
+
+    for command in re.findall(r"^dsmooth ([a-z-]+)", readme, re.M):
+        assert command in app, command
+    for recipe in re.findall(
+        r"python -m (recipes\.\w+|benchmarks\.\w+)", readme + (ROOT / "docs" / "results.md").read_text()
+    ):
+        assert (ROOT / f"{recipe.replace('.', '/')}.py").is_file(), recipe
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    import numpy as np
+
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+    from support import Constant
+
+    names = {"model": Constant(), "image": np.zeros((16, 16, 3), np.uint8)}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["certificate"].label == 3
+
+
+def test_theory_claims_name_functions_and_tests_that_exist():
+    text = (ROOT / "docs" / "theory.md").read_text()
+    functions = re.findall(r"`dsmooth\.([\w.]+)`", text)
+    assert len(functions) >= 8
+    for dotted in functions:
+        parts = dotted.split(".")
+        for cut in range(len(parts), 0, -1):
+            try:
+                value = importlib.import_module("dsmooth." + ".".join(parts[:cut]))
+            except ImportError:
+                continue
+            for name in parts[cut:]:
+                value = getattr(value, name)
+            break
+        else:
+            pytest.fail(dotted)
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {test}(" in (ROOT / path).read_text() or f"class {test}" in (ROOT / path).read_text(), (path, test)
+
+
+@pytest.mark.slow
+def test_the_demo_convinces(tmp_path):
+    from dsmooth.demo import Demo
+
+    lines = []
+    page = Demo(sigmas=(0.5,), seed=0).run(tmp_path, on_samples=lambda done: None, on_line=lines.append)
+    with_denoiser = {line[:12].strip(): line for line in lines if "  yes  " in line}
+    for photograph, label in (("cat", "Egyptian cat"), ("coffee cup", "espresso")):
+        assert label in with_denoiser[photograph].split("votes")[0]
+    html = page.read_text()
+    assert html.count("<img") == 6 * 3
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", html)
+
+
+@pytest.mark.slow
+def test_a_built_wheel_certifies_in_an_empty_environment(tmp_path):
+    """The wheel alone, its files as installed, on a path without this checkout."""
+    data()
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel]
+    subprocess.run([str(part) for part in install], check=True, capture_output=True)
+    (tmp_path / "tiny.py").write_text(
+        "from torch import nn\n"
+        "def model():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))\n"
+    )
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "x.png")
+    line = [environment / "bin" / "dsmooth", "certify", "x.png", "-c", "import:tiny:model", "--n", "50", "-o", "run"]
+    done = subprocess.run([str(part) for part in line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = subprocess.run(
+        [environment / "bin" / "dsmooth", "report", "run"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert report.returncode == 0, report.stderr
