@@ -1,7 +1,7 @@
 """The denoiser `photo` that ships: photographs at ImageNet size, sigma .08 to .6.
 
 python -m recipes.photo_denoiser train     an hour on two cores; continues where it stopped
-python -m recipes.photo_denoiser test      PSNR on CBSD68 beside the noisy images and FFDNet
+python -m recipes.photo_denoiser measure      PSNR on CBSD68 beside the noisy images and FFDNet
 """
 
 import sys
@@ -83,7 +83,7 @@ def measure(spec: str = "photo") -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["train"]:
         teach()
-    elif sys.argv[1:2] == ["test"]:
+    elif sys.argv[1:2] == ["measure"]:
         measure(*sys.argv[2:3])
     else:
         sys.exit(__doc__)

@@ -20,6 +20,7 @@ from dsmooth.errors import BadParameter, BadRun, require
 from dsmooth.images import LabelledImage, Pixels, centred
 from dsmooth.report.page import render
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.scheduler import Poll
 from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -138,6 +139,12 @@ class Demo:
             f"{radius:>9}  {linf:>9}  {votes}"
         )
 
+    def _plain_answer(self, pixels: Pixels) -> str:
+        """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
+        steps = pixels[None].astype(np.int16)
+        plain = Pipeline(self.classifier, None, self.smoothed[0][0])
+        return self._name(plain.labels(steps)[0])
+
     def _name(self, label: Any) -> str:
         return "abstain" if label is None else self.names[label]
 
@@ -157,6 +164,7 @@ class Demo:
                 {
                     "name": photograph.key,
                     "clean": _uri(photograph.pixels),
+                    "answer": self._plain_answer(photograph.pixels),
                     "sigmas": list(self._sides(trials[photograph.key])),
                 }
                 for photograph in self.photographs
