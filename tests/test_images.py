@@ -202,3 +202,34 @@ def test_the_real_sets():
     val = open_images(folder / "imagenet" / "val50_224.zip", labels=folder / "imagenet" / "val50_labels.csv")
     assert [int(row["class_index"]) for row in rows] == list(val.labels)
     assert val[0].pixels.shape == (224, 224, 3)
+
+
+def test_half_precision_is_no_excuse_for_other_pixels():
+    grid = np.arange(1, 255, dtype=np.float64).reshape(2, 127, 1)
+    for shift in (-0.2, 0.2):
+        with pytest.raises(BadImage, match="between its steps"):
+            check_pixels(((grid + shift) / 255).astype(np.float16))
+    for dtype in (np.float16, np.float32):
+        assert np.array_equal(check_pixels(grid.astype(dtype) * dtype(1 / 255)), grid)
+
+
+def test_sixteen_bit_colour_is_refused(tmp_path):
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + b"\x01\x80" * 6) * 2)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(png)
+    with pytest.raises(BadImage, match="expected 8 bits a channel"):
+        open_images(tmp_path / "x.png")[0]
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    picture().save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(bytes(tmp_path) + b"/a\xff.png"))
+    with pytest.raises(BadImage, match="UTF-8"):
+        open_images(tmp_path)

@@ -102,10 +102,9 @@ def check_pixels(image: npt.ArrayLike, *, name: str = "image") -> Pixels:
             f"{name}: expected pixels in [0, 1], got [{low:.4g}, {high:.4g}]; "
             "pass unnormalised images: normalisation belongs to the classifier"
         )
-    scaled = array.astype(np.float64) * 255.0
-    grid = np.rint(scaled)
-    # float32 k/255 is off by at most 2^-24 relative, float16 by 2^-11: anything farther was never a byte
-    if np.abs(scaled - grid).max() > 255.0 * float(np.finfo(array.dtype).eps):
+    grid = np.rint(array.astype(np.float64) * 255.0)
+    nearest = (grid / 255.0).astype(array.dtype)
+    if (np.abs(array - nearest) > np.spacing(nearest)).any():  # one last bit, for k * (1/255) in place of k / 255
         raise BadImage(
             f"{name}: expected pixels on the grid of 1/255, got values between its steps; "
             "pass the uint8 image, or quantise it first: (x * 255).round().astype('uint8')"
@@ -126,8 +125,8 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
                 raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {opened.width} x {opened.height}")
             if getattr(opened, "n_frames", 1) > 1:
                 raise BadImage(f"{name}: expected a still image, got {opened.n_frames} frames")  # type: ignore[attr-defined]
-            if opened.mode.startswith(("I", "F")):
-                raise BadImage(f"{name}: expected 8 bits a channel, got mode {opened.mode}")
+            if opened.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in opened.tile):
+                raise BadImage(f"{name}: expected 8 bits a channel, got 16 or more (mode {opened.mode})")
             opened.load()
             image, steps = _upright(opened, channels)
     except BadImage:
@@ -321,6 +320,12 @@ def _arrays(path: Path) -> ImageSet:
 def _set(
     keys: list[str], labels: list[int | None], details: list[Any], read: Callable[[int], LabelledImage]
 ) -> ImageSet:
+    for key in keys:
+        if not key.isprintable() or not key.isascii():
+            try:
+                key.encode()
+            except UnicodeEncodeError:
+                raise BadImage(f"expected file names in UTF-8, got {key!r}: rename the file") from None
     if len(set(keys)) != len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise BadParameter(f"expected each image once, got {twice!r} twice")

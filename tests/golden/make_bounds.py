@@ -37,7 +37,10 @@ def tail(misses, trials, alpha):
         return mpmath.mpf(1)
     if misses == 0:
         return 1 - mpmath.power(alpha, mpmath.mpf(1) / trials)
-    low, high = mpmath.mpf(misses) / trials, mpmath.mpf(1)
+    low = mpmath.mpf(misses) / trials
+    high = min(
+        mpmath.mpf(1), (misses + 10 * mpmath.sqrt(misses * 10) + 30) / trials
+    )  # P there is far below any alpha used
     for _ in range(40):
         middle = (low + high) / 2
         if binomial_tail(misses, trials, middle) > alpha:
@@ -63,6 +66,12 @@ for n in TRIALS:
             q = tail(n - k, n, mpmath.mpf(level))
             z = mpmath.nstr(quantile(q), 50) if 0 < q < 1 else None
             rows.append({"k": k, "n": n, "alpha": level, "tail": mpmath.nstr(q, 50), "quantile": z})
+for n in (19_814, 10**6, 10**7, 10**8, 10**9):  # where SciPy's inverse is at its weakest: few misses, many trials
+    for misses in (1, 2, 3, 7, 20, 999):
+        for level in ("0.25", "0.088", "2.64e-4"):
+            q = tail(misses, n, mpmath.mpf(level))
+            z = mpmath.nstr(quantile(q), 50)
+            rows.append({"k": n - misses, "n": n, "alpha": level, "tail": mpmath.nstr(q, 50), "quantile": z})
 text = json.dumps({"rows": rows}, indent=0)
 Path(__file__).with_name("bounds.json").write_text(text + "\n")
 print(len(rows), "rows")

@@ -4,17 +4,16 @@ from dataclasses import replace
 import pytest
 
 from dsmooth.errors import BadRun
-from dsmooth.records.schema import Record, certificate_of, votes_from_json, votes_to_json
+from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
 from dsmooth.records.store import RunWriter, read_run
 from dsmooth.theory.certificate import Cohen, Votes
 
-HEADER = {"parameters": {"sigma": 0.25, "n": 100}, "images": 3, "key": "00"}
+VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
 
 
 def record(index=0, **changes):
-    votes = votes_to_json(Votes({1: 90, 0: 8}, 100))
-    return replace(
+    made = replace(
         Record(
             index=index,
             name=f"image-{index}.png",
@@ -22,8 +21,8 @@ def record(index=0, **changes):
             shape=(2, 2, 3),
             decoding=("L to RGB",),
             label=1,
-            answer=1,
-            radius="0.2",
+            answer=None,
+            radius="",
             norm=2.0,
             alpha=0.001,
             n0=100,
@@ -31,8 +30,8 @@ def record(index=0, **changes):
             certifier="multiclass",
             law="gaussian/255",
             sigma=0.25,
-            selection=votes,
-            estimation=votes,
+            selection=VOTES,
+            estimation=VOTES,
             votes={},
             generator="g",
             key={"commitment": "c"},
@@ -46,6 +45,27 @@ def record(index=0, **changes):
         ),
         **changes,
     )
+    if "radius" in changes:
+        return made
+    certificate = certificate_of(made)
+    return replace(made, answer=certificate.label, radius=radius_text(certificate.radius))
+
+
+SHARED = (
+    "sigma",
+    "law",
+    "n0",
+    "n",
+    "alpha",
+    "norm",
+    "certifier",
+    "dtype",
+    "backend",
+    "generator",
+    "classifier",
+    "denoiser",
+)
+HEADER = {"parameters": {name: getattr(record(), name) for name in SHARED}, "images": 3, "key": "00"}
 
 
 def written(folder, count=3):
@@ -58,7 +78,7 @@ def written(folder, count=3):
 def test_a_run_reads_back_as_it_was_written(tmp_path):
     run = read_run(written(tmp_path / "run"))
     assert [r.name for r in run.records] == ["image-0.png", "image-1.png", "image-2.png"]
-    assert run.records[1] == record(1, previous=run.records[1].previous)
+    assert run.records[1] == record(1).sealed(run.records[0].digest)
     assert len({r.previous for r in run.records}) == 3
     assert run.images == 3
     assert run.torn == 0
@@ -100,7 +120,14 @@ def damage_field(line):
     return json.dumps(value).encode()
 
 
-@pytest.mark.parametrize("damage", [damage_text, damage_json, damage_counts, damage_drop, damage_field])
+def damage_spelling(line):
+    return line.replace(b",", b", ", 1)
+
+
+DAMAGES = [damage_text, damage_json, damage_counts, damage_drop, damage_field, damage_spelling]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_in_the_middle_is_refused_and_left_alone(tmp_path, damage):
     folder = written(tmp_path / "run")
     path = folder / "records.jsonl"
@@ -115,6 +142,55 @@ def test_damage_in_the_middle_is_refused_and_left_alone(tmp_path, damage):
     assert path.read_bytes() == before
 
 
+def test_every_changed_digit_of_the_last_line_is_noticed(tmp_path):
+    folder = written(tmp_path / "run", 1)
+    path = folder / "records.jsonl"
+    line = path.read_bytes()
+    digits = [i for i, byte in enumerate(line) if chr(byte).isdigit()]
+    assert len(digits) > 100
+    for i in digits:
+        path.write_bytes(line[:i] + (b"7" if line[i : i + 1] != b"7" else b"3") + line[i + 1 :])
+        with pytest.raises(BadRun):
+            read_run(folder)
+
+
+def test_a_record_says_what_follows_from_its_counts_or_is_refused(tmp_path):
+    good = record().radius
+    for i, wrong in enumerate(
+        (record(radius="9.0", answer=1), record(radius=good, answer=0), record(n0=99), record(2, sigma=0.5), record(7))
+    ):
+        with RunWriter(tmp_path / str(i), HEADER, resume=False) as writer:
+            writer.append(wrong)
+        with pytest.raises(BadRun, match=r"expected|another sigma|no image of this run"):
+            read_run(tmp_path / str(i))
+
+
+def test_what_a_crash_leaves_before_the_first_record_can_be_resumed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / ".run.json").write_text('{"half')
+    with RunWriter(folder, HEADER, resume=True) as writer:
+        writer.append(record(0))
+    assert len(read_run(folder).records) == 1
+
+
+def test_a_run_that_came_while_waiting_for_the_lock_is_not_overwritten(tmp_path, monkeypatch):
+    from dsmooth.records import store
+
+    take_lock = store._locked
+
+    def late(path):
+        monkeypatch.setattr(store, "_locked", take_lock)
+        written(path.parent)
+        return take_lock(path)
+
+    monkeypatch.setattr(store, "_locked", late)
+    with pytest.raises(BadRun, match="already holds a run"):
+        RunWriter(tmp_path / "run", HEADER, resume=False)
+    assert len(read_run(tmp_path / "run").records) == 3
+
+
 def test_a_changed_header_breaks_the_chain(tmp_path):
     folder = written(tmp_path / "run")
     header = (folder / "run.json").read_text()
@@ -125,7 +201,7 @@ def test_a_changed_header_breaks_the_chain(tmp_path):
 
 def test_another_parameter_is_refused_with_both_values(tmp_path):
     folder = written(tmp_path / "run")
-    other = {**HEADER, "parameters": {"sigma": 0.5, "n": 100}}
+    other = {**HEADER, "parameters": {**HEADER["parameters"], "sigma": 0.5}}
     with pytest.raises(BadRun, match=r"made with sigma 0\.25, not 0\.5"):
         RunWriter(folder, other, resume=True)
 
@@ -134,6 +210,9 @@ def test_an_existing_run_or_folder_is_not_overwritten(tmp_path):
     folder = written(tmp_path / "run")
     with pytest.raises(BadRun, match="--resume"):
         RunWriter(folder, HEADER, resume=False)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(BadRun, match="is a file"):
+        RunWriter(tmp_path / "file", HEADER, resume=False)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     with pytest.raises(BadRun, match="holds other files"):
@@ -168,6 +247,8 @@ def test_certificates_follow_from_the_counts():
     assert certificate.noise.sigma == 0.25
     assert certificate.dim == 12
     assert certificate_of(record(), Cohen()).certifier == "cohen"
+    other_share = record(certifier="multiclass-0.5")
+    assert certificate_of(other_share).certifier == "multiclass-0.5"
     assert certificate_of(record(radius="99.0")).radius == certificate.radius  # the stored radius is for reading
 
 

@@ -57,7 +57,8 @@ def test_every_batch_has_one_shape_and_images_share_it():
     found = polls(Shape(), mixed, batch=50)
     assert len(found) == 6
     # 3 images of 60 samples fill 3.6 batches of 50: four for each shape, where each image alone would take two
-    assert shapes == [(50, 1, 2, 3)] * 4 + [(50, 1, 4, 3)] * 4
+    # (and the probe asks four times at each new shape)
+    assert shapes == [(50, 1, 2, 3)] * 8 + [(50, 1, 4, 3)] * 8
 
 
 def test_selection_and_estimation_see_different_noise():
@@ -69,7 +70,9 @@ def test_selection_and_estimation_see_different_noise():
             return torch.zeros(len(x), 2)
 
     polls(Watch(), different_images(1, 100), batch=5, demand={Phase.SELECTION: 5, Phase.ESTIMATION: 5})
-    assert not torch.equal(seen[0], seen[1])
+    *probe, selection, estimation = seen
+    assert len(probe) == 4
+    assert not torch.equal(selection, estimation)
 
 
 def test_the_classifier_sees_the_grid():

@@ -19,7 +19,8 @@ def test_tails_are_on_the_safe_side_of_fifty_digits_and_close_to_them():
     for row in ROWS:
         exact = mpmath.mpf(row["tail"])
         ours = clopper_pearson_upper(row["n"] - row["k"], row["n"], float(row["alpha"]))
-        assert exact <= ours <= min(exact * (1 + mpmath.mpf("2e-11")), 1), row
+        # the level is lowered by 1e-9; what that costs the bound depends on how steep it is there
+        assert exact <= ours <= min(exact * (1 + mpmath.mpf("2e-9")), 1), row
 
 
 def test_radii_are_on_the_safe_side_of_fifty_digits_and_close_to_them():
@@ -29,7 +30,7 @@ def test_radii_are_on_the_safe_side_of_fifty_digits_and_close_to_them():
         radius = Gaussian(1.0).radius(tail, tail, dim=1)
         exact = mpmath.mpf(0) if row["quantile"] is None else max(mpmath.mpf(row["quantile"]), 0)
         assert radius <= exact, row
-        assert radius >= exact * (1 - mpmath.mpf("2e-9")) - mpmath.mpf("3e-11"), row
+        assert radius >= exact * (1 - mpmath.mpf("2e-9")) - mpmath.mpf("3e-9"), row
         shown += radius > 0
     assert shown > 50
 

@@ -12,10 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dsmooth.classifiers.base import Answer, copy_for_inference, labels_of
+from dsmooth.classifiers.base import Answer, copy_for_inference, digest_module, labels_of
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel, require
-from dsmooth.records.digests import digest_arrays
 
 __all__ = ["TorchClassifier", "load_checkpoint", "timm_classifier"]
 
@@ -75,14 +74,8 @@ class TorchClassifier:
         return answer
 
     def digest(self) -> str:
-        kind = f"classifier {type(self.module).__qualname__} mean {self._mean} std {self._std}"
-        arrays = ((key, _bytes(value)) for key, value in self.module.state_dict().items())
-        return digest_arrays(kind, arrays)
-
-
-def _bytes(value: Tensor) -> Any:
-    value = value.detach().cpu()
-    return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+        mean, std = (None if numbers is None else list(numbers) for numbers in (self._mean, self._std))
+        return digest_module(f"classifier mean {mean} std {std}", self.module)
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Tensor]:

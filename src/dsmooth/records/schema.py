@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from dsmooth.errors import BadRun
-from dsmooth.records.digests import canonical_json
+from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.theory.certificate import Certificate, Certifier, Votes, certifier_named, round_down
 from dsmooth.theory.noises import Gaussian, check_norm
 
@@ -49,8 +49,9 @@ class Record:
     batch: tuple[int, ...]
     versions: dict[str, str]
     seconds: float
-    attempt: int = 1
+    nondeterministic: bool = False
     previous: str = ""
+    digest: str = ""
     schema: int = SCHEMA
 
     @property
@@ -66,9 +67,17 @@ class Record:
         """The record as it stands in records.jsonl, without the line's end."""
         return canonical_json(asdict(self))
 
+    def sealed(self, previous: str) -> Record:
+        """The record with the digest of the one before it, and its own, which covers everything else in it."""
+        open_record = replace(self, previous=previous, digest="")
+        return replace(open_record, digest=digest_json(asdict(open_record)))
+
     @classmethod
     def parse(cls, line: str) -> Record:
-        """The record of a line; raises BadRun (with what is wrong) for anything that is not exactly a record."""
+        """The record of a line; raises BadRun (with what is wrong) for anything that is not exactly a sealed record.
+
+        Its digest is checked, and so is what follows from its counts: trials, answer and radius.
+        """
         value = json.loads(line, object_pairs_hook=_no_duplicates)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             got = value.get("schema") if isinstance(value, dict) else type(value).__name__
@@ -79,8 +88,16 @@ class Record:
         for name in ("shape", "decoding", "batch"):
             value[name] = tuple(value[name])
         record = cls(**value)
-        for name in ("selection", "estimation"):
-            votes_from_json(getattr(record, name))
+        if record.line() != line or record.sealed(record.previous) != record:
+            raise BadRun("expected a record with the digest of its content, got another digest")
+        if (record.selection["trials"], record.estimation["trials"]) != (record.n0, record.n):
+            raise BadRun(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
+        certificate = certificate_of(record)
+        if (certificate.label, radius_text(certificate.radius)) != (record.answer, record.radius):
+            raise BadRun(
+                f"expected the answer and radius that follow from the counts, {certificate.label} and "
+                f"{radius_text(certificate.radius)}, got {record.answer} and {record.radius}"
+            )
         return record
 
 

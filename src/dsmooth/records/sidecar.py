@@ -37,9 +37,10 @@ class SidecarWriter:
         """The next samples' labels; None is a missing vote."""
         codes = np.empty(len(labels), dtype="<u2")
         for i, label in enumerate(labels):
-            codes[i] = 0 if label is None else self._codes.setdefault(label, len(self._codes) + 1)
-        if len(self._codes) > _MOST_LABELS:
-            raise BadRun(f"{self.path}: expected at most {_MOST_LABELS} different labels for an image, got more")
+            code = 0 if label is None else self._codes.setdefault(label, len(self._codes) + 1)
+            if code > _MOST_LABELS:
+                raise BadRun(f"{self.path}: expected at most {_MOST_LABELS} different labels for an image, got more")
+            codes[i] = code
         self._write(self._zip.compress(codes.tobytes()))
 
     def close(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A run folder: append-only, crash-safe, one writer at a time.
 
 run.json        the parameters, fixed before the first image, and the key of the noise
-records.jsonl   one line an image; each holds the SHA-256 of the line before (the first: of run.json)
+records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,22 @@ from dsmooth.records.sidecar import SidecarWriter
 __all__ = ["Run", "RunWriter", "read_run"]
 
 _HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
+_OURS = (_LOCK, f".{_HEADER}")  # what a crash can leave of a run that had not begun
+_SHARED = (
+    "sigma",
+    "law",
+    "n0",
+    "n",
+    "alpha",
+    "norm",
+    "certifier",
+    "dtype",
+    "backend",
+    "generator",
+    "classifier",
+    "denoiser",
+)
+"""Parameters that every record repeats."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +75,18 @@ def read_run(folder: Path | str) -> Run:
         raise BadRun(f"{folder / _HEADER}: expected the parameters of a run, cannot read them ({error})") from error
     if not known:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA}, got {header['schema']!r}")
-    records, torn = _read_records(folder / _RECORDS, _sha256(header_bytes))
+    records, torn = _read_records(folder / _RECORDS, header, _sha256(header_bytes))
     return Run(folder, header, records, torn)
 
 
-def _read_records(path: Path, previous: str) -> tuple[list[Record], int]:
+def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple[list[Record], int]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return [], 0
     records: list[Record] = []
     names: set[str] = set()
+    places: set[int] = set()
     offset = 0
     *lines, torn = data.split(b"\n")
     for line in lines:
@@ -81,11 +98,19 @@ def _read_records(path: Path, previous: str) -> tuple[list[Record], int]:
             ) from error
         if record.previous != previous:
             raise BadRun(f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed")
-        if record.name in names:
-            raise BadRun(f"{path}, byte {offset}: {record.name!r} is recorded twice; nothing was changed")
+        for name in _SHARED:
+            if getattr(record, name) != header["parameters"].get(name):
+                raise BadRun(
+                    f"{path}, byte {offset}: this record has another {name} than {_HEADER}; nothing was changed"
+                )
+        if record.name in names or record.index in places or not 0 <= record.index < header["images"]:
+            raise BadRun(
+                f"{path}, byte {offset}: {record.name!r} is recorded twice, or is no image of this run; nothing was changed"
+            )
         names.add(record.name)
+        places.add(record.index)
         records.append(record)
-        previous = _sha256(line)
+        previous = record.digest
         offset += len(line) + 1
     return records, len(torn)
 
@@ -99,18 +124,15 @@ class RunWriter:
 
     def __init__(self, folder: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         self.folder = folder
-        exists = (folder / _HEADER).exists()
-        if exists and not resume:
-            raise BadRun(f"{folder} already holds a run: pass --resume to go on with it, or choose another --out")
-        if not exists and folder.exists() and any(entry.name != _LOCK for entry in folder.iterdir()):
-            raise BadRun(f"{folder} holds other files: choose a new or empty folder for --out")
+        _check_free(folder, resume)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / _LOCK)
         except OSError as error:
             raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
         try:
-            if exists:
+            _check_free(folder, resume)  # again: another writer may have come and gone before the lock was ours
+            if (folder / _HEADER).exists():
                 _check_same(folder, read_run(folder).parameters, header["parameters"])
             else:
                 _write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
@@ -118,7 +140,7 @@ class RunWriter:
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self._previous = _sha256((folder / _HEADER).read_bytes())
             if self.records:
-                self._previous = _sha256(self.records[-1].line().encode())
+                self._previous = self.records[-1].digest
             self._file = (folder / _RECORDS).open("ab")
             if self.torn:
                 self._file.truncate((folder / _RECORDS).stat().st_size - self.torn)
@@ -132,12 +154,11 @@ class RunWriter:
 
     def append(self, record: Record) -> Record:
         """The record, chained to the one before, is on disk when this returns."""
-        record = replace(record, previous=self._previous)
-        line = record.line().encode()
-        self._file.write(line + b"\n")
+        record = record.sealed(self._previous)
+        self._file.write(record.line().encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._previous = _sha256(line)
+        self._previous = record.digest
         self.records.append(record)
         return record
 
@@ -147,8 +168,21 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._lock.close()
+        try:
+            self._file.close()
+        finally:
+            self._lock.close()
+
+
+def _check_free(folder: Path, resume: bool) -> None:
+    if (folder / _HEADER).exists():
+        if not resume:
+            raise BadRun(f"{folder} already holds a run: pass --resume to go on with it, or choose another --out")
+    elif folder.is_dir():
+        if any(entry.name not in _OURS for entry in folder.iterdir()):
+            raise BadRun(f"{folder} holds other files: choose a new or empty folder for --out")
+    elif folder.exists():
+        raise BadRun(f"{folder} is a file: choose a folder for --out")
 
 
 def _check_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

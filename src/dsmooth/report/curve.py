@@ -38,15 +38,15 @@ def curve_svg(summary: Summary) -> str:
                 color=_COLOURS[i % len(summary.runs) % len(_COLOURS)],
                 linestyle="-" if main else ":",
                 linewidth=1.8 if main else 1.2,
-                where="post",
+                where="pre",
                 label=f"{row.name} (sigma {row.sigma:g})" if main else None,
             )
-        if len(summary.runs) > 1:
+        if summary.envelope:
             best = [
                 100.0 * max(row.share(radius) for row in summary.rows if row.certifier == summary.certifiers[0])
                 for radius in radii
             ]
-            axes.step(radii, best, color="black", linewidth=0.8, linestyle="--", where="post", label="upper envelope")
+            axes.step(radii, best, color="black", linewidth=0.8, linestyle="--", where="pre", label="upper envelope")
         axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
         axes.set_xlabel(f"$\\ell_{{{'∞' if summary.norm == float('inf') else f'{summary.norm:g}'}}}$ radius")
         axes.set_ylabel(f"{summary.what} (%)")

@@ -15,7 +15,7 @@ __all__ = ["latex_table", "markdown_table", "table_cells", "tsv"]
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table, as text: a share in percent, and its lower bound in brackets."""
-    heading = ["run", "sigma", "bound", "abstained", *(f"r = {radius:g}" for radius in summary.radii)]
+    heading = ["run", "sigma", "bound", "abstained", *(f"r = {radius:.12g}" for radius in summary.radii)]
     rows = [
         [
             row.name + ("" if row.complete else " (unfinished)"),
@@ -26,7 +26,7 @@ def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
         ]
         for row in summary.rows
     ]
-    if len(summary.runs) > 1:
+    if summary.envelope:
         rows += [["upper envelope", "", name, "", *map(_cell, cells)] for name, cells in summary.envelope.items()]
     return heading, rows
 

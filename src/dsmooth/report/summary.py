@@ -15,7 +15,7 @@ from dsmooth.theory.certificate import Certificate, Certifier, Cohen, Multiclass
 __all__ = ["DELTA", "Cell", "RunSummary", "Summary", "summarise"]
 
 DELTA: Final = 0.05
-"""The confidence bounds on certified accuracies hold together with probability at least 1 - DELTA at each radius."""
+"""At each radius, under each certifier, the bounds of all runs hold together with probability at least 1 - DELTA."""
 
 _CERTIFIERS: Final[tuple[Certifier, ...]] = (Multiclass(), Cohen())
 _RADII_IN_SIGMAS: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -59,6 +59,7 @@ class Summary:
     radii: tuple[float, ...]
     rows: tuple[RunSummary, ...]
     envelope: dict[str, tuple[Cell, ...]]
+    """By certifier; empty unless there are several finished runs on the same images."""
     norm: float
     alpha: float
     labelled: bool
@@ -96,11 +97,16 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
     if not chosen or not all(0.0 <= radius < float("inf") for radius in chosen):
         raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
     rows = tuple(_row(run, certifier, chosen, labelled, DELTA / len(runs)) for certifier in _CERTIFIERS for run in runs)
+    # an envelope over other images, or over images that are not done yet, would mean nothing
+    comparable = len(runs) > 1 and all(row.complete for row in rows)
+    comparable = comparable and len({run.parameters.get("data") for run in runs}) == 1
     return Summary(
         runs=tuple(runs),
         radii=chosen,
         rows=rows,
-        envelope={c.name: _envelope([row for row in rows if row.certifier == c.name]) for c in _CERTIFIERS},
+        envelope={
+            c.name: _envelope([row for row in rows if row.certifier == c.name]) for c in _CERTIFIERS if comparable
+        },
         norm=float(first.norm),
         alpha=first.alpha,
         labelled=labelled,
@@ -126,7 +132,9 @@ def _row(run: Run, certifier: Certifier, radii: Sequence[float], labelled: bool,
     cells = []
     for radius in radii:
         certified = _certified(certificates, labels, radius)
-        bound = population_lower_bound(certified, len(records), records[0].alpha, delta=delta) if labelled else None
+        # the first images of an unfinished run are no random draw: nothing is said of the population
+        random = labelled and len(records) == run.images
+        bound = population_lower_bound(certified, len(records), records[0].alpha, delta=delta) if random else None
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
     return RunSummary(

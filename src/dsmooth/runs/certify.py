@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
+import operator
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from dsmooth.classifiers.base import digest_module
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
@@ -61,12 +65,17 @@ def certify_run(
     After a crash, `resume` does the unfinished images with the noise that they would have had; with other parameters it
     is refused (BadRun). The key of the noise is drawn after images and parameters are fixed.
     """
-    check_level(alpha)
-    check_norm(norm)
+    alpha, norm = check_level(alpha), check_norm(norm)
+    try:
+        n0, n = operator.index(n0), operator.index(n)
+    except TypeError:
+        raise BadParameter(f"n0 and n must be whole numbers, got n0 {n0!r}, n {n!r}") from None
     if n0 < 1 or n < 1:
         raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
     if not images:
         raise BadParameter("expected at least one image, got none: --skip and --max leave nothing")
+    if len(set(images.keys)) != len(images):
+        raise BadParameter("expected each image once, got one twice: a run records an image once")
     parameters = _parameters(smoothed, _digest(images), n0, n, alpha, norm)
     key = MasterKey.draw(seed)
     header = {
@@ -79,10 +88,14 @@ def certify_run(
         "key_source": key.source,
         "key_commitment": key.commitment,
     }
+    if resume and str(parameters["denoiser"]).startswith("unknown:"):
+        raise BadRun(
+            "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
+        )
     with RunWriter(out, header, resume=resume) as writer:
         if writer.torn:
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
-        key = MasterKey(bytes.fromhex(writer.header["key"]), writer.header["key_source"])
+        key = _key_of(out, writer.header)
         if seed is not None and key != MasterKey.draw(seed):
             raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
         done = {record.name for record in writer.records}
@@ -91,6 +104,16 @@ def certify_run(
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
         _Recorder(smoothed, writer, missing, key, parameters, on_progress).run(images.subset(missing))
     return read_run(out)
+
+
+def _key_of(out: Path, header: Mapping[str, Any]) -> MasterKey:
+    try:
+        key = MasterKey(bytes.fromhex(header["key"]), header["key_source"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRun(f"{out}: the key in run.json is damaged ({error})") from error
+    if key.commitment != header.get("key_commitment"):
+        raise BadRun(f"{out}: the key in run.json is not the one that was committed to")
+    return key
 
 
 class _Recorder:
@@ -177,6 +200,7 @@ class _Recorder:
             batch=(poll.batch, channels, height, width),
             versions=self.versions,
             seconds=round(now - self.clock, 3),
+            nondeterministic=poll.nondeterministic,
         )
         self.clock = now
         record = self.writer.append(record)
@@ -210,12 +234,14 @@ def _digest(images: ImageSet) -> str:
 
 
 def denoiser_digest(denoiser: object) -> str | None:
-    """The digest of a Denoiser, the name of another callable, or None for none."""
+    """The digest of a Denoiser or other module, "unknown: NAME" for another callable, or None for none."""
     if denoiser is None:
         return None
     if isinstance(denoiser, Denoiser):
         return denoiser.digest()
-    return f"{type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
+    if isinstance(denoiser, nn.Module):
+        return digest_module("denoiser", denoiser)
+    return f"unknown: {type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ class Phase(StrEnum):
     SELECTION = "selection"
     ESTIMATION = "estimation"
     PREDICTION = "prediction"
+    PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)

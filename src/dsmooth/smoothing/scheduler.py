@@ -22,9 +22,12 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline, default_batch
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.certificate import Label, Votes
+from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.noises import Gaussian
 
 __all__ = ["OnVotes", "Poll", "Scheduler"]
+
+_KEPT = 4  # the probe keeps every fourth row and changes the others
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Poll:
     counts: dict[Phase, Counter[Label]] = field(default_factory=dict)
     trials: Counter[Phase] = field(default_factory=Counter)
     asked: Counter[Phase] = field(default_factory=Counter)
+    nondeterministic: bool = False
+    """The probe saw the same rows answered differently: the classifier brings randomness of its own."""
 
     def take(self, room: int) -> Chunk | None:
         """The next samples to draw, at most `room`; None when all have been asked for."""
@@ -78,7 +83,8 @@ class Scheduler:
 
     `batch` rows at once (None: chosen by image size); `workers` threads. Images of one shape share batches; at a change
     of shape, and at the end, the batch is padded, because a kernel may round differently at another batch size and the
-    votes must come from one fixed function.
+    votes must come from one fixed function. That function is probed once for each shape: a batch again, and its rows again
+    in other company. Answers that depend on the company are refused (BadModel): such votes would not be independent.
     """
 
     pipeline: Pipeline
@@ -108,11 +114,18 @@ class Scheduler:
         polls = (self._poll(image, demand, key) for image in images)
         batches = self._batches(polls)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
+        probed: dict[tuple[int, ...], bool] = {}
         threads = torch.get_num_threads()
         executor = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
         try:
             while True:
                 while len(waiting) <= self.workers and (batch := next(batches, None)) is not None:
+                    first = batch[0][0]
+                    shape = first.image.pixels.shape
+                    if shape not in probed:
+                        probed[shape] = executor.submit(self._probe, sampler, first, key).result()
+                    for poll, _ in batch:
+                        poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
                 if not waiting:
                     return
@@ -144,6 +157,24 @@ class Scheduler:
                     rows, filled = [], 0
         if rows:
             yield rows
+
+    def _probe(self, sampler: Sampler, poll: Poll, key: MasterKey) -> bool:
+        """Whether the same rows are answered differently; raises BadModel where only their company makes the difference."""
+        stream, rows = key.stream(poll.digest, self.noise, Phase.PROBE), poll.batch
+        steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), poll.image.pixels.size)
+        noisy = (steps.reshape(2, rows, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
+        expected = self.pipeline.labels(noisy[0])
+        if self.pipeline.labels(noisy[0]) != expected:
+            return True
+        for filler in (0, LEVELS):  # black company, then white: what looks at its neighbours will look elsewhere
+            mixed = noisy[1] - poll.image.pixels + np.int16(filler)
+            mixed[::_KEPT] = noisy[0, ::-1][::_KEPT]
+            if self.pipeline.labels(mixed)[::_KEPT] != expected[::-1][::_KEPT]:
+                raise BadModel(
+                    "the classifier answers an image differently in other company (batch statistics?), so its votes are "
+                    "not independent: put all of it in eval mode, or pass batch 1"
+                )
+        return False
 
     def _answer(self, sampler: Sampler, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""

@@ -55,9 +55,10 @@ class SmoothedClassifier:
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
         self.denoiser = load_denoiser(denoiser) if isinstance(denoiser, (str, Path)) else denoiser
-        self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype)
         self.batch = batch
-        self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        self.workers = workers if workers is not None else _cores()
+        copies = max(1, self.workers)
+        self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=copies)
         self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers)
 
     def certify(
@@ -117,6 +118,11 @@ class SmoothedClassifier:
         if on_votes is None:
             return self._scheduler.run(images, demand, key)
         return self._scheduler.run(images, demand, key, on_votes=on_votes)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _batch(images: npt.ArrayLike) -> list[LabelledImage]:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from scipy import special
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import TAIL_MARGIN, check_level, clopper_pearson_upper
+from dsmooth.theory.bounds import LEVEL_MARGIN, check_level, clopper_pearson_upper
 from dsmooth.theory.noises import Noise, check_norm
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "certifier_named",
     "predict_votes",
 ]
+
+_SHARE: Final = 0.9
 
 Label = int | str
 """What a classifier answers: a class index, or the name that an API gives."""
@@ -139,11 +141,15 @@ class Multiclass:
     Source: Voracek 2024 (arXiv 2406.17830), Appendix B; docs/theory.md, claim 4.
     """
 
-    share: float = 0.9
-    name: str = field(default="multiclass", init=False)
+    share: float = _SHARE
 
     def __post_init__(self) -> None:
         check_level(self.share, "the share of alpha that goes to the winner")
+
+    @property
+    def name(self) -> str:
+        """multiclass, with the share where it is not the standard one: a record must say which rule it used."""
+        return "multiclass" if self.share == _SHARE else f"multiclass-{self.share!r}"
 
     def certify(
         self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
@@ -161,10 +167,11 @@ CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Mu
 
 
 def certifier_named(name: str) -> Certifier:
-    """The certifier of that name, with its standard settings; raises BadParameter for an unknown one."""
+    """The certifier of that name ("multiclass-0.5": with another share); raises BadParameter for an unknown one."""
+    kind, _, share = name.partition("-")
     try:
-        return CERTIFIERS[name]()
-    except KeyError:
+        return Multiclass(float(share)) if kind == "multiclass" and share else CERTIFIERS[name]()
+    except (KeyError, ValueError):
         raise BadParameter(f"bound must be one of {', '.join(CERTIFIERS)}, got {name!r}") from None
 
 
@@ -201,7 +208,7 @@ def predict_votes(votes: Votes, alpha: float) -> Prediction:
     label, first = ranked[0]
     second = votes.strongest_rival(label)
     # P(Bin(k1 + k2, 1/2) >= k1), twice; raised by the same margin as every other tail
-    p_value = 1.0 if first <= second else 2.0 * float(special.betainc(first, second + 1, 0.5)) * (1.0 + TAIL_MARGIN)
+    p_value = 1.0 if first <= second else 2.0 * float(special.betainc(first, second + 1, 0.5)) * (1.0 + LEVEL_MARGIN)
     p_value = min(1.0, p_value)
     return Prediction(label if p_value <= alpha else None, p_value, alpha, votes)
 

@@ -48,15 +48,15 @@ def grid_law(noise: Gaussian) -> GridLaw:
     """The law of sigma's noise on the grid of 1/255, correct in every bit (40-digit arithmetic)."""
     import mpmath  # 0.1 s, needed only where noise is drawn
 
-    with mpmath.workdps(_DIGITS):
-        # float.as_integer_ratio: the sigma that the record names, not its decimal neighbour
-        scale = LEVELS * mpmath.mpf(noise.sigma.as_integer_ratio()[0]) / noise.sigma.as_integer_ratio()[1]
-        reach = int(mpmath.ceil(_REACH * scale)) + 1
-        whole = mpmath.mpf(2) ** WORD_BITS
-        # P(K <= k) for k < 0; the upper half is its mirror image: P(K <= k) = 1 - P(K <= -k - 1)
-        lower = [whole * mpmath.erfc((-k - mpmath.mpf(1) / 2) / scale / mpmath.sqrt(2)) / 2 for k in range(-reach, 0)]
-        floors = [int(mpmath.floor(value)) for value in lower]
-        mirror = [int(mpmath.floor(whole - value)) for value in reversed(lower)]
+    exact = mpmath.MPContext()  # of its own: mpmath's usual precision is shared by all threads
+    exact.dps = _DIGITS
+    scale = LEVELS * exact.mpf(noise.sigma)  # the binary sigma that the record names, not its decimal neighbour
+    reach = int(exact.ceil(_REACH * scale)) + 1
+    whole = exact.mpf(2) ** WORD_BITS
+    # P(K <= k) for k < 0; the upper half is its mirror image: P(K <= k) = 1 - P(K <= -k - 1)
+    lower = [whole * exact.erfc((-k - exact.mpf(1) / 2) / scale / exact.sqrt(2)) / 2 for k in range(-reach, 0)]
+    floors = [int(exact.floor(value)) for value in lower]
+    mirror = [int(exact.floor(whole - value)) for value in reversed(lower)]
     thresholds = np.array(floors + mirror, dtype=np.uint64)
     thresholds.setflags(write=False)
     return GridLaw(first=-reach, thresholds=thresholds)
