@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dsmooth.console import Bar, certificate_line, complain, note, prediction_li
 from dsmooth.errors import BadParameter, DsmoothError
 
 if TYPE_CHECKING:
+    from dsmooth.classifiers.base import Classifier
     from dsmooth.images import ImageSet
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
@@ -41,6 +43,9 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> int:
         raise BadParameter(f"{tokens[0].keyword or kind} must be a whole number, got {tokens[0].value!r}") from None
 
 
+_KEPT = "what certify or train had finished is on disk, and --resume goes on from there"
+_LARGEST = 5000  # pixels a side
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 
 
@@ -64,23 +69,21 @@ class Model:
 
     def smoothed(self, bound: str = "multiclass") -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
+        from dsmooth.theory.bounds import check_count
         from dsmooth.theory.certificate import certifier_named
         from dsmooth.theory.noises import Gaussian
 
         Gaussian(self.sigma)  # complain of a bad number before loading anything, torch included
         certifier = certifier_named(bound)
         for name in ("batch", "workers"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise BadParameter(f"{name} must be at least 1, got {value}")
+            if (value := getattr(self, name)) is not None:
+                check_count(value, name)
 
         from dsmooth.classifiers.specs import load_classifier
         from dsmooth.denoisers.weights import load_denoiser
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
         denoiser = None if self.denoiser == "none" else load_denoiser(self.denoiser)
-        bounds = None if denoiser is None else denoiser.sigma_range
-        if bounds is not None and not bounds[0] <= self.sigma <= bounds[1]:
-            note(f"the denoiser was trained for sigma {bounds[0]:g} to {bounds[1]:g}; {self.sigma:g} is outside")
         return SmoothedClassifier(
             load_classifier(self.classifier),
             denoiser,
@@ -108,18 +111,23 @@ class Data:
 
     def check(self) -> None:
         """Complains of impossible numbers."""
-        if self.skip < 1 or (self.max is not None and self.max < 1) or (self.size is not None and self.size < 0):
-            raise BadParameter(
-                f"skip and max must be at least 1 and size at least 0, got skip {self.skip}, max {self.max}, "
-                f"size {self.size}"
-            )
+        from dsmooth.theory.bounds import check_count
 
-    def open(self, path: Path, input_size: int | None) -> ImageSet:
+        check_count(self.skip, "skip")
+        if self.max is not None:
+            check_count(self.max, "max")
+        if self.size is not None and not 0 <= self.size <= _LARGEST:
+            raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
+
+    def open(self, path: Path, classifier: Classifier) -> ImageSet:
         """The images that the options choose."""
-        from dsmooth.images import open_images
+        from dsmooth.images import holds_arrays, open_images
 
-        size = (input_size if self.size is None else self.size) or None
-        return open_images(path, labels=self.labels, size=size)[:: self.skip][: self.max]
+        size = self.size
+        if size is None and not (path.exists() and holds_arrays(path)):
+            size = classifier.input_size
+        images = open_images(path, labels=self.labels, size=size or None, class_names=classifier.class_names)
+        return images[:: self.skip][: self.max]
 
 
 @app.command
@@ -173,19 +181,26 @@ def certify(
     resume: bool
         Go on with the run in --out.
     """
-    from dsmooth.theory.bounds import check_level
+    from dsmooth.records.store import check_free
+    from dsmooth.theory.bounds import check_count, check_level
+    from dsmooth.theory.certificate import certifier_named, least_votes
     from dsmooth.theory.noises import check_norm
 
     check_level(alpha)
     check_norm(norm)
-    if n0 < 1 or n < 1:
-        raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
+    check_count(n0, "n0")
+    check_count(n, "n")
+    if seed is not None:
+        check_count(seed, "seed", least=0)
     data.check()
+    check_free(out, resume)
+    if n < (least := least_votes(certifier_named(bound), alpha)):
+        note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
     smoothed = model.smoothed(bound)
 
     from dsmooth.runs.certify import Progress, certify_run
 
-    chosen = data.open(images, smoothed.classifier.input_size)
+    chosen = data.open(images, smoothed.classifier)
     names = smoothed.classifier.class_names
     finished = 0
 
@@ -218,8 +233,9 @@ def certify(
     labelled = all(record.label is not None for record in run.records)
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
-        f"(sigma {model.sigma:g}, alpha {alpha:g}, {len(run.records) * (n0 + n):,} samples)\n"
-        f"run: {out}\nnext: dsmooth report {out}"
+        f"(sigma {model.sigma:g}, alpha {alpha:g}, {len(run.records) * (n0 + n):,} samples)",
+        f"run: {out}",
+        f"next: dsmooth report {out}",
     )
 
 
@@ -253,18 +269,19 @@ def predict(
     seed: int | None
         Makes the noise reproducible.
     """
-    from dsmooth.theory.bounds import check_level
-    from dsmooth.theory.certificate import predict_votes
+    from dsmooth.theory.bounds import check_count, check_level
+    from dsmooth.theory.certificate import Votes, predict_votes
 
     check_level(alpha)
-    if n < 1:
-        raise BadParameter(f"n must be at least 1, got {n}")
+    check_count(n, "n")
     data.check()
+    if predict_votes(Votes({0: n}, n), alpha).abstained:
+        note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
     smoothed = model.smoothed()
 
     from dsmooth.smoothing.chunks import MasterKey, Phase
 
-    chosen = data.open(images, smoothed.classifier.input_size)
+    chosen = data.open(images, smoothed.classifier)
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:
 
@@ -358,6 +375,7 @@ def train(
         Go on with the training in --out.
     """
     from dsmooth.images import open_images
+    from dsmooth.theory.bounds import check_count
     from dsmooth.training.loop import Recipe, Report
     from dsmooth.training.loop import train as run_training
 
@@ -378,8 +396,7 @@ def train(
         precision=precision,
         start=start,
     )
-    if every < 1:
-        raise BadParameter(f"every must be at least 1, got {every}")
+    check_count(every, "every")
     sets = [open_images(path) for path in images]
     with Bar("train", steps, "steps") as bar:
 
@@ -390,7 +407,8 @@ def train(
                 bar.say(f"step {report.step}: loss {report.loss:.5f}, held out {quality}")
 
         path = run_training(recipe, sets, out, data=data, resume=resume, every=every, on_report=show)
-    say(f"denoiser: {path}\nnext: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {sigma_min:g} --out RUN")
+    middle = (sigma_min + sigma_max) / 2
+    say(f"denoiser: {path}", f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN")
 
 
 @app.command
@@ -427,8 +445,9 @@ def report(
 
     summary = summarise([read_run(run) for run in runs], radii)
     page = write_report(summary, out or runs[0] / "report")
-    say(f"{summary.what} in %, with a 95 % lower bound for the population in brackets\n" + markdown_table(summary))
-    say(f"{summary.samples:,} samples in {summary.seconds:.0f} s\npage: {page}")
+    brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
+    say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
+    say(f"{summary.samples:,} samples in {summary.seconds:.0f} s", f"page: {page}")
 
 
 @app.command
@@ -471,12 +490,13 @@ def demo(
     show = Demo(sigmas=tuple(sigma), denoiser=denoiser, n=n, dtype=dtype, seed=seed)
     with Bar("demo", show.samples, "samples") as bar:
         page = show.run(out, on_samples=bar.to, on_line=bar.say)
-    say(f"{show.samples:,} samples drawn\npage: {page}")
+    say(f"{show.samples:,} samples drawn", f"page: {page}")
 
 
 def main() -> None:
     """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 130/143 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
     try:
         app(exit_on_error=False, print_error=False)
     except DsmoothError as error:
@@ -485,11 +505,14 @@ def main() -> None:
     except CycloptsError as error:
         complain(f"{error}; try dsmooth --help")
         sys.exit(2)
+    except OSError as error:
+        complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        sys.exit(1)
     except KeyboardInterrupt:
-        complain("interrupted; finished images are on disk, --resume goes on")
+        complain(f"interrupted; {_KEPT}")
         sys.exit(130)
 
 
 def _terminate(number: int, frame: Any) -> None:
-    complain("terminated; finished images are on disk, --resume goes on")
+    complain(f"terminated; {_KEPT}")
     sys.exit(128 + number)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,14 @@ def plain(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
-def say(text: str) -> None:
-    """A line of result, to standard output."""
-    print("\n".join(plain(line) for line in text.split("\n")), flush=True)
+def say(*lines: str) -> None:
+    """Lines of result, to standard output; where nobody reads it any more, the work goes on in silence."""
+    try:
+        for line in lines:
+            print(plain(line))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (it lasts as long as the program)
 
 
 def note(text: str) -> None:

@@ -24,6 +24,7 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.scheduler import Poll
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certificate import Certificate, round_down
 
 __all__ = ["Demo"]
@@ -64,8 +65,9 @@ class Demo:
         dtype: str = "bf16",
         seed: int | None = None,
     ) -> None:
-        if n < 1 or not sigmas:
-            raise BadParameter(f"expected n of at least 1 and at least one sigma, got n {n}, sigma {list(sigmas)}")
+        check_count(n, "n")
+        if not sigmas:
+            raise BadParameter("expected at least one sigma, got none")
         self.classifier: Classifier = load_classifier("efficientnet-lite0")
         self.names = self.classifier.class_names or ()
         self.photographs = _photographs(self.classifier.input_size or 224)

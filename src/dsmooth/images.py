@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dsmooth.errors import BadImage, BadParameter
 from dsmooth.records.digests import digest_json
 
-__all__ = ["ImageSet", "LabelledImage", "Pixels", "centred", "check_pixels", "open_images", "read_image"]
+__all__ = ["ImageSet", "LabelledImage", "Pixels", "as_array", "centred", "check_pixels", "open_images", "read_image"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -78,13 +78,22 @@ class ImageSet(Sequence[LabelledImage]):
         )
 
 
+def as_array(image: npt.ArrayLike, *, name: str = "image") -> npt.NDArray[Any]:
+    """The image as a NumPy array, whatever its type and shape; raises BadImage where it is none."""
+    try:
+        return np.asarray(image)
+    except (RuntimeError, TypeError, ValueError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise BadImage(f"{name}: expected an array of pixels, got {type(image).__name__}: {line}") from error
+
+
 def check_pixels(image: npt.ArrayLike, *, name: str = "image") -> Pixels:
     """The image as (H, W, C) bytes, C = 1 or 3.
 
     Accepts uint8, or floats that are exactly k/255: certificates are about images on the grid of 1/255, so other floats
     are refused, not rounded behind the caller's back. (H, W) becomes (H, W, 1).
     """
-    array = np.asarray(image)
+    array = as_array(image, name=name)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
@@ -133,7 +142,8 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise BadImage(
-            f"{name}: expected a readable {', '.join(FORMATS)} file, got none ({type(error).__name__})"
+            f"{name}: expected a readable {', '.join(FORMATS)} file, got another, broken or truncated one "
+            f"({type(error).__name__})"
         ) from error
     if size is not None and image.size != (size, size):
         image, more = centred(image, size)
@@ -169,32 +179,57 @@ def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
     return cut, [f"shorter side to {short} (Lanczos)", f"centre {size} x {size}"]
 
 
+def holds_arrays(path: Path) -> bool:
+    """Whether the images at `path` are pixels already (.npz, CIFAR-10 binary), with labels of their own."""
+    return path.suffix in (".npz", ".bin") if path.is_file() else bool(list(path.glob("*.bin")))
+
+
 def open_images(
-    path: Path | str, *, labels: Path | str | None = None, channels: int = 3, size: int | None = None
+    path: Path | str,
+    *,
+    labels: Path | str | None = None,
+    channels: int = 3,
+    size: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> ImageSet:
     """The images at `path`, in a fixed order.
 
     A folder or .zip of image files (class sub-folders become labels 0, 1, ... in order of name; sub-folders named by
     numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images) or .bin file, or an .npz
     with `images` (N, H, W, C) and perhaps `labels`, `indices`. `labels` is a CSV with the columns file and label (or
-    class_index): it chooses the files and their order, relative to the folder or within the zip.
+    class_index): it chooses the files and their order, relative to the folder or within the zip. With `class_names`,
+    class sub-folders must be named by class or by number, or be as many as there are classes, and labels must be classes.
     """
-    path = Path(path)
+    images = _open(Path(path), labels, channels, size, class_names)
+    if not images:
+        raise BadImage(f"{path}: expected at least one image, found none")
+    if class_names is not None:
+        for key, label in zip(images.keys, images.labels, strict=True):
+            if label is not None and not 0 <= label < len(class_names):
+                raise BadImage(f"{key}: expected a label from 0 to {len(class_names) - 1}, got {label}")
+    return images
+
+
+def _open(
+    path: Path, labels: Path | str | None, channels: int, size: int | None, class_names: Sequence[str] | None
+) -> ImageSet:
+    if path.exists() and holds_arrays(path) and (labels is not None or size is not None):
+        raise BadParameter(f"{path} holds pixels and labels of its own: labels and size do not apply to it")
     if not path.exists():
         raise BadImage(f"{path}: no such file or folder")
     if path.is_dir():
         if list(path.glob("*.bin")):
             return _cifar(path / "test_batch.bin")
-        return _files(path, _listing(path), labels, channels, size)
+        return _files(path, _listing(path), labels, channels, size, class_names)
     if not path.is_file():
         raise BadImage(f"{path}: expected a file or a folder, got a device or pipe")
     if path.suffix == ".zip":
-        return _zipped(path, labels, channels, size)
+        return _zipped(path, labels, channels, size, class_names)
     if path.suffix == ".bin":
         return _cifar(path)
     if path.suffix == ".npz":
         return _arrays(path)
-    return _files(path.parent, [path.name], labels, channels, size)
+    return _files(path.parent, [path.name], labels, channels, size, None)
 
 
 def _listing(folder: Path) -> list[str]:
@@ -204,8 +239,15 @@ def _listing(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _files(folder: Path, names: list[str], labels: Path | str | None, channels: int, size: int | None) -> ImageSet:
-    names, classes = _labelled(folder, names, labels)
+def _files(
+    folder: Path,
+    names: list[str],
+    labels: Path | str | None,
+    channels: int,
+    size: int | None,
+    class_names: Sequence[str] | None,
+) -> ImageSet:
+    names, classes = _labelled(folder, names, labels, class_names)
     sizes = [(folder / name).stat().st_size for name in names]
 
     def read(i: int) -> LabelledImage:
@@ -215,14 +257,16 @@ def _files(folder: Path, names: list[str], labels: Path | str | None, channels: 
     return _set(names, classes, [channels, size, sizes], read)
 
 
-def _zipped(path: Path, labels: Path | str | None, channels: int, size: int | None) -> ImageSet:
+def _zipped(
+    path: Path, labels: Path | str | None, channels: int, size: int | None, class_names: Sequence[str] | None
+) -> ImageSet:
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise BadImage(f"{path}: expected a zip file of images, got a broken one ({error})") from error
     entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
     names = sorted(name for name in entries if PurePosixPath(name).suffix.lower() in SUFFIXES)
-    names, classes = _labelled(path, names, labels, inside=frozenset(entries))
+    names, classes = _labelled(path, names, labels, class_names, inside=frozenset(entries))
 
     def read(i: int) -> LabelledImage:
         entry = entries[names[i]]
@@ -241,24 +285,38 @@ def _zipped(path: Path, labels: Path | str | None, channels: int, size: int | No
 
 
 def _labelled(
-    base: Path, names: list[str], labels: Path | str | None, inside: frozenset[str] | None = None
+    base: Path,
+    names: list[str],
+    labels: Path | str | None,
+    class_names: Sequence[str] | None,
+    inside: frozenset[str] | None = None,
 ) -> tuple[list[str], list[int | None]]:
     if labels is not None:
         return _manifest(base, Path(labels), inside)
     if not names:
         raise BadImage(f"{base}: expected images ({', '.join(SUFFIXES)}), found none")
     folders = [name.split("/")[0] if "/" in name else None for name in names]
-    classes = sorted({folder for folder in folders if folder is not None})
-    if classes and all(name.isdecimal() for name in classes):
-        numbers = {name: int(name) for name in classes}
-    else:
-        numbers = {name: i for i, name in enumerate(classes)}
+    numbers = _numbered(base, sorted({folder for folder in folders if folder is not None}), class_names)
     return names, [None if folder is None else numbers[folder] for folder in folders]
+
+
+def _numbered(base: Path, folders: list[str], class_names: Sequence[str] | None) -> dict[str, int]:
+    """Class indices of sub-folders: by number, by class name, or by order of name where there is one for each class."""
+    if all(name.isdecimal() and len(name) < 10 for name in folders):
+        return {name: int(name) for name in folders}
+    if class_names is not None and set(folders) <= set(class_names):
+        return {name: list(class_names).index(name) for name in folders}
+    if class_names is not None and len(folders) != len(class_names):
+        raise BadImage(
+            f"{base}: expected sub-folders named by class or class number, or one for each of the {len(class_names)} "
+            f"classes, got {', '.join(folders[:3])}{' ...' if len(folders) > 3 else ''}; rename them, or pass --labels"
+        )
+    return {name: i for i, name in enumerate(folders)}
 
 
 def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tuple[list[str], list[int | None]]:
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it ({error})") from error
@@ -271,6 +329,10 @@ def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tupl
         name, label = row["file"] or "", (row[column] or "").strip()
         if not label.isdecimal():
             raise BadImage(f"{manifest}, line {number}: expected a class number in {column}, got {label!r}")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BadImage(f"{manifest}, line {number}: expected a file within {base}, got {name!r}")
+        if len(label) > 9:
+            raise BadImage(f"{manifest}, line {number}: expected a class number, got one of {len(label)} digits")
         if not (name in inside if inside is not None else (base / name).is_file()):
             raise BadImage(f"{manifest}, line {number}: {name!r} is not in {base}")
         names.append(name)
@@ -303,13 +365,21 @@ def _arrays(path: Path) -> ImageSet:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BadImage(f"{path}: expected an .npz with `images`, cannot read it ({type(error).__name__})") from error
     images = arrays.get("images")
-    if images is None or images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
+    if (
+        images is None
+        or images.ndim != 4
+        or images.dtype != np.uint8
+        or images.shape[3] not in (1, 3)
+        or not images.size
+    ):
         got = "no `images`" if images is None else f"{images.dtype} {images.shape}"
         raise BadImage(f"{path}: expected `images` as uint8 (N, H, W, 1 or 3), got {got}")
     labels, indices = arrays.get("labels"), arrays.get("indices")
     for name, extra in (("labels", labels), ("indices", indices)):
         if extra is not None and (extra.shape != (len(images),) or extra.dtype.kind not in "iu"):
             raise BadImage(f"{path}: expected {name} as {len(images)} whole numbers, got {extra.dtype} {extra.shape}")
+        if extra is not None and extra.min() < 0:
+            raise BadImage(f"{path}: expected {name} of at least 0, got {extra.min()}")
     keys = [str(i) for i in (range(len(images)) if indices is None else indices.tolist())]
     classes: list[int | None] = [None] * len(images) if labels is None else labels.tolist()
     return _set(

@@ -96,8 +96,14 @@ def test_normalisation_belongs_to_the_classifier():
     assert normalised(x) == plain((x - torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)) / scale)
     with pytest.raises(BadModel, match="3 channels"):
         normalised(torch.rand(4, 1, 5, 5))
-    for arguments in ({"mean": (0.5,)}, {"mean": (0.5,), "std": (0.0,)}, {"mean": (0.5,), "std": (1, 1)}):
-        with pytest.raises(BadModel, match="std"):
+    for arguments in (
+        {"mean": (0.5,)},
+        {"mean": (0.5,), "std": (0.0,)},
+        {"mean": (0.5,), "std": (1, 1)},
+        {"mean": 0.5, "std": 0.5},
+        {"mean": (float("nan"),), "std": (1,)},
+    ):
+        with pytest.raises(BadModel, match=r"std|mean"):
             TorchClassifier(module, **arguments)
 
 

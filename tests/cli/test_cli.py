@@ -103,17 +103,17 @@ BAD = {
     "alpha 0": (["--alpha", "0"], "alpha must lie strictly between 0 and 1"),
     "alpha 1.5": (["--alpha", "1.5"], "alpha must lie strictly between 0 and 1"),
     "alpha nan": (["--alpha", "nan"], "alpha must lie strictly between 0 and 1"),
-    "n 0": (["--n", "0"], "n0 and n must be at least 1"),
-    "n0 -1": (["--n0", "-1"], "n0 and n must be at least 1"),
+    "n 0": (["--n", "0"], "n must be a whole number of at least 1, got 0"),
+    "n0 -1": (["--n0", "-1"], "n0 must be a whole number of at least 1, got -1"),
     "n 1.5": (["--n", "1.5"], "--n must be a whole number, got '1.5'"),
     "norm": (["--norm", "0.5"], "norm must be a number from 1 to inf"),
     "dtype": (["--dtype", "int8"], "dtype"),
     "bound": (["--bound", "best"], "bound"),
-    "batch": (["--batch", "0"], "batch must be at least 1"),
-    "workers": (["--workers", "0"], "workers must be at least 1"),
-    "skip": (["--skip", "0"], "skip and max must be at least 1"),
-    "max": (["--max", "0"], "skip and max must be at least 1"),
-    "size": (["--size", "-3"], "size at least 0"),
+    "batch": (["--batch", "0"], "batch must be a whole number of at least 1"),
+    "workers": (["--workers", "0"], "workers must be a whole number of at least 1"),
+    "skip": (["--skip", "0"], "skip must be a whole number of at least 1, got 0"),
+    "max": (["--max", "0"], "max must be a whole number of at least 1, got 0"),
+    "size": (["--size", "-3"], "size must be from 0"),
     "seed": (["--seed", "-1"], "seed must be a whole number"),
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (["-d", "nothing"], "no denoiser 'nothing': expected a name (photo)"),
@@ -192,3 +192,115 @@ def test_certify_real_images_with_onnx_and_an_off_the_shelf_denoiser(folder):
     model = f"onnx:{real / 'cifar10_models' / 'resnet20.onnx'}"
     run(folder, "certify", images, "-c", model, "-d", denoiser, "--max", "3", "--n", "60", "--n0", "20", "-o", "run")
     assert all(sum(c for _, c in r.estimation["counts"]) == 60 for r in read_run(folder / "run").records)
+
+
+def test_class_folders_are_matched_by_name_or_refused(folder):
+    (folder / "named_for_test.py").write_text(
+        "from dsmooth import TorchClassifier\nfrom support import Linear\n"
+        "def model():\n    return TorchClassifier(Linear(), class_names=['light', 'dark'])\n"
+    )
+    (folder / "few_for_test.py").write_text(
+        "from dsmooth import TorchClassifier\nfrom support import Constant\n"
+        "def model():\n    return TorchClassifier(Constant(), class_names=[str(i) for i in range(100, 110)])\n"
+    )
+    done = run(folder, "certify", "images", "-c", "import:named_for_test:model", "-d", "none", "--n", "60", "-o", "run")
+    assert "0 with the right label" in done.stdout  # Linear calls the bright ones 1, which this model names dark
+    done = run(folder, "certify", "images", "-c", "import:few_for_test:model", "-d", "none", "-o", "few", code=2)
+    assert "one for each of the 10 classes, got dark, light; rename them, or pass --labels" in done.stderr
+    (folder / "labels.csv").write_text("\ufefffile,label\nlight/0.png,99\n", encoding="utf-8")
+    done = run(
+        folder,
+        "certify",
+        "images",
+        "-c",
+        "import:few_for_test:model",
+        "-d",
+        "none",
+        "--labels",
+        "labels.csv",
+        "-o",
+        "few",
+        code=2,
+    )
+    assert "light/0.png: expected a label from 0 to 9, got 99" in done.stderr
+
+
+@pytest.mark.parametrize("option", [("--labels", "none.csv"), ("--size", "64")])
+def test_options_that_do_not_apply_are_refused(folder, option):
+    done = run(folder, "certify", "grey.npz", *LINEAR, *option, "-o", "run", code=2)
+    assert "labels and size do not apply" in done.stderr
+
+
+def test_too_few_votes_are_said_before_they_are_drawn(folder):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "5", "-o", "run")
+    assert "with n 5 and alpha 0.001 every image abstains: at least 11 votes are needed" in done.stderr
+    assert "every image abstains" in run(folder, "predict", "images", *LINEAR, "--n", "5").stderr
+
+
+def test_noise_that_the_denoiser_does_not_know_is_said(folder):
+    done = run(folder, "predict", "images/light/0.png", "-c", "import:support:Linear", "--sigma", "2", "--n", "12")
+    assert "trained for sigma 0.08 to 0.6; 2 is outside" in done.stderr
+
+
+def test_a_closed_pipe_ends_nothing(folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    command = f"{sys.executable} -m dsmooth certify images -c import:support:Linear -d none --n 20 -o run | head -1"
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert len(read_run(folder / "run").records) == 4
+
+
+def test_names_cannot_forge_lines(folder):
+    (folder / "hostile").mkdir()
+    (folder / "images" / "light" / "0.png").rename(folder / "hostile" / "a\nb\x1b[31m$x.png")
+    done = run(folder, "certify", "hostile", *LINEAR, "--n", "20", "-o", "$run_")
+    assert "a?b?[31m$x.png" in done.stdout
+    assert run(folder, "report", "$run_").returncode == 0
+
+
+def test_resume_with_other_images_says_so(folder):
+    run(folder, "certify", "images", *LINEAR, "--n", "20", "--max", "2", "-o", "run")
+    done = run(folder, "certify", "images", *LINEAR, "--n", "20", "--max", "3", "-o", "run", "--resume", code=2)
+    assert "made with other images or labels" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["images", "--patch", "64"], "at least 64 x 64"),
+        (["images", "--patch", "8", "--start", "nothing"], "no denoiser 'nothing'"),
+        (["images", "--patch", "8", "--start", "photo", "--widths", "8", "--blocks", "1"], "to hold unet"),
+        (["images", "--patch", "8", "--widths", "8", "8", "--blocks", "1"], "as many widths as blocks"),
+        (["grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),
+        (["images", "--patch", "8", "--seed", "-1"], "seed must be a whole number"),
+        (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
+        (["images", "--patch", "8", "--sigma-max", "inf"], "0 < low <= high"),
+        (["images", "--patch", "8", "--steps", "0"], "steps must be a whole number of at least 1"),
+    ],
+)
+def test_bad_trainings_leave_nothing(folder, arguments, message):
+    assert message in run(folder, "train", *arguments, "-o", "den", code=2).stderr
+    assert not (folder / "den").exists()
+
+
+def test_a_training_needs_no_held_out_image(folder):
+    arguments = [
+        "--steps",
+        "2",
+        "--patch",
+        "8",
+        "--widths",
+        "8",
+        "--blocks",
+        "1",
+        "--batch",
+        "2",
+        "--precision",
+        "32-true",
+    ]
+    run(folder, "train", "images/light/0.png", *arguments, "-o", "den")
+    assert (folder / "den" / "model.safetensors").is_file()
+    (folder / "file").write_text("")
+    assert "is a file" in run(folder, "train", "images", *arguments, "-o", "file", code=2).stderr
+    assert "cannot be written" in run(folder, "train", "images", *arguments, "-o", "file/x", code=2).stderr

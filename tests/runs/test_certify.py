@@ -101,7 +101,7 @@ def test_resume_after_an_interruption_gives_the_undisturbed_run(tmp_path, images
         ({"model": {"sigma": 0.25}}, r"made with sigma 0\.5, not 0\.25"),
         ({"model": {"module": Threshold(3)}}, "made with classifier"),
         ({"model": {"dtype": "bf16"}}, "made with dtype fp32, not bf16"),
-        ({"images": slice(3, None)}, "made with data"),
+        ({"images": slice(3, None)}, "other images or labels"),
     ],
 )
 def test_resume_with_other_parameters_is_refused(tmp_path, images, changes, message):

@@ -204,7 +204,7 @@ def test_numbers_are_normalised_before_they_are_written(tmp_path):
     run = certify_run(smoothed, images, tmp_path / "run", n0=np.int64(5), n=np.int64(20), alpha="0.01", norm="2")
     assert (run.records[0].alpha, run.records[0].norm, run.records[0].n) == (0.01, 2.0, 20)
     certify_run(smoothed, images, tmp_path / "run", n0=5, n=20, alpha=0.01, norm=2, resume=True)
-    with pytest.raises(BadParameter, match="whole numbers"):
+    with pytest.raises(BadParameter, match="n must be a whole number"):
         certify_run(smoothed, images, tmp_path / "other", n=20.5)
     with pytest.raises(BadParameter, match="each image once"):
         certify_run(smoothed, images.subset([0, 0]), tmp_path / "other")

@@ -157,9 +157,9 @@ def test_misfits_are_one_line():
         polls(Wrong(), different_images(1, 1))
     with pytest.raises(BadModel, match="do not accept images of shape"):
         polls(nn.Conv2d(3, 4, 3), different_images(1, 1))
-    with pytest.raises(BadParameter, match="batch must be at least 1"):
+    with pytest.raises(BadParameter, match="batch must be a whole number"):
         polls(Constant(), different_images(1, 1), batch=0)
-    with pytest.raises(BadParameter, match="at least one sample"):
+    with pytest.raises(BadParameter, match="n must be a whole number of at least 1"):
         polls(Constant(), different_images(1, 1), demand={Phase.PREDICTION: 0})
 
 

@@ -64,6 +64,9 @@ def test_predict_abstains_where_it_cannot_know():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
+        (torch.zeros(4, 4, 3, requires_grad=True), "expected an array of pixels"),
+        (torch.zeros(4, 4, 3, dtype=torch.bfloat16), "expected an array of pixels"),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], "expected an array of pixels"),
         (np.zeros((3, 8, 8), np.uint8), "transpose"),
         (np.zeros((8, 8, 4), np.uint8), "1 or 3 channels"),
         (np.zeros((0, 8, 3), np.uint8), "got shape"),
@@ -81,11 +84,43 @@ def test_bad_images_are_refused(image, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"n": 0}, {"n0": 0}, {"n": -5}, {"alpha": 0}, {"alpha": float("nan")}, {"norm": 0.3}, {"seed": -1}]
+    "arguments",
+    [
+        {"n": 0},
+        {"n0": 0},
+        {"n": -5},
+        {"alpha": 0},
+        {"alpha": float("nan")},
+        {"norm": 0.3},
+        {"seed": -1},
+        {"n": 20.0},
+        {"n": True},
+        {"n": "x"},
+        {"n0": None},
+        {"seed": 1.5},
+    ],
 )
 def test_bad_parameters_are_refused(arguments):
     with pytest.raises(BadParameter):
         SmoothedClassifier(Constant(), None, 0.25).certify(np.zeros((4, 4, 1), np.uint8), **arguments)
+
+
+def test_sigma_outside_the_training_of_the_denoiser_is_said():
+    with pytest.warns(UserWarning, match=r"trained for sigma 0.08 to 0.6; 2 is outside"):
+        SmoothedClassifier(Constant(), "photo", 2.0)
+    assert SmoothedClassifier(Constant(), "none", 2.0).denoiser is None
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), AssertionError(), ZeroDivisionError(), AttributeError("y")])
+def test_whatever_a_network_raises_is_one_line(error):
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(BadModel, match="do not accept images of shape"):
+        SmoothedClassifier(Broken(), None, 0.25).certify(np.zeros((4, 4, 1), np.uint8))
+    with pytest.raises(BadModel, match="with the same shape, got NoneType"):
+        SmoothedClassifier(Constant(), lambda x, sigma: None, 0.25).certify(np.zeros((4, 4, 1), np.uint8))
 
 
 def test_bad_models_are_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +40,11 @@ class TorchClassifier:
     ) -> None:
         if not isinstance(module, nn.Module):
             raise BadModel(f"expected a torch.nn.Module, got {type(module).__name__}")
-        if (mean is None) != (std is None) or (mean is not None and len(mean) != len(std or ())):
+        mean, std = _numbers(mean, "mean"), _numbers(std, "std")
+        if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
             raise BadModel("expected mean and std together, with one number a channel each")
-        if std is not None and not all(value > 0.0 for value in std):
-            raise BadModel(f"expected std above 0, got {list(std)}")
+        if not all(value > 0.0 for value in std or ()):
+            raise BadModel(f"expected std above 0, got {std}")
         for key, value in module.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise BadModel(f"expected finite weights, got NaN or infinity in {key} of the classifier")
@@ -74,8 +77,17 @@ class TorchClassifier:
         return answer
 
     def digest(self) -> str:
-        mean, std = (None if numbers is None else list(numbers) for numbers in (self._mean, self._std))
-        return digest_module(f"classifier mean {mean} std {std}", self.module)
+        return digest_module(f"classifier mean {self._mean} std {self._std}", self.module)
+
+
+def _numbers(values: Sequence[float] | None, name: str) -> list[float] | None:
+    try:
+        numbers = None if values is None else [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise BadModel(f"expected {name} as one number a channel, got {values!r}") from None
+    if not all(math.isfinite(number) for number in numbers or ()):
+        raise BadModel(f"expected finite numbers as {name}, got {numbers}")
+    return numbers
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
@@ -105,7 +117,7 @@ def timm_classifier(name: str, checkpoint: Path | str | None = None) -> TorchCla
     import_torchvision()
     timm = require("timm", "vision")
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('.')[0][:8]}*")[:5])
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4))
         raise BadModel(f"timm has no model {name!r}" + (f": near are {near}" if near else ""))
     state = None if checkpoint is None else load_checkpoint(checkpoint)
     with warnings.catch_warnings():
@@ -135,7 +147,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, name: str) -
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadModel(f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()}") from error
+        raise BadModel(
+            f"{name}: the weights do not fit: {str(error).strip().splitlines()[-1].strip()[:200]}"
+        ) from error
 
 
 def imagenet_names() -> list[str]:

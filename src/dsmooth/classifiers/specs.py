@@ -70,7 +70,10 @@ def _imported(module_name: str, factory_name: str) -> Classifier:
         raise
     except Exception as error:
         raise BadModel(f"import:{module_name}:{factory_name} failed: {type(error).__name__}: {error}") from error
-    classifier = as_classifier(made)
+    try:
+        classifier = as_classifier(made)
+    except BadModel as error:
+        raise BadModel(f"import:{module_name}:{factory_name}: {error}") from error
     if isinstance(made, nn.Module):
         classifier.name = f"import:{module_name}:{factory_name}"
     return classifier

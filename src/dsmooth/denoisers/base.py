@@ -45,7 +45,7 @@ class Denoiser(nn.Module, ABC):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise BadModel(
                 f"this {self.architecture} denoiser expects images of {self.channels} channels as (B, C, H, W), "
-                f"got shape {tuple(x.shape)}"
+                f"got shape {tuple(x.shape)}; use a denoiser for {x.shape[1] if x.ndim == 4 else 'those'} channels, or none"
             )
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
         clean = self.forward(x, level)

@@ -20,7 +20,7 @@ from dsmooth.errors import BadRun
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 
-__all__ = ["Run", "RunWriter", "read_run"]
+__all__ = ["Run", "RunWriter", "check_free", "read_run"]
 
 _HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
 _OURS = (_LOCK, f".{_HEADER}")  # what a crash can leave of a run that had not begun
@@ -124,14 +124,14 @@ class RunWriter:
 
     def __init__(self, folder: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         self.folder = folder
-        _check_free(folder, resume)
+        check_free(folder, resume)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / _LOCK)
         except OSError as error:
             raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
         try:
-            _check_free(folder, resume)  # again: another writer may have come and gone before the lock was ours
+            check_free(folder, resume)  # again: another writer may have come and gone before the lock was ours
             if (folder / _HEADER).exists():
                 _check_same(folder, read_run(folder).parameters, header["parameters"])
             else:
@@ -174,7 +174,8 @@ class RunWriter:
             self._lock.close()
 
 
-def _check_free(folder: Path, resume: bool) -> None:
+def check_free(folder: Path, resume: bool) -> None:
+    """Raises BadRun where a run cannot be written or gone on with in `folder`; touches nothing."""
     if (folder / _HEADER).exists():
         if not resume:
             raise BadRun(f"{folder} already holds a run: pass --resume to go on with it, or choose another --out")
@@ -188,6 +189,10 @@ def _check_free(folder: Path, resume: bool) -> None:
 def _check_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name in [*wanted, *(held.keys() - wanted.keys())]:
         if held.get(name) != wanted.get(name):
+            if name == "data":
+                raise BadRun(
+                    f"{folder} was made with other images or labels: resume with the same, or choose another --out"
+                )
             raise BadRun(
                 f"{folder} was made with {name} {held.get(name)}, not {wanted.get(name)}: "
                 "resume with the same parameters, or choose another --out"

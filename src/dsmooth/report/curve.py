@@ -39,7 +39,7 @@ def curve_svg(summary: Summary) -> str:
                 linestyle="-" if main else ":",
                 linewidth=1.8 if main else 1.2,
                 where="pre",
-                label=f"{row.name} (sigma {row.sigma:g})" if main else None,
+                label=f"sigma {row.sigma:g}: {row.name}".replace("$", r"\$") if main else None,
             )
         if summary.envelope:
             best = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import operator
 import os
 import platform
 import time
@@ -22,12 +21,12 @@ from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.records.store import Run, RunWriter, read_run
+from dsmooth.records.store import Run, RunWriter, check_free, read_run
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.sampler import GENERATOR
 from dsmooth.smoothing.scheduler import Poll
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.bounds import check_level
+from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Label
 from dsmooth.theory.noises import check_norm
 
@@ -66,14 +65,10 @@ def certify_run(
     is refused (BadRun). The key of the noise is drawn after images and parameters are fixed.
     """
     alpha, norm = check_level(alpha), check_norm(norm)
-    try:
-        n0, n = operator.index(n0), operator.index(n)
-    except TypeError:
-        raise BadParameter(f"n0 and n must be whole numbers, got n0 {n0!r}, n {n!r}") from None
-    if n0 < 1 or n < 1:
-        raise BadParameter(f"n0 and n must be at least 1, got n0 {n0}, n {n}")
+    n0, n = check_count(n0, "n0"), check_count(n, "n")
+    check_free(out, resume)
     if not images:
-        raise BadParameter("expected at least one image, got none: --skip and --max leave nothing")
+        raise BadParameter("expected at least one image, got none")
     if len(set(images.keys)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
     parameters = _parameters(smoothed, _digest(images), n0, n, alpha, norm)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from dsmooth.errors import BadParameter
 from dsmooth.records.digests import canonical_json
+from dsmooth.theory.bounds import check_count
 from dsmooth.theory.noises import Gaussian
 
 __all__ = ["Chunk", "MasterKey", "Phase"]
@@ -42,8 +43,7 @@ class MasterKey:
         """A fresh key from the operating system, or the key that belongs to this seed."""
         if seed is None:
             return cls(secrets.token_bytes(_KEY_BYTES), "os")
-        if seed < 0:
-            raise BadParameter(f"seed must be a whole number of at least 0, got {seed}")
+        seed = check_count(seed, "seed", least=0)
         return cls(hashlib.blake2b(f"dsmooth seed {seed}".encode(), digest_size=_KEY_BYTES).digest(), "seed")
 
     @property

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dsmooth.classifiers.base import Answer, Classifier, copy_for_inference
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.errors import BadModel, BadParameter
+from dsmooth.errors import BadModel, BadParameter, DsmoothError
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
@@ -29,12 +29,13 @@ Denoise = Callable[[Tensor, float], Tensor]
 """(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
 
 _ONE_AT_A_TIME = threading.RLock()
+_MOST_AT_ONCE = 256
 _PIXELS_AT_ONCE = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
 
 
 def default_batch(height: int, width: int) -> int:
     """The number of samples that are classified at once, where the caller has not chosen one."""
-    return max(1, _PIXELS_AT_ONCE // (height * width))
+    return min(_MOST_AT_ONCE, max(1, _PIXELS_AT_ONCE // (height * width)))
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Pipeline:
                 images = self._denoised(networks, noisy)
                 finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
                 answers = networks.classify(images)
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                if isinstance(error, BadModel) or "out of memory" in str(error):
+            except Exception as error:  # whatever a stranger's network raises is about the network
+                if isinstance(error, DsmoothError | MemoryError) or "out of memory" in str(error):
                     raise
                 shape = (len(noisy), noisy.shape[3], *noisy.shape[1:3])
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -93,7 +94,13 @@ class Pipeline:
 
     def _denoised(self, networks: _Networks, noisy: npt.NDArray[np.int16]) -> Tensor:
         x = torch.from_numpy(noisy).permute(0, 3, 1, 2).to(torch.float32).div_(LEVELS)
-        return x if networks.denoise is None else networks.denoise(x.to(DTYPES[self.dtype]), self.sigma)
+        if networks.denoise is None:
+            return x
+        images = networks.denoise(x.to(DTYPES[self.dtype]), self.sigma)
+        if not isinstance(images, Tensor) or images.shape != x.shape:
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise BadModel(f"expected a denoiser that answers {tuple(x.shape)} with the same shape, got {got}")
+        return images
 
     @contextmanager
     def _networks(self) -> Iterator[_Networks]:

@@ -15,18 +15,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from dsmooth.errors import BadModel, BadParameter
+from dsmooth.errors import BadModel
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline, default_batch
 from dsmooth.smoothing.sampler import Sampler
+from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certificate import Label, Votes
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.noises import Gaussian
 
 __all__ = ["OnVotes", "Poll", "Scheduler"]
 
+_NAMES = {Phase.SELECTION: "n0"}
 _KEPT = 4  # the probe keeps every fourth row and changes the others
 
 
@@ -94,9 +96,8 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         for name in ("batch", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadParameter(f"{name} must be at least 1, got {value}")
+            if (value := getattr(self, name)) is not None:
+                check_count(value, name)
 
     def run(
         self,
@@ -108,8 +109,7 @@ class Scheduler:
     ) -> Iterator[Poll]:
         """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
         for phase, count in demand.items():
-            if count < 1:
-                raise BadParameter(f"the {phase.value} needs at least one sample, got {count}")
+            check_count(count, _NAMES.get(phase, "n"))
         sampler = Sampler(self.noise)
         polls = (self._poll(image, demand, key) for image in images)
         batches = self._batches(polls)

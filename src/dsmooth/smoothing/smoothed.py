@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
@@ -14,11 +14,11 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
-from dsmooth.images import LabelledImage, check_pixels
+from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import OnVotes, Poll, Scheduler
-from dsmooth.theory.bounds import check_level
+from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
 from dsmooth.theory.noises import Gaussian, check_norm
 
@@ -54,11 +54,18 @@ class SmoothedClassifier:
         self.noise = Gaussian(sigma)
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
-        self.denoiser = load_denoiser(denoiser) if isinstance(denoiser, (str, Path)) else denoiser
+        if isinstance(denoiser, (str, Path)):
+            denoiser = None if denoiser == "none" else load_denoiser(denoiser)
+        self.denoiser = denoiser
+        trained = getattr(denoiser, "sigma_range", None)
+        if trained is not None and not trained[0] <= self.noise.sigma <= trained[1]:
+            warnings.warn(
+                f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.noise.sigma:g} is outside",
+                stacklevel=2,
+            )
         self.batch = batch
-        self.workers = workers if workers is not None else _cores()
-        copies = max(1, self.workers)
-        self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=copies)
+        self.workers = _cores() if workers is None else check_count(workers, "workers")
+        self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=self.workers)
         self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers)
 
     def certify(
@@ -77,9 +84,9 @@ class SmoothedClassifier:
         alpha. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
         reproducible; without it the noise follows from a fresh key of the operating system.
         """
-        check_level(alpha)
-        check_norm(norm)
+        alpha, norm = check_level(alpha), check_norm(norm)
         demand = {Phase.SELECTION: n0, Phase.ESTIMATION: n}
+        batch = _batch(images)
         certificates = [
             self.certifier.certify(
                 poll.votes(Phase.SELECTION),
@@ -89,9 +96,9 @@ class SmoothedClassifier:
                 norm=norm,
                 dim=poll.image.pixels.size,
             )
-            for poll in self.polls(_batch(images), demand, MasterKey.draw(seed))
+            for poll in self.polls(batch, demand, MasterKey.draw(seed))
         ]
-        return certificates if np.ndim(images) == 4 else certificates[0]
+        return certificates if _is_batch(images) else certificates[0]
 
     def predict(
         self, images: npt.ArrayLike, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
@@ -101,10 +108,10 @@ class SmoothedClassifier:
         An answer that is given is wrong, in the sense that another label is more probable, with probability at most
         alpha. Images and seed as in `certify`.
         """
-        check_level(alpha)
+        alpha = check_level(alpha)
         polls = self.polls(_batch(images), {Phase.PREDICTION: n}, MasterKey.draw(seed))
         predictions = [predict_votes(poll.votes(Phase.PREDICTION), alpha) for poll in polls]
-        return predictions if np.ndim(images) == 4 else predictions[0]
+        return predictions if _is_batch(images) else predictions[0]
 
     def polls(
         self,
@@ -125,8 +132,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _is_batch(images: npt.ArrayLike) -> bool:
+    return as_array(images, name="images").ndim == 4
+
+
 def _batch(images: npt.ArrayLike) -> list[LabelledImage]:
-    array = np.asarray(images)
+    array = as_array(images, name="images")
     if array.ndim != 4:
         return [LabelledImage("image", check_pixels(array))]
     return [LabelledImage(f"image {i}", check_pixels(one, name=f"image {i}")) for i, one in enumerate(array)]

@@ -7,6 +7,7 @@ rival. Near p = 1 a float64 holds 1 - p far more precisely than p, and the radiu
 from __future__ import annotations
 
 import math
+import operator
 from functools import lru_cache
 from typing import Final
 
@@ -14,7 +15,7 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["LEVEL_MARGIN", "check_level", "clopper_pearson_upper"]
+__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "clopper_pearson_upper"]
 
 LEVEL_MARGIN: Final = 1e-9
 """Relative amount by which every level is lowered: SciPy's incomplete beta function is within 3e-11 of exact arithmetic
@@ -30,6 +31,17 @@ def check_level(alpha: float, name: str = "alpha") -> float:
     if not 0.0 < value < 1.0:
         raise BadParameter(f"{name} must lie strictly between 0 and 1 (usual: 0.001), got {alpha!r}")
     return value
+
+
+def check_count(value: object, name: str, *, least: int = 1) -> int:
+    """The number itself, whole and at least `least`; raises BadParameter otherwise (also for True and 20.0)."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise BadParameter(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return number
 
 
 def clopper_pearson_upper(count: int, trials: int, alpha: float) -> float:

@@ -10,7 +10,7 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level, clopper_pearson_upper
-from dsmooth.theory.noises import Noise, check_norm
+from dsmooth.theory.noises import Gaussian, Noise, check_norm
 
 __all__ = [
     "CERTIFIERS",
@@ -22,6 +22,7 @@ __all__ = [
     "Prediction",
     "Votes",
     "certifier_named",
+    "least_votes",
     "predict_votes",
 ]
 
@@ -211,6 +212,14 @@ def predict_votes(votes: Votes, alpha: float) -> Prediction:
     p_value = 1.0 if first <= second else 2.0 * float(special.betainc(first, second + 1, 0.5)) * (1.0 + LEVEL_MARGIN)
     p_value = min(1.0, p_value)
     return Prediction(label if p_value <= alpha else None, p_value, alpha, votes)
+
+
+def least_votes(certifier: Certifier, alpha: float) -> int:
+    """The least n with which anything can be certified: with fewer votes even unanimity abstains."""
+    noise, n = Gaussian(1.0), 1
+    while certifier.certify(Votes({0: 1}, 1), Votes({0: n}, n), noise, alpha=alpha, dim=1).abstained:
+        n += 1
+    return n
 
 
 def round_down(value: float, places: int = 4) -> str:

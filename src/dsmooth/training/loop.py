@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import os
 import time
@@ -21,6 +22,7 @@ from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
 from dsmooth.errors import BadModel, BadParameter, BadRun, TrainingDiverged, require
 from dsmooth.images import ImageSet, Pixels
 from dsmooth.records.digests import digest_json
+from dsmooth.theory.bounds import check_count
 from dsmooth.training.patches import Patches, split
 
 __all__ = ["Recipe", "Report", "mean_squared_error", "psnr", "train"]
@@ -57,12 +59,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         low, high = self.sigma_range
-        if not 0.0 < low <= high:
+        if not 0.0 < low <= high < math.inf:
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
         for name in ("steps", "batch", "patch"):
-            if not getattr(self, name) >= 1:
-                raise BadParameter(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.lr > 0.0 or not 0.0 <= self.average < 1.0:
+            check_count(getattr(self, name), name)
+        check_count(self.seed, "seed", least=0)
+        if not 0.0 < self.lr < math.inf or not 0.0 <= self.average < 1.0:
             raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
 
 
@@ -105,13 +107,19 @@ def train(
     checkpoints as they were.
     """
     fabric_module = require("lightning_fabric", "train")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = fabric_module.Fabric(accelerator="auto", devices=1, precision=recipe.precision)
-    _prepare(recipe, sets, out, resume)
+    told = _told(recipe, sets)
+    _check_same(told, out, resume)
     training, held_out = split(sets)
     patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
-
     torch.manual_seed(recipe.seed)
-    raw = _fresh(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fresh = _fresh(recipe)
+    patches.check_channels(fresh.channels)
+    _write_recipe(told, out)
+
+    raw = fresh.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(raw).requires_grad_(False)
     fused = torch.optim.AdamW(raw.parameters(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay)
     denoiser, optimizer = fabric.setup(raw, fused)
@@ -147,9 +155,6 @@ def train(
         if quality is not None:
             _save_checkpoint(out, report, raw, average, fused)
         on_report(report)
-    told = asdict(recipe)
-    if recipe.start is not None:  # by content: where it lay is nobody's business, and says nothing
-        told["start"] = load_denoiser(recipe.start).digest()
     metrics = {"psnr_held_out": _judge(average, held_out, recipe, fabric), "recipe": told}
     save_denoiser(average, out / "model.safetensors", data=data, metrics=metrics)
     return out / "model.safetensors"
@@ -193,26 +198,44 @@ def _judge(denoiser: Denoiser, held_out: Sequence[Pixels], recipe: Recipe, fabri
             noisy = clean + sigma * torch.from_numpy(noise).to(fabric.device)
             with torch.inference_mode(), fabric.autocast():
                 values.append(psnr(denoiser.denoise(noisy, sigma), clean))
-        results[str(sigma)] = round(float(np.mean(values)), 3) if values else math.nan
+        if values:  # a single image is trained on, not held out
+            results[str(sigma)] = round(float(np.mean(values)), 3)
     return results
 
 
-def _prepare(recipe: Recipe, sets: Sequence[ImageSet], out: Path, resume: bool) -> None:
-    """`out` holds the recipe of this training; raises BadRun where it holds another one, or a training unasked for."""
-    wanted = json.loads(json.dumps({**asdict(recipe), "images": digest_json([s.fingerprint for s in sets])}))
+def _told(recipe: Recipe, sets: Sequence[ImageSet]) -> dict[str, Any]:
+    """The recipe as it is written down: the start by content, because a path says nothing elsewhere."""
+    told = {**asdict(recipe), "images": digest_json([images.fingerprint for images in sets])}
+    if recipe.start is not None:
+        told["start"] = load_denoiser(recipe.start).digest()
+    value: dict[str, Any] = json.loads(json.dumps(told))
+    return value
+
+
+def _check_same(told: dict[str, Any], out: Path, resume: bool) -> None:
+    """Raises BadRun where `out` holds another training, or one that nobody asked to go on with."""
     path = out / "recipe.json"
-    if path.exists():
-        if not resume:
-            raise BadRun(f"{out} already holds a training: pass --resume to go on with it, or choose another --out")
-        held = json.loads(path.read_text())
-        for name in wanted:
-            if held.get(name) != wanted[name]:
-                raise BadRun(
-                    f"{out} was trained with {name} {held.get(name)}, not {wanted[name]}: choose another --out"
-                )
+    if not path.exists():
+        if out.exists() and not out.is_dir():
+            raise BadRun(f"{out} is a file: choose a folder for --out")
         return
-    out.mkdir(parents=True, exist_ok=True)
-    _write(path, lambda file: file.write_text(json.dumps(wanted, indent=2) + "\n"))
+    if not resume:
+        raise BadRun(f"{out} already holds a training: pass --resume to go on with it, or choose another --out")
+    try:
+        held = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadRun(f"{path}: expected the recipe of a training, cannot read it ({error})") from error
+    for name in told:
+        if held.get(name) != told[name]:
+            raise BadRun(f"{out} was trained with {name} {held.get(name)}, not {told[name]}: choose another --out")
+
+
+def _write_recipe(told: dict[str, Any], out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / "recipe.json", lambda file: file.write_text(json.dumps(told, indent=2) + "\n"))
+    except OSError as error:
+        raise BadRun(f"{out}: cannot be written ({error.strerror})") from error
 
 
 def _save_checkpoint(out: Path, report: Report, current: Denoiser, average: Denoiser, optimizer: Any) -> None:

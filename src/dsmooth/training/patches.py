@@ -44,6 +44,8 @@ class Patches:
     zoom: bool = True
 
     def __post_init__(self) -> None:
+        if not self.sets or not all(self.sets):
+            raise BadImage("expected at least one training image in each set, got none")
         for images in self.sets:
             for image in images:
                 if min(image.shape[:2]) < self.side:
@@ -51,6 +53,13 @@ class Patches:
                         f"expected training images of at least {self.side} x {self.side} pixels, "
                         f"got {image.shape[0]} x {image.shape[1]}; choose a smaller --patch"
                     )
+
+    def check_channels(self, channels: int) -> None:
+        """Raises BadImage unless every image has so many channels."""
+        for images in self.sets:
+            for image in images:
+                if image.shape[2] != channels:
+                    raise BadImage(f"expected training images of {channels} channels, got one of {image.shape[2]}")
 
     def batch(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """`count` crops, drawn with this generator and nothing else."""
