@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import dsmooth
-from support import ROOT, data
+from support import ROOT
 
 
 def test_all_is_the_public_api():
@@ -121,7 +121,6 @@ def test_the_demo_convinces(tmp_path):
 @pytest.mark.slow
 def test_a_built_wheel_certifies_in_an_empty_environment(tmp_path):
     """The wheel alone, its files as installed, on a path without this checkout."""
-    data()
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))

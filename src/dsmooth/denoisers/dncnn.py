@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dsmooth.denoisers.base import Denoiser
+from dsmooth.denoisers.stack import ConvolutionStack
 
 __all__ = ["DnCNN"]
 
 
-class DnCNN(Denoiser):
+class DnCNN(ConvolutionStack):
     """`depth` convolutions of `width` channels whose answer is the noise (Zhang et al. 2017); blind to sigma.
 
     Batch normalisation, where the original trained with it, is expected to be merged into the convolutions.
@@ -23,27 +21,11 @@ class DnCNN(Denoiser):
     blind: ClassVar[bool] = True
 
     def __init__(self, depth: int = 17, width: int = 64, channels: int = 3) -> None:
-        super().__init__()
-        self.depth, self.width, self.channels = depth, width, channels
-        sizes = [channels, *[width] * (depth - 1), channels]
-        for i in range(depth):
-            self.add_module(f"conv{i}", nn.Conv2d(sizes[i], sizes[i + 1], 3, padding=1))
+        super().__init__(depth, width, channels)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        return {"depth": self.depth, "width": self.width, "channels": self.channels}
-
-    @classmethod
-    def config_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
-        """The configuration that fits a bare file's array shapes, or None where another architecture made it."""
-        depth = sum(key.endswith(".weight") for key in shapes)
-        first, last = shapes.get("conv0.weight"), shapes.get(f"conv{depth - 1}.weight")
-        if first is None or last is None or first[1] != last[0]:
-            return None
-        return {"depth": depth, "width": first[0], "channels": first[1]}
+    @staticmethod
+    def ends(channels: int) -> tuple[int, int]:
+        return channels, channels
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        y = x
-        for i in range(self.depth - 1):
-            y = F.relu(self.get_submodule(f"conv{i}")(y), inplace=True)
-        return x - self.get_submodule(f"conv{self.depth - 1}")(y)
+        return x - self.convolve(x)
