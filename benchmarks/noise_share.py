@@ -26,7 +26,8 @@ from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.noises import Gaussian
 
-ROUNDS, SAMPLES, SIDE = 7, 1000, 32
+ROUNDS, SAMPLES, SIDE = 5, 500, 32
+PROBE = 4  # batches that a run asks before its first sample
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -59,7 +60,7 @@ def main() -> None:
             list(scheduler.run([image], {Phase.ESTIMATION: SAMPLES}, key))
 
         def networks(pipeline: Pipeline = pipeline) -> None:
-            for _ in range(0, SAMPLES, batch):
+            for _ in range(SAMPLES // batch + PROBE):
                 pipeline.labels(noisy)
 
         networks()
