@@ -15,7 +15,7 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.certificate import Cohen, Multiclass, Votes, predict_votes
 from dsmooth.theory.noises import Gaussian
-from support import Sometimes, Threshold, at_most, different_images
+from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images
 
 SIGMA, ALPHA, IMAGES, N = 0.25, 0.05, 3000, 120
 NOISE = Gaussian(SIGMA)
@@ -52,6 +52,32 @@ def test_false_certificates_are_as_rare_as_alpha(certifier, value):
     if value == 190:  # and the promise is worth something
         radii = np.array([c.radius for c in certificates])
         assert np.median(radii) > 0.7 * true_radius(value)
+
+
+def test_a_linear_classifier_has_the_radius_of_its_margin():
+    # class 1 where the mean of 27 coordinates is above 1/2; the sum of rounded Gaussians has variance 255^2 sigma^2 + 1/12
+    # a coordinate, and is whole: P(class 1) = Phi((sum - 27 * 127.5) / sd), the margin is in the middle between two sums
+    shape, dim = (3, 3, 3), 27
+    images = np.full((800, *shape), 127, dtype=np.uint8)
+    images.reshape(800, -1)[:, 0] = 220
+    images.reshape(800, -1)[:, 1] = np.arange(800) // 25 + 110
+    images.reshape(800, -1)[:, 2] = np.arange(800) % 25 + 110
+    named = [LabelledImage(str(i), image) for i, image in enumerate(images)]
+    scheduler = Scheduler(Pipeline(TorchClassifier(Linear()), None, SIGMA), NOISE, 2048, 1)
+    spread = np.sqrt(dim * ((255 * SIGMA) ** 2 + 1 / 12))
+    right = trials = false = 0
+    expected = 0.0
+    for poll in scheduler.run(named, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(3)):
+        margin = float(poll.image.pixels.sum()) - dim * 127.5
+        votes = poll.votes(Phase.ESTIMATION)
+        right, trials = right + votes.of(1), trials + votes.trials
+        expected += votes.trials * float(special.ndtr(margin / spread))
+        certificate = Cohen().certify(poll.votes(Phase.SELECTION), votes, NOISE, alpha=ALPHA, dim=dim)
+        truth = margin / 255 / np.sqrt(dim) * (1 if certificate.label == 1 else -1)
+        false += not certificate.abstained and certificate.radius > truth
+    assert false <= at_most(800, ALPHA)
+    deviation = np.sqrt(trials) / 2
+    assert abs(right - expected) < -special.ndtri(CHANCE / 2) * deviation
 
 
 @pytest.mark.parametrize("value", [101, 106])
