@@ -47,7 +47,7 @@ def test_one_word_decides_one_coordinate_by_the_exact_thresholds():
         assert draw(sample, 1, dim)[0].tolist() == plainly
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10**12), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.sampled_from([1, 3, 27, 64, 3072])
 )
