@@ -6,9 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsmooth.classifiers.specs import load_classifier
 from dsmooth.console import Bar, note
-from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import ImageSet
 from dsmooth.records.store import read_run
 from dsmooth.report.export import markdown_table
@@ -35,8 +33,7 @@ def certify(
     seed: int = 0,
 ) -> Path:
     """runs/`name` holds the finished run."""
-    loaded = None if denoiser is None else load_denoiser(denoiser)
-    smoothed = SmoothedClassifier(load_classifier(classifier), loaded, sigma, dtype=dtype)
+    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 

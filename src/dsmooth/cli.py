@@ -79,14 +79,11 @@ class Model:
             if (value := getattr(self, name)) is not None:
                 check_count(value, name)
 
-        from dsmooth.classifiers.specs import load_classifier
-        from dsmooth.denoisers.weights import load_denoiser
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
-        denoiser = None if self.denoiser == "none" else load_denoiser(self.denoiser)
         return SmoothedClassifier(
-            load_classifier(self.classifier),
-            denoiser,
+            self.classifier,
+            self.denoiser,
             self.sigma,
             dtype=self.dtype,
             batch=self.batch,

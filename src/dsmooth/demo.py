@@ -72,6 +72,7 @@ class Demo:
         self.names = self.classifier.class_names or ()
         self.photographs = _photographs(self.classifier.input_size or 224)
         self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
+        self.plain = Pipeline(self.classifier, None, 0.0)
         self.smoothed = [
             (sigma, used is not None, SmoothedClassifier(self.classifier, used, sigma, dtype=dtype))
             for sigma in sigmas
@@ -143,9 +144,7 @@ class Demo:
 
     def _plain_answer(self, pixels: Pixels) -> str:
         """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
-        steps = pixels[None].astype(np.int16)
-        plain = Pipeline(self.classifier, None, self.smoothed[0][0])
-        return self._name(plain.labels(steps)[0])
+        return self._name(self.plain.labels(pixels[None].astype(np.int16))[0])
 
     def _name(self, label: Any) -> str:
         return "abstain" if label is None else self.names[label]

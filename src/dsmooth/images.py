@@ -391,11 +391,10 @@ def _set(
     keys: list[str], labels: list[int | None], details: list[Any], read: Callable[[int], LabelledImage]
 ) -> ImageSet:
     for key in keys:
-        if not key.isprintable() or not key.isascii():
-            try:
-                key.encode()
-            except UnicodeEncodeError:
-                raise BadImage(f"expected file names in UTF-8, got {key!r}: rename the file") from None
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise BadImage(f"expected file names in UTF-8, got {key!r}: rename the file") from None
     if len(set(keys)) != len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise BadParameter(f"expected each image once, got {twice!r} twice")

@@ -6,7 +6,7 @@ import pytest
 from dsmooth.errors import BadRun
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
-from dsmooth.records.store import RunWriter, read_run
+from dsmooth.records.store import _SHARED, RunWriter, read_run
 from dsmooth.theory.certificate import Cohen, Votes
 
 VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
@@ -51,21 +51,7 @@ def record(index=0, **changes):
     return replace(made, answer=certificate.label, radius=radius_text(certificate.radius))
 
 
-SHARED = (
-    "sigma",
-    "law",
-    "n0",
-    "n",
-    "alpha",
-    "norm",
-    "certifier",
-    "dtype",
-    "backend",
-    "generator",
-    "classifier",
-    "denoiser",
-)
-HEADER = {"parameters": {name: getattr(record(), name) for name in SHARED}, "images": 3, "key": "00"}
+HEADER = {"parameters": {name: getattr(record(), name) for name in _SHARED}, "images": 3, "key": "00"}
 
 
 def written(folder, count=3):

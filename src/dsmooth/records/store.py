@@ -132,11 +132,12 @@ class RunWriter:
             raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
         try:
             check_free(folder, resume)  # again: another writer may have come and gone before the lock was ours
-            if (folder / _HEADER).exists():
-                _check_same(folder, read_run(folder).parameters, header["parameters"])
-            else:
+            exists = (folder / _HEADER).exists()
+            if not exists:
                 _write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
             run = read_run(folder)
+            if exists:
+                _check_same(folder, run.parameters, header["parameters"])
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self._previous = _sha256((folder / _HEADER).read_bytes())
             if self.records:

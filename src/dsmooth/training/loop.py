@@ -128,6 +128,7 @@ def train(
 
     started = time.monotonic() - seconds
     loss_shown = math.nan
+    quality: dict[str, float] | None = None
     for step in range(done, recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
         clean = torch.from_numpy(patches.batch(recipe.batch, rng)).to(fabric.device)
@@ -148,14 +149,14 @@ def train(
         loss_shown = value if math.isnan(loss_shown) else 0.98 * loss_shown + 0.02 * value
 
         last = step + 1 == recipe.steps
-        quality = None
-        if last or (step + 1) % every == 0:
-            quality = _judge(average, held_out, recipe, fabric)
+        quality = _judge(average, held_out, recipe, fabric) if last or (step + 1) % every == 0 else None
         report = Report(step + 1, recipe.steps, loss_shown, time.monotonic() - started, quality)
         if quality is not None:
             _save_checkpoint(out, report, raw, average, fused)
         on_report(report)
-    metrics = {"psnr_held_out": _judge(average, held_out, recipe, fabric), "recipe": told}
+    if quality is None:  # resumed after the last step: nothing was left to train
+        quality = _judge(average, held_out, recipe, fabric)
+    metrics = {"psnr_held_out": quality, "recipe": told}
     save_denoiser(average, out / "model.safetensors", data=data, metrics=metrics)
     return out / "model.safetensors"
 
