@@ -1,0 +1,59 @@
+"""The command line: parse, call, print. One file a command; torch is imported inside them, so that help is quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+import dsmooth
+from dsmooth.cli.certify import certify
+from dsmooth.cli.demo import demo
+from dsmooth.cli.predict import predict
+from dsmooth.cli.report import report
+from dsmooth.cli.train import train
+from dsmooth.console import complain, note
+from dsmooth.errors import DsmoothError
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="dsmooth",
+    help="Provable robustness for any pretrained image classifier, without touching it.",
+    help_epilogue="Start with `dsmooth demo`: a real classifier on real photographs, in a few minutes.",
+    version=dsmooth.__version__,
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
+)
+for command in (certify, predict, train, report, demo):
+    app.command(command)
+
+_KEPT = "what certify or train had finished is on disk, and --resume goes on from there"
+
+
+def main() -> None:
+    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 130/143 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
+    try:
+        app(exit_on_error=False, print_error=False)
+    except DsmoothError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except CycloptsError as error:
+        complain(f"{error}; try dsmooth --help")
+        sys.exit(2)
+    except OSError as error:
+        complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain(f"interrupted; {_KEPT}")
+        sys.exit(130)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    complain(f"terminated; {_KEPT}")
+    sys.exit(128 + number)

@@ -1,0 +1,66 @@
+"""Classify images by majority under noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dsmooth.cli.options import ALL, Data, Model, Whole
+from dsmooth.console import Bar, note, prediction_line
+
+__all__ = ["predict"]
+
+
+def predict(
+    images: Path,
+    /,
+    *,
+    model: Model,
+    data: Data = ALL,
+    n: Whole = 100,
+    alpha: float = 0.001,
+    seed: Whole | None = None,
+) -> None:
+    """Classify images by majority under noise, or abstain where the majority could be chance. Writes nothing.
+
+    Examples:
+
+        dsmooth predict cat.png -c efficientnet-lite0 --sigma 0.5
+
+        dsmooth predict photos/ -c timm:resnet50@resnet50.safetensors --n 200 --dtype bf16
+
+    Parameters
+    ----------
+    images: Path
+        A folder or zip of images, one image, a CIFAR-10 binary folder, or an .npz.
+    n: int
+        Votes.
+    alpha: float
+        Probability with which an answer may be another than the most probable one.
+    seed: int | None
+        Makes the noise reproducible.
+    """
+    from dsmooth.theory.bounds import check_count, check_level
+    from dsmooth.theory.certificate import Votes, predict_votes
+
+    check_level(alpha)
+    check_count(n, "n")
+    data.check()
+    if predict_votes(Votes({0: n}, n), alpha).abstained:
+        note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
+    smoothed = model.smoothed()
+
+    from dsmooth.smoothing.chunks import MasterKey, Phase
+
+    chosen = data.open(images, smoothed.classifier)
+    done = 0
+    with Bar("predict", len(chosen) * n, "samples") as bar:
+
+        def count(poll: Any, chunk: Any, labels: Any) -> None:
+            nonlocal done
+            done += chunk.count
+            bar.to(done)
+
+        for poll in smoothed.polls(chosen, {Phase.PREDICTION: n}, MasterKey.draw(seed), on_votes=count):
+            prediction = predict_votes(poll.votes(Phase.PREDICTION), alpha)
+            bar.say(prediction_line(poll.image.key, prediction, smoothed.classifier.class_names, poll.image.label))

@@ -1,0 +1,51 @@
+"""Tables, curves and a page of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dsmooth.cli.options import MANY
+from dsmooth.console import say
+
+__all__ = ["report"]
+
+
+def report(
+    runs: Annotated[list[Path], MANY],
+    /,
+    *,
+    radii: Annotated[list[float] | None, MANY] = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
+
+    Each run is shown under the multiclass bound and under Cohen's, from the same votes. Needs no torch.
+
+    Examples:
+
+        dsmooth report runs/cifar
+
+        dsmooth report runs/sigma-0.12 runs/sigma-0.25 runs/sigma-0.5 --radii 0 0.25 0.5 0.75 --out report
+
+    Parameters
+    ----------
+    runs: list[Path]
+        Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added.
+    radii: list[float] | None
+        The radii of the table; multiples of sigma by default.
+    out: Path | None
+        Where the page and the tables go; RUN/report of the first run by default.
+    """
+    from dsmooth.records.store import read_run
+    from dsmooth.report.export import markdown_table
+    from dsmooth.report.page import write_report
+    from dsmooth.report.summary import summarise
+
+    summary = summarise([read_run(run) for run in runs], radii)
+    page = write_report(summary, out or runs[0] / "report")
+    brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
+    say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
+    say(f"{summary.samples:,} samples in {summary.seconds:.0f} s", f"page: {page}")
