@@ -24,7 +24,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo > $(VENV)/imports.txt || (cat $(VENV)/imports.txt; exit 1)
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.noise_share
+	$(BIN)/python -m benchmarks.run
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

@@ -1,0 +1,7 @@
+"""Side-by-side ratios, measured here and now: `make bench`.
+
+reference.py   the loop of the published code, to compare with
+hot_path.py    each backend against it, and what noise and bookkeeping cost
+whole.py       scaling over cores, memory, start of the program, one image at n = 10,000
+run.py         all of it, as one table
+"""

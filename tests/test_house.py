@@ -1,6 +1,7 @@
 """The house itself: public names, import order, what the README says."""
 
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def test_all_is_the_public_api():
 def test_every_public_name_has_a_docstring():
     for path in sorted((ROOT / "src" / "dsmooth").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
-        if name.endswith("__main__"):
+        if name.endswith("__main__") or (name.endswith("_triton") and not importlib.util.find_spec("triton")):
             continue
         module = importlib.import_module(name)
         assert module.__doc__, name

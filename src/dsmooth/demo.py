@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadParameter, BadRun, require
@@ -72,7 +73,7 @@ class Demo:
         self.names = self.classifier.class_names or ()
         self.photographs = _photographs(self.classifier.input_size or 224)
         self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
-        self.plain = Pipeline(self.classifier, None, 0.0)
+        self.plain = Pipeline(self.classifier, None, 0.0, Eager("fp32", 1))
         self.smoothed = [
             (sigma, used is not None, SmoothedClassifier(self.classifier, used, sigma, dtype=dtype))
             for sigma in sigmas
@@ -118,7 +119,7 @@ class Demo:
             Chunk(Phase.ESTIMATION, poll.streams[Phase.ESTIMATION], 0, 1), poll.image.pixels.size
         )
         noisy = (steps.reshape(1, *shape) + poll.image.pixels).astype(np.int16)
-        seen = smoothed.pipeline.images(noisy)[0].float().permute(1, 2, 0).numpy()
+        seen = smoothed.pipeline.images(np.repeat(noisy, poll.batch, axis=0))[0].float().permute(1, 2, 0).numpy()
         certificate = smoothed.certifier.certify(
             poll.votes(Phase.SELECTION),
             poll.votes(Phase.ESTIMATION),

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
 from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, timm_classifier
 from dsmooth.classifiers.onnx import OnnxClassifier
@@ -14,6 +15,8 @@ from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel
 from dsmooth.images import open_images
 from support import Linear, data
+
+EAGER = Eager("fp32", 1)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +93,8 @@ def test_wrong_checkpoints_are_refused(tmp_path):
 def test_normalisation_belongs_to_the_classifier():
     x = torch.rand(4, 3, 5, 5)
     module = nn.Sequential(nn.Flatten(), nn.Linear(75, 4))
-    normalised = TorchClassifier(module, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)).prepared(torch.float32)
-    plain = TorchClassifier(module).prepared(torch.float32)
+    normalised = TorchClassifier(module, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)).prepared(EAGER)
+    plain = TorchClassifier(module).prepared(EAGER)
     scale = torch.tensor([0.2, 0.3, 0.4]).view(1, 3, 1, 1)
     assert normalised(x) == plain((x - torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)) / scale)
     with pytest.raises(BadModel, match="3 channels"):
@@ -126,7 +129,7 @@ def test_timm_models_by_name_and_checkpoint(tmp_path):
     classifier = timm_classifier("resnet10t", tmp_path / "weights.safetensors")
     assert classifier.input_size == 176
     assert classifier.class_names[281] == "tabby"
-    assert classifier.prepared(torch.bfloat16)(torch.rand(2, 3, 64, 64))[0] in range(1000)
+    assert classifier.prepared(Eager("bf16", 1))(torch.rand(2, 3, 64, 64))[0] in range(1000)
     with pytest.raises(BadModel, match="timm has no model 'resnet9999'"):
         timm_classifier("resnet9999")
     with pytest.raises(BadModel, match="do not fit"):
@@ -144,7 +147,7 @@ def test_broken_onnx_is_refused(tmp_path):
 def test_cifar_classifiers_are_as_accurate_as_published(name, clean):
     folder = data()
     images = open_images(folder / "cifar10" / "test_every20.npz")
-    answer = cifar_classifier(name, folder / "cifar10_models" / f"{name}.safetensors").prepared(torch.float32)
+    answer = cifar_classifier(name, folder / "cifar10_models" / f"{name}.safetensors").prepared(EAGER)
     x = torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2).float() / 255
     right = np.mean([label == image.label for label, image in zip(answer(x), images, strict=True)])
     assert right >= clean
@@ -153,18 +156,18 @@ def test_cifar_classifiers_are_as_accurate_as_published(name, clean):
 def test_onnx_agrees_with_torch():
     folder = data() / "cifar10_models"
     x = torch.rand(64, 3, 32, 32)
-    torch_answers = cifar_classifier("resnet20", folder / "resnet20.safetensors").prepared(torch.float32)(x)
+    torch_answers = cifar_classifier("resnet20", folder / "resnet20.safetensors").prepared(EAGER)(x)
     onnx = load_classifier(f"onnx:{folder / 'resnet20.onnx'}")
-    assert onnx.prepared(torch.float32)(x) == torch_answers
+    assert onnx.prepared(EAGER)(x) == torch_answers
     with pytest.raises(BadModel, match="does not accept"):
-        onnx.prepared(torch.float32)(torch.rand(2, 3, 16, 16))
+        onnx.prepared(EAGER)(torch.rand(2, 3, 16, 16))
 
 
 def test_efficientnet_lite0_knows_the_validation_images():
     folder = data() / "imagenet"
     classifier = load_classifier("efficientnet-lite0")
     images = open_images(folder / "val50_224.zip", labels=folder / "val50_labels.csv")
-    answer = classifier.prepared(torch.float32)
+    answer = classifier.prepared(EAGER)
     right = 0
     for image in images:
         x = torch.from_numpy(image.pixels.transpose(2, 0, 1).copy())[None].float() / 255

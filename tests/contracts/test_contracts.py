@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
@@ -22,6 +23,8 @@ from support import Linear, data
 # --- Noise: the radius is a promise ------------------------------------------------------------------------------------
 
 NOISES = [Gaussian(0.12), Gaussian(1.0)]
+
+EAGER = Eager("fp32", 1)
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=str)
@@ -172,12 +175,12 @@ class TestClassifier:
         assert make().name
 
     def test_one_answer_a_row(self, make):
-        answers = make().prepared(torch.float32)(self.images())
+        answers = make().prepared(EAGER)(self.images())
         assert len(answers) == 4
         assert all(isinstance(label, int) for label in answers)
 
     def test_answers_are_repeated_and_rows_do_not_know_each_other(self, make):
-        answer, images = make().prepared(torch.float32), self.images()
+        answer, images = make().prepared(EAGER), self.images()
         expected = answer(images)
         assert answer(images) == expected
         assert answer(images.flip(0)) == expected[::-1]
@@ -185,7 +188,7 @@ class TestClassifier:
     def test_rows_that_are_not_finite_have_no_answer(self, make):
         images = self.images()
         images[1] = torch.nan
-        answers = make().prepared(torch.float32)(images)
+        answers = make().prepared(EAGER)(images)
         assert answers[1] is None
         assert None not in (answers[0], answers[2], answers[3])
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dsmooth import BadModel, BadParameter, BadRun, SmoothedClassifier, open_images
-from dsmooth.classifiers.base import copy_for_inference, digest_module
+from dsmooth.backends.networks import copy_for_inference, digest_module
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.grid import grid_law
 from dsmooth.theory.noises import Gaussian

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.images import LabelledImage
@@ -19,8 +20,8 @@ DEMAND = {Phase.SELECTION: 7, Phase.ESTIMATION: 53}
 
 def polls(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None, dtype="fp32"):
     images = [LabelledImage(str(i), image) for i, image in enumerate(pixels)]
-    pipeline = Pipeline(TorchClassifier(module), None, NOISE.sigma, dtype=dtype)
-    scheduler = Scheduler(pipeline, NOISE, batch, workers)
+    pipeline = Pipeline(TorchClassifier(module), None, NOISE.sigma, Eager(dtype, workers))
+    scheduler = Scheduler(pipeline, NOISE, batch)
     extra = {} if on_votes is None else {"on_votes": on_votes}
     return list(scheduler.run(images, demand, KEY, **extra))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
@@ -24,7 +25,7 @@ LEVEL = 100
 
 def polls(module, value, *, seed=0):
     images = [LabelledImage(str(i), image) for i, image in enumerate(different_images(IMAGES, value, (1, 3, 1)))]
-    scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA), NOISE, 4096, 1)
+    scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA, Eager("fp32", 1)), NOISE, 4096)
     return scheduler.run(images, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(seed))
 
 
@@ -63,7 +64,7 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
     images.reshape(800, -1)[:, 1] = np.arange(800) // 25 + 110
     images.reshape(800, -1)[:, 2] = np.arange(800) % 25 + 110
     named = [LabelledImage(str(i), image) for i, image in enumerate(images)]
-    scheduler = Scheduler(Pipeline(TorchClassifier(Linear()), None, SIGMA), NOISE, 2048, 1)
+    scheduler = Scheduler(Pipeline(TorchClassifier(Linear()), None, SIGMA, Eager("fp32", 1)), NOISE, 2048)
     spread = np.sqrt(dim * ((255 * SIGMA) ** 2 + 1 / 12))
     right = trials = false = 0
     expected = 0.0

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dsmooth.classifiers.base import Answer, copy_for_inference, digest_module, labels_of
+from dsmooth.backends.base import Backend
+from dsmooth.backends.networks import digest_module
+from dsmooth.classifiers.base import Answer, labels_of
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel, require
 
@@ -54,10 +56,12 @@ class TorchClassifier:
         self.input_size = input_size
         self._mean, self._std = mean, std
 
-    def prepared(self, dtype: torch.dtype) -> Answer:
-        module = copy_for_inference(self.module, dtype)
-        shift = None if self._mean is None else torch.tensor(self._mean).view(1, -1, 1, 1)
-        scale = None if self._std is None else torch.tensor(self._std).view(1, -1, 1, 1)
+    def prepared(self, backend: Backend) -> Answer:
+        network = backend.ready(self.module)
+        shift, scale = (
+            None if numbers is None else torch.tensor(numbers, device=backend.device).view(1, -1, 1, 1)
+            for numbers in (self._mean, self._std)
+        )
         classes = None if self.class_names is None else len(self.class_names)
 
         def answer(images: Tensor) -> Sequence[Any]:
@@ -66,7 +70,7 @@ class TorchClassifier:
                 raise BadModel(f"expected images of {shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
             if shift is not None and scale is not None:
                 x = (x - shift) / scale
-            logits = module(x.to(dtype))
+            logits = network(x)
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")

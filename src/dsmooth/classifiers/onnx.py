@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Answer, labels_of
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import digest_file
@@ -18,7 +19,8 @@ __all__ = ["OnnxClassifier"]
 class OnnxClassifier:
     """An ONNX file with one image input (B, C, H, W) in [0, 1], normalisation inside, and (B, K) logits first.
 
-    It runs in the precision of the file (fp32), whatever the dtype of the denoiser. Data outside the file is refused.
+    It runs on the CPU in the precision of the file (fp32), whatever backend and dtype the denoiser has. Data
+    outside the file is refused.
     """
 
     class_names: Sequence[str] | None = None
@@ -47,9 +49,9 @@ class OnnxClassifier:
         side = inputs[0].shape[-1]
         self.input_size = side if isinstance(side, int) else None
 
-    def prepared(self, dtype: torch.dtype) -> Answer:
+    def prepared(self, backend: Backend) -> Answer:
         def answer(images: Tensor) -> Sequence[int | str | None]:
-            batch = images.to(torch.float32).contiguous().numpy()
+            batch = images.to("cpu", torch.float32).contiguous().numpy()
             try:
                 logits = torch.from_numpy(self._session.run(None, {self._input: batch})[0])
             except Exception as error:  # as above

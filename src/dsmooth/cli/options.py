@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
+from dsmooth.console import note
 from dsmooth.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class Model:
     """Standard deviation of the noise; pixels are in [0, 1]."""
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
     """A shipped name, a folder, a safetensors file, or none."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the networks; bf16 is several times faster on recent CPUs, and part of what is certified."""
+    dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
+    """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
+    backend: Literal["auto", "eager", "openvino", "cuda"] = "auto"
+    """What runs the networks; auto is the fastest here: cuda; for bf16 on a CPU openvino; eager (plain torch)."""
     batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
     workers: Whole | None = None
@@ -65,13 +68,17 @@ class Model:
             if (value := getattr(self, name)) is not None:
                 check_count(value, name)
 
+        from dsmooth.backends.choice import SLOWER, fastest
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
+        if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
+            note(SLOWER)
         return SmoothedClassifier(
             self.classifier,
             self.denoiser,
             self.sigma,
             dtype=self.dtype,
+            backend=self.backend,
             batch=self.batch,
             workers=self.workers,
             certifier=certifier,

@@ -40,13 +40,17 @@ class Denoiser(nn.Module, ABC):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The estimate of the clean image, (B, C, H, W)."""
 
-    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """The estimate of the clean image, same shape as x; raises BadModel where the network does not fit."""
+    def check(self, x: Tensor) -> None:
+        """Raises BadModel where images of this shape are not what the network takes."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise BadModel(
                 f"this {self.architecture} denoiser expects images of {self.channels} channels as (B, C, H, W), "
                 f"got shape {tuple(x.shape)}; use a denoiser for {x.shape[1] if x.ndim == 4 else 'those'} channels, or none"
             )
+
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """The estimate of the clean image, same shape as x; raises BadModel where the network does not fit."""
+        self.check(x)
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
         clean = self.forward(x, level)
         if clean.shape != x.shape:

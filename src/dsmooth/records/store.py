@@ -20,7 +20,7 @@ from dsmooth.errors import BadRun
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 
-__all__ = ["Run", "RunWriter", "check_free", "read_run"]
+__all__ = ["Run", "RunWriter", "check_free", "holds_run", "read_run"]
 
 _HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
 _OURS = (_LOCK, f".{_HEADER}")  # what a crash can leave of a run that had not begun
@@ -60,6 +60,11 @@ class Run:
     def images(self) -> int:
         """How many images the finished run has."""
         return int(self.header["images"])
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in this folder."""
+    return (folder / _HEADER).is_file()
 
 
 def read_run(folder: Path | str) -> Run:

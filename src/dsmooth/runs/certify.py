@@ -14,14 +14,14 @@ from typing import Any
 
 from torch import nn
 
-from dsmooth.classifiers.base import digest_module
+from dsmooth.backends.networks import digest_module
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.records.store import Run, RunWriter, check_free, read_run
+from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.sampler import GENERATOR
 from dsmooth.smoothing.scheduler import Poll
@@ -31,8 +31,6 @@ from dsmooth.theory.certificate import Certificate, Label
 from dsmooth.theory.noises import check_norm
 
 __all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
-
-_BACKEND = "torch-cpu"
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,11 @@ def certify_run(
         raise BadParameter("expected at least one image, got none")
     if len(set(images.keys)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
+    if resume and holds_run(out):
+        recorded = read_run(out).parameters
+        smoothed.adopt(recorded["backend"], recorded["pixels"])
+    else:
+        smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
     parameters = _parameters(smoothed, _digest(images), n0, n, alpha, norm)
     key = MasterKey.draw(seed)
     header = {
@@ -191,7 +194,7 @@ class _Recorder:
             classifier=parameters["classifier"],
             denoiser=parameters["denoiser"],
             dtype=parameters["dtype"],
-            backend=_BACKEND,
+            backend=parameters["backend"],
             batch=(poll.batch, channels, height, width),
             versions=self.versions,
             seconds=round(now - self.clock, 3),
@@ -212,9 +215,10 @@ def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha:
         "alpha": alpha,
         "norm": "inf" if norm == float("inf") else norm,
         "certifier": smoothed.certifier.name,
-        "dtype": smoothed.pipeline.dtype,
-        "backend": _BACKEND,
+        "dtype": smoothed.pipeline.backend.dtype,
+        "backend": smoothed.pipeline.backend.name,
         "batch": smoothed.batch,
+        "pixels": smoothed.pixels,
         "generator": GENERATOR,
         "classifier_name": smoothed.classifier.name,
         "classifier": smoothed.classifier.digest(),

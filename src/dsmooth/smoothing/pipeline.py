@@ -8,95 +8,86 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dsmooth.classifiers.base import Answer, Classifier, copy_for_inference
+from dsmooth.backends.base import Backend, Network
+from dsmooth.classifiers.base import Answer, Classifier
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.errors import BadModel, BadParameter, DsmoothError
+from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
-__all__ = ["DTYPES", "Denoise", "Pipeline", "default_batch"]
-
-DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+__all__ = ["Denoise", "Noisy", "Pipeline"]
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
 
+Noisy = npt.NDArray[np.int16] | Tensor
+"""(B, H, W, C) noisy pixels in steps of 1/255, here or on the backend's device."""
+
 _ONE_AT_A_TIME = threading.RLock()
-_MOST_AT_ONCE = 256
-_PIXELS_AT_ONCE = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
-
-
-def default_batch(height: int, width: int) -> int:
-    """The number of samples that are classified at once, where the caller has not chosen one."""
-    return min(_MOST_AT_ONCE, max(1, _PIXELS_AT_ONCE // (height * width)))
 
 
 @dataclass(frozen=True)
 class _Networks:
     """A copy of denoiser and classifier that one thread uses at a time."""
 
-    denoise: Denoise | None
+    denoise: Network | None
     classify: Answer
 
 
 class Pipeline:
     """The base classifier that is smoothed: denoise, then classify, always in batches of one shape.
 
-    Works on copies in eval mode without gradients, `copies` of them, so that as many threads never meet in one network (a
-    module may keep things on itself between its layers); the networks that were handed in stay as they are. Rows whose
-    denoised image or answer is not finite, or whose answer is None, are None: trials without a vote.
+    Works on copies in eval mode without gradients, one for each of the backend's workers, so that threads never meet in
+    one network (a module may keep things on itself between its layers); the networks that were handed in stay as they are.
+    Rows whose denoised image or answer is not finite, or whose answer is None, are None: trials without a vote.
     """
 
     def __init__(
-        self,
-        classifier: Classifier,
-        denoiser: Denoiser | Denoise | None,
-        sigma: float,
-        *,
-        dtype: str = "fp32",
-        copies: int = 1,
+        self, classifier: Classifier, denoiser: Denoiser | Denoise | None, sigma: float, backend: Backend
     ) -> None:
-        if dtype not in DTYPES:
-            raise BadParameter(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        self.dtype, self.sigma, self.copies = dtype, sigma, copies
+        self.sigma, self.backend = sigma, backend
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
-        for _ in range(copies):
-            self._free.put(_Networks(_prepared(denoiser, DTYPES[dtype]), classifier.prepared(DTYPES[dtype])))
+        network = _at_sigma(denoiser, sigma)
+        for _ in range(backend.workers):
+            self._free.put(_Networks(_prepared(network, backend), classifier.prepared(backend)))
 
-    def images(self, noisy: npt.NDArray[np.int16]) -> Tensor:
-        """What the classifier sees: (B, H, W, C) steps of 1/255 as (B, C, H, W) in [0, 1] scale, denoised."""
+    def images(self, noisy: Noisy) -> Tensor:
+        """What the classifier sees: (B, C, H, W) in [0, 1] scale, denoised."""
         with torch.inference_mode(), self._networks() as networks:
             return self._denoised(networks, noisy)
 
-    def labels(self, noisy: npt.NDArray[np.int16]) -> list[Label | None]:
-        """One label, or None, for each row of (B, H, W, C) steps of 1/255."""
+    def labels(self, noisy: Noisy) -> list[Label | None]:
+        """One label, or None, for each row."""
         with torch.inference_mode(), self._networks() as networks:
             try:
                 images = self._denoised(networks, noisy)
-                finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
+                finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
                 if isinstance(error, DsmoothError | MemoryError) or "out of memory" in str(error):
                     raise
                 shape = (len(noisy), noisy.shape[3], *noisy.shape[1:3])
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise BadModel(f"the networks do not accept images of shape {shape} in {self.dtype}: {line}") from error
+                raise BadModel(
+                    f"the networks do not accept images of shape {shape} in {self.backend.dtype}: {line}"
+                ) from error
         if len(answers) != len(noisy):
             raise BadModel(f"expected one answer for each of {len(noisy)} images, got {len(answers)}")
-        return [_label(answer) if good else None for answer, good in zip(answers, finite, strict=True)]
+        return [_label(answer) if good else None for answer, good in zip(answers, finite.tolist(), strict=True)]
 
-    def _denoised(self, networks: _Networks, noisy: npt.NDArray[np.int16]) -> Tensor:
-        x = torch.from_numpy(noisy).permute(0, 3, 1, 2).to(torch.float32).div_(LEVELS)
+    def _denoised(self, networks: _Networks, noisy: Noisy) -> Tensor:
+        steps = torch.from_numpy(noisy) if isinstance(noisy, np.ndarray) else noisy
+        x = steps.to(self.backend.device).permute(0, 3, 1, 2).to(torch.float32).div_(LEVELS)
         if networks.denoise is None:
             return x
-        images = networks.denoise(x.to(DTYPES[self.dtype]), self.sigma)
+        images = networks.denoise(x)
         if not isinstance(images, Tensor) or images.shape != x.shape:
             got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise BadModel(f"expected a denoiser that answers {tuple(x.shape)} with the same shape, got {got}")
@@ -123,21 +114,49 @@ def _label(answer: Any) -> Label | None:
         ) from None
 
 
-def _prepared(denoiser: Any, dtype: torch.dtype) -> Denoise | None:
+class _AtSigma(nn.Module):
+    """A denoiser for one noise level, as a network of images alone: what backends run."""
+
+    def __init__(self, denoiser: nn.Module, sigma: float, method: str = "forward") -> None:
+        super().__init__()
+        self.denoiser, self.sigma, self.method = denoiser, sigma, method
+        self.told = isinstance(denoiser, Denoiser)
+
+    def forward(self, x: Tensor) -> Tensor:
+        level = x.new_full((x.shape[0],), self.sigma) if self.told else self.sigma
+        answer: Tensor = getattr(self.denoiser, self.method)(x, level)
+        return answer
+
+
+def _at_sigma(denoiser: Any, sigma: float) -> nn.Module | Network | None:
+    """The denoiser at this sigma: a module wherever it is one, or the method of one."""
     if denoiser is None:
         return None
-    if isinstance(denoiser, Denoiser):
-        return copy_for_inference(denoiser, dtype).denoise
     if isinstance(denoiser, nn.Module):
-        return copy_for_inference(denoiser, dtype)
+        return _AtSigma(denoiser, sigma)
     owner = getattr(denoiser, "__self__", None)
-    if isinstance(owner, nn.Module):  # a method: the copy's
-        return getattr(copy_for_inference(owner, dtype), denoiser.__name__)
+    if isinstance(owner, nn.Module):
+        return _AtSigma(owner, sigma, denoiser.__name__)
     if callable(denoiser):
 
-        def one_at_a_time(x: Tensor, sigma: float) -> Tensor:
+        def one_at_a_time(x: Tensor) -> Tensor:
             with _ONE_AT_A_TIME:  # a plain function cannot be copied, and may not be made for several threads
                 return denoiser(x, sigma)
 
         return one_at_a_time
     raise BadModel(f"expected a denoiser, a callable (x, sigma) -> x, or None, got {type(denoiser).__name__}")
+
+
+def _prepared(network: nn.Module | Network | None, backend: Backend) -> Network | None:
+    if not isinstance(network, _AtSigma):
+        return network
+    run = backend.ready(network)
+    if not isinstance(network.denoiser, Denoiser):
+        return run
+    check = network.denoiser.check
+
+    def checked(x: Tensor) -> Tensor:
+        check(x)
+        return run(x)
+
+    return checked

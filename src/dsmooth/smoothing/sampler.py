@@ -6,6 +6,8 @@ sample i begin at block i * ceil(dim / 4) of the stream, so they depend on the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,14 +15,14 @@ from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.grid import WORD_BITS, grid_law
 from dsmooth.theory.noises import Gaussian
 
-__all__ = ["GENERATOR", "Sampler"]
+__all__ = ["GENERATOR", "WORDS_A_BLOCK", "Sampler"]
 
 GENERATOR = "philox4x64-10 (numpy)"
 
 _GUIDE_BITS = 16
 _WORDS_AT_ONCE = 1 << 16  # half a megabyte of words: the passes over them stay in the cache
 _SPLIT = np.int16(-32768)  # marks guide cells that a threshold falls into; no noise is that large
-_PER_BLOCK = 4  # words that Philox4x64 makes at once
+WORDS_A_BLOCK = 4  # words that Philox4x64 makes at once
 
 
 class Sampler:
@@ -29,20 +31,20 @@ class Sampler:
     def __init__(self, noise: Gaussian) -> None:
         self.noise = noise
         law = grid_law(noise)
-        self._first, self._thresholds = law.first, law.thresholds
+        self.first, self.thresholds = law.first, law.thresholds
         # the guide: the top 16 bits of a word decide it, except in cells that hold a threshold
         low = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(WORD_BITS - _GUIDE_BITS)
         high = low + np.uint64((1 << (WORD_BITS - _GUIDE_BITS)) - 1)
         below = np.searchsorted(law.thresholds, low, side="left")
         within = np.searchsorted(law.thresholds, high, side="right") - below
-        self._guide = np.where(within == 0, below + law.first, _SPLIT).astype(np.int16)
+        self.guide = np.where(within == 0, below + law.first, _SPLIT).astype(np.int16)
 
     def draw(self, chunk: Chunk, dim: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
         """Noise (count, dim) in steps of 1/255, and which samples are undecided (trials without a vote).
 
         Coordinates are in the order of the image's bytes: rows, columns, channels.
         """
-        blocks = -(-dim // _PER_BLOCK)
+        blocks = -(-dim // WORDS_A_BLOCK)
         key = np.frombuffer(chunk.stream, dtype="<u8").astype(np.uint64)
         generator = np.random.Philox(key=key, counter=[chunk.first * blocks, 0, 0, 0])
         noise = np.empty((chunk.count, dim), dtype=np.int16)
@@ -50,18 +52,36 @@ class Sampler:
         group = max(1, _WORDS_AT_ONCE // dim)
         for start in range(0, chunk.count, group):
             rows = min(group, chunk.count - start)
-            words = generator.random_raw(rows * blocks * _PER_BLOCK).reshape(rows, -1)[:, :dim]
+            words = generator.random_raw(rows * blocks * WORDS_A_BLOCK).reshape(rows, -1)[:, :dim]
             noise[start : start + rows], undecided[start : start + rows] = self._steps(words)
         return noise, undecided
 
+    def noisy(
+        self, asked: Sequence[tuple[npt.NDArray[np.uint8], Chunk]], rows: int
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+        """A batch (rows, H, W, C) of images plus noise, in steps of 1/255, and which of its rows are undecided.
+
+        `asked` lists images of one shape and the chunk of each; rows that nobody asked for repeat the first.
+        """
+        shape = asked[0][0].shape
+        batch, undecided = np.empty((rows, *shape), dtype=np.int16), np.zeros(rows, dtype=np.bool_)
+        row = 0
+        for pixels, chunk in asked:
+            steps, lost = self.draw(chunk, pixels.size)
+            np.add(steps.reshape(-1, *shape), pixels, out=batch[row : row + chunk.count], casting="unsafe")
+            undecided[row : row + chunk.count] = lost
+            row += chunk.count
+        batch[row:] = batch[0]
+        return batch, undecided
+
     def _steps(self, words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
         flat = np.ascontiguousarray(words).astype("<u8", copy=False).reshape(-1)
-        steps = self._guide.take(flat.view("<u2")[3::4])
+        steps = self.guide.take(flat.view("<u2")[3::4])
         undecided = np.zeros(len(words), dtype=np.bool_)
         split = np.flatnonzero(steps == _SPLIT)
         rest = flat[split]
-        above = np.searchsorted(self._thresholds, rest, side="left")
-        steps[split] = above + self._first
-        on_threshold = self._thresholds[np.minimum(above, len(self._thresholds) - 1)] == rest
+        above = np.searchsorted(self.thresholds, rest, side="left")
+        steps[split] = above + self.first
+        on_threshold = self.thresholds[np.minimum(above, len(self.thresholds) - 1)] == rest
         undecided[split[on_threshold] // words.shape[1]] = True
         return steps.reshape(words.shape), undecided

@@ -19,7 +19,8 @@ from dsmooth.errors import BadModel
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline, default_batch
+from dsmooth.smoothing.cuda_sampler import CudaSampler
+from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certificate import Label, Votes
@@ -29,6 +30,7 @@ from dsmooth.theory.noises import Gaussian
 __all__ = ["OnVotes", "Poll", "Scheduler"]
 
 _NAMES = {Phase.SELECTION: "n0"}
+_MOST = 4096  # rows, however small the images
 _KEPT = 4  # the probe keeps every fourth row and changes the others
 
 
@@ -75,29 +77,29 @@ OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
 """Called for every chunk, in order of samples within each image and phase."""
 
 
-def _nothing(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Scheduler:
     """Puts a stream of images to the vote.
 
-    `batch` rows at once (None: chosen by image size); `workers` threads. Images of one shape share batches; at a change
-    of shape, and at the end, the batch is padded, because a kernel may round differently at another batch size and the
-    votes must come from one fixed function. That function is probed once for each shape: a batch again, and its rows again
-    in other company. Answers that depend on the company are refused (BadModel): such votes would not be independent.
+    `batch` rows at once (None: as many as fill `pixels`, a count of height x width, by default the backend's), in as many
+    threads as the backend has workers. Images of one shape share batches; at a change of shape, and at the end, the batch
+    is padded, because a kernel may round differently at another batch size and the votes must come from one fixed
+    function. That function is probed once for each shape: a batch again, and its rows again in other company. Answers
+    that depend on the company are refused (BadModel): such votes would not be independent.
     """
 
     pipeline: Pipeline
     noise: Gaussian
     batch: int | None = None
-    workers: int = 1
+    pixels: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch", "workers"):
-            if (value := getattr(self, name)) is not None:
-                check_count(value, name)
+        if self.batch is not None:
+            check_count(self.batch, "batch")
+
+    def rows(self, shape: tuple[int, ...]) -> int:
+        """Rows of every batch of images (H, W, C)."""
+        return self.batch or min(_MOST, max(1, (self.pixels or self.pipeline.backend.pixels) // (shape[0] * shape[1])))
 
     def run(
         self,
@@ -105,25 +107,27 @@ class Scheduler:
         demand: Mapping[Phase, int],
         key: MasterKey,
         *,
-        on_votes: OnVotes = _nothing,
+        on_votes: OnVotes | None = None,
     ) -> Iterator[Poll]:
         """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
         for phase, count in demand.items():
             check_count(count, _NAMES.get(phase, "n"))
-        sampler = Sampler(self.noise)
+        device, workers = self.pipeline.backend.device, self.pipeline.backend.workers
+        here = Sampler(self.noise)
+        sampler = CudaSampler(self.noise, device) if device.type == "cuda" else here
         polls = (self._poll(image, demand, key) for image in images)
         batches = self._batches(polls)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
         threads = torch.get_num_threads()
-        executor = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
+        executor = ThreadPoolExecutor(workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
         try:
             while True:
-                while len(waiting) <= self.workers and (batch := next(batches, None)) is not None:
+                while len(waiting) <= workers and (batch := next(batches, None)) is not None:
                     first = batch[0][0]
                     shape = first.image.pixels.shape
                     if shape not in probed:
-                        probed[shape] = executor.submit(self._probe, sampler, first, key).result()
+                        probed[shape] = executor.submit(self._probe, here, first, key).result()
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
@@ -138,8 +142,7 @@ class Scheduler:
     def _poll(self, image: LabelledImage, demand: Mapping[Phase, int], key: MasterKey) -> Poll:
         digest = digest_image(image.pixels)
         streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}
-        batch = self.batch or default_batch(*image.pixels.shape[:2])
-        return Poll(image, digest, dict(demand), streams, batch)
+        return Poll(image, digest, dict(demand), streams, self.rows(image.pixels.shape))
 
     def _batches(self, polls: Iterator[Poll]) -> Iterator[_Batch]:
         """Rows packed in order of the images; nothing here looks at an answer."""
@@ -176,34 +179,27 @@ class Scheduler:
                 )
         return False
 
-    def _answer(self, sampler: Sampler, batch: _Batch) -> list[Label | None]:
+    def _answer(self, sampler: Sampler | CudaSampler, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
-        first = batch[0][0]
-        shape = first.image.pixels.shape
-        noisy = np.empty((first.batch, *shape), dtype=np.int16)
-        undecided = np.zeros(first.batch, dtype=np.bool_)
-        row = 0
-        for poll, chunk in batch:
-            steps, lost = sampler.draw(chunk, poll.image.pixels.size)
-            np.add(steps.reshape(-1, *shape), poll.image.pixels, out=noisy[row : row + chunk.count], casting="unsafe")
-            undecided[row : row + chunk.count] = lost
-            row += chunk.count
-        noisy[row:] = noisy[0]
-        labels = self.pipeline.labels(noisy)[:row]
-        return [None if lost else label for label, lost in zip(labels, undecided, strict=False)]
+        noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
+        labels = self.pipeline.labels(noisy)[: sum(chunk.count for _, chunk in batch)]
+        if not undecided.any():
+            return labels
+        return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
 
 
 _Batch = list[tuple[Poll, Chunk]]
 
 
-def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
+def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes | None) -> Iterator[Poll]:
     row = 0
     for poll, chunk in batch:
         part = labels[row : row + chunk.count]
         if len(part) != chunk.count:
             raise BadModel(f"expected {chunk.count} answers, got {len(part)}")
         poll.receive(chunk, part)
-        on_votes(poll, chunk, part)
+        if on_votes is not None:
+            on_votes(poll, chunk, part)
         row += chunk.count
         if poll.done:
             yield poll

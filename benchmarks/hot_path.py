@@ -1,0 +1,144 @@
+"""Each backend against the published loop, and what noise, scheduling and counting cost.
+
+The paper's networks with random weights, which change no time: DnCNN (17 x 64) + ResNet-110 at 32 px, DnCNN + ResNet-50
+at 224 px. One worker and one thread; rounds are interleaved, so that a busy machine slows all of them alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.reference import Defended, reference_loop
+from dsmooth.backends.base import Backend
+from dsmooth.backends.choice import backend_named
+from dsmooth.classifiers.cifar_resnet import CifarResNet
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.classifiers.torchvision_ops import import_torchvision
+from dsmooth.denoisers.dncnn import DnCNN
+from dsmooth.images import LabelledImage
+from dsmooth.smoothing.batch import trial_batch
+from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.theory.noises import Gaussian
+
+__all__ = ["SIZES", "Size", "compare", "interleaved", "networks"]
+
+SIGMA = 0.25
+PROBES = 4  # batches that a run asks before its first sample
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured at one image size."""
+
+    side: int
+    gflop: float
+    """Multiplications and additions of a sample."""
+    batch: int
+    """Rows of the reference loop's batch: 400 as published; fewer at 224 px, where 400 would take 15 GB."""
+    samples: int
+    """Of ours, a round."""
+
+
+SIZES = {32: Size(32, 1.646, 400, 384), 224: Size(224, 64.0, 8, 16)}
+ON_GPU = {32: Size(32, 1.646, 400, 65536), 224: Size(224, 64.0, 400, 2048)}
+
+
+def networks(side: int) -> tuple[nn.Module, nn.Module]:
+    """Denoiser and classifier, in eval mode."""
+    if side == 32:
+        classifier: nn.Module = CifarResNet(110)
+    else:
+        import_torchvision()
+        import timm
+
+        classifier = timm.create_model("resnet50", pretrained=False)
+    return DnCNN().eval(), classifier.eval()
+
+
+def interleaved(
+    work: dict[str, Callable[[], int]], rounds: int, clock: Callable[[], float]
+) -> Iterator[dict[str, float]]:
+    """For each round, the seconds a sample of each piece of work; each returns how many samples it did."""
+    for _ in range(rounds):
+        seconds = {}
+        for name, call in work.items():
+            started = clock()
+            samples = call()
+            seconds[name] = (clock() - started) / samples
+        yield seconds
+
+
+def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
+    """A table of backends (name, dtype) at this size: time a sample, ratio to the reference with its spread, overhead."""
+    denoiser, classifier = networks(size.side)
+    on_gpu = any(name == "cuda" for name, _ in names)
+    device = torch.device("cuda" if on_gpu else "cpu")
+    clock = time.perf_counter if on_gpu else time.process_time  # on a CPU the time of this process, whoever else works
+    pixels = np.random.default_rng(0).integers(0, 256, (size.side, size.side, 3), dtype=np.uint8)
+    defended = Defended(denoiser, classifier, SIGMA).eval().to(device)
+
+    def reference() -> int:
+        reference_loop(defended, pixels, SIGMA, size.batch, size.batch, classes=1000)
+        return size.batch
+
+    work: dict[str, Callable[[], int]] = {"reference": reference}
+    for name, dtype in names:
+        backend = backend_named(name, dtype, None if on_gpu else 1)
+        ours, alone = _work(denoiser, classifier, backend, pixels, size)
+        work[f"{name} {dtype}"], work[f"{name} {dtype} alone"] = ours, alone
+    for call in work.values():  # compiles, allocates
+        call()
+    found = list(interleaved(work, rounds, clock))
+    unit = "wall" if on_gpu else "CPU"
+    lines = [
+        f"| {size.side} px | ms a sample ({unit}) | GFLOP/s | times the reference (least to most) "
+        "| noise + scheduling + counting |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in work:
+        if name.endswith("alone"):
+            continue
+        seconds = statistics.median(each[name] for each in found)
+        ratios = sorted(each["reference"] / each[name] for each in found)
+        rest = "" if name == "reference" else _percent([1 - each[f"{name} alone"] / each[name] for each in found])
+        lines.append(
+            f"| {name} | {1000 * seconds:.4g} | {size.gflop / seconds:,.0f} | {statistics.median(ratios):.1f} "
+            f"({ratios[0]:.1f} to {ratios[-1]:.1f}) | {rest} |"
+        )
+    return "\n".join(lines)
+
+
+def _work(
+    denoiser: nn.Module, classifier: nn.Module, backend: Backend, pixels: np.ndarray, size: Size
+) -> tuple[Callable[[], int], Callable[[], int]]:
+    """A run of the scheduler on one image, and the same number of batches through the networks alone."""
+    pipeline = Pipeline(TorchClassifier(classifier, mean=(0.45,) * 3, std=(0.225,) * 3), denoiser, SIGMA, backend)
+    scheduler = Scheduler(pipeline, Gaussian(SIGMA))
+    rows = scheduler.rows(pixels.shape)
+    batches = max(1, size.samples // rows)
+    image, key, noisy = LabelledImage("image", pixels), MasterKey.draw(0), trial_batch(pixels.shape, rows)
+    noisy = torch.from_numpy(noisy).to(backend.device) if backend.device.type == "cuda" else noisy
+
+    def run() -> int:
+        list(scheduler.run([image], {Phase.ESTIMATION: batches * rows}, key))
+        return (batches + PROBES) * rows
+
+    def alone() -> int:
+        for _ in range(batches + PROBES):
+            pipeline.labels(noisy)
+        return (batches + PROBES) * rows
+
+    return run, alone
+
+
+def _percent(shares: list[float]) -> str:
+    return f"{100 * statistics.median(shares):.1f} % ({100 * min(shares):.1f} to {100 * max(shares):.1f})"

@@ -1,0 +1,10 @@
+"""How networks run: what is handed in is a torch module, what comes out is a function of batches.
+
+base.py      the contract, and what a backend promises
+networks.py  copies of networks for inference, and their digests
+folding.py   batch normalisation folded into the convolution before it
+eager.py     torch on a CPU
+openvino.py  OpenVINO on a CPU: several times faster
+cuda.py      torch on an NVIDIA GPU
+choice.py    a backend by name, and the fastest that is here
+"""

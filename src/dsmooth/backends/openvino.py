@@ -1,0 +1,95 @@
+"""OpenVINO on a CPU: convolutions in bf16 on the matrix units of recent processors."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from dsmooth.backends.base import CannotRun, Network, check_dtype, difference
+from dsmooth.backends.eager import cores
+from dsmooth.backends.networks import copy_for_inference
+from dsmooth.errors import require
+
+__all__ = ["OpenVino"]
+
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
+_ROWS: Final = 2  # of the first batch, on which the compiled network is compared with the original
+_ALIKE: Final = {"fp32": 1e-3, "bf16": 0.1}
+"""How far an answer may be from torch's in float32. bf16 is 0.004 a step: trained networks are within 0.03."""
+
+
+class OpenVino:
+    """Compiles a module for each batch shape, once for all threads; each network asks with a request of its own.
+
+    The module is traced on a batch: branches that depend on the pixels are taken as they fell there. Its answer to the
+    first batch is compared with torch's, and a network that answers differently is refused (CannotRun).
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+    pixels = 32 * 32 * 32
+
+    def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
+        self.dtype = check_dtype(dtype, tuple(_HINTS), self.name)
+        self.workers = workers or cores()
+        self._openvino = require("openvino", "openvino")
+        self._core = self._openvino.Core()
+        self._lock = threading.Lock()
+        self._compiled: dict[tuple[int, tuple[int, ...]], Any] = {}
+        self._modules: list[nn.Module] = []  # keeps the ids above from being given to other modules
+
+    def ready(self, module: nn.Module) -> Network:
+        self._modules.append(module)
+        requests: dict[tuple[int, ...], Any] = {}
+
+        def run(x: Tensor) -> Tensor:
+            x = x.to(torch.float32).contiguous()
+            shape = tuple(x.shape)
+            if shape not in requests:
+                requests[shape] = self._compile(module, x).create_infer_request()
+            answer = requests[shape].infer([x.numpy()], share_inputs=True)
+            return torch.from_numpy(next(iter(answer.values())).copy())
+
+        return run
+
+    def _compile(self, module: nn.Module, x: Tensor) -> Any:
+        key = (id(module), tuple(x.shape))
+        with self._lock:
+            if key not in self._compiled:
+                self._compiled[key] = self._converted(module, x)
+            return self._compiled[key]
+
+    def _converted(self, module: nn.Module, x: Tensor) -> Any:
+        original = copy_for_inference(module, torch.float32)
+        expected = original(x[:_ROWS])  # outside of the guard below: what it raises is about the network, not OpenVINO
+        shape = self._openvino.PartialShape(list(x.shape))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of its tracer: what it got wrong shows in the comparison
+                model = self._openvino.convert_model(original, example_input=x[:1], input=[shape])
+            compiled = self._core.compile_model(
+                model,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": _HINTS[self.dtype],
+                    "NUM_STREAMS": self.workers,
+                    "INFERENCE_NUM_THREADS": self.workers,
+                    "ENABLE_CPU_PINNING": False,  # the cores may be shared with others
+                },
+            )
+            answers = [torch.from_numpy(answer) for answer in compiled([x.numpy()]).values()]
+        except Exception as error:  # the converter raises errors of many kinds
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise CannotRun(f"OpenVINO cannot run this network ({line[:200]}): choose the backend eager") from error
+        if len(answers) != 1 or not isinstance(expected, Tensor):
+            raise CannotRun("OpenVINO needs a network with one answer: choose the backend eager")
+        apart = difference(answers[0][:_ROWS], expected)
+        if not apart <= _ALIKE[self.dtype]:
+            raise CannotRun(
+                f"OpenVINO in {self.dtype} answers {100 * apart:.1f} % away from torch: choose the backend eager, or fp32"
+            )
+        return compiled
