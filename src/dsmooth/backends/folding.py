@@ -42,7 +42,7 @@ def fold_batchnorm(module: nn.Module) -> nn.Module | None:
             continue
         source = node.args[0]
         conv = modules.get(str(source.target)) if isinstance(source, fx.Node) and source.op == "call_module" else None
-        if not isinstance(conv, nn.Conv2d) or len(source.users) != 1 or calls[source.target] != 1:
+        if not isinstance(conv, nn.Conv2d) or calls[source.target] != 1 or _readers(source) != [node]:
             continue
         merged = copy.deepcopy(conv)
         merged.weight, merged.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
@@ -55,6 +55,11 @@ def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     traced.graph.lint()
     traced.recompile()
     return traced.eval().requires_grad_(False)
+
+
+def _readers(node: fx.Node) -> list[fx.Node]:
+    """Who uses the values of a step; what only asks for its shape is no reader."""
+    return [user for user in node.users if user.target is not getattr or user.args[1] not in ("ndim", "shape", "dtype")]
 
 
 _Statistics = tuple[Tensor, Tensor, float, Tensor | None, Tensor | None]

@@ -1,0 +1,132 @@
+"""One table for every backend: it computes the module's function, in its precision, and leaves the module alone."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dsmooth
+from dsmooth.backends.base import CannotRun, difference
+from dsmooth.backends.choice import BACKENDS, backend_named, fastest
+from dsmooth.classifiers.cifar_resnet import CifarResNet
+from dsmooth.errors import BadParameter, DsmoothError
+from dsmooth.smoothing.pipeline import Pipeline
+from support import Constant
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+TABLE = [
+    pytest.param("eager", "fp32", 1e-5, id="eager fp32"),
+    pytest.param("eager", "bf16", 0.05, id="eager bf16"),
+    pytest.param("openvino", "fp32", 1e-3, id="openvino fp32"),
+    pytest.param("openvino", "bf16", 0.05, id="openvino bf16"),
+    pytest.param("cuda", "fp32", 1e-5, id="cuda fp32", marks=GPU),
+    pytest.param("cuda", "tf32", 5e-3, id="cuda tf32", marks=GPU),
+    pytest.param("cuda", "bf16", 0.05, id="cuda bf16", marks=GPU),
+]
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(1)
+    return CifarResNet(20).eval()
+
+
+@pytest.mark.parametrize(("name", "dtype", "tolerance"), TABLE)
+def test_it_computes_the_function_of_the_module(name, dtype, tolerance, network):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    backend = backend_named(name, dtype, 2)
+    assert (backend.name, backend.dtype, backend.workers) == (name, dtype, 2)
+    run = backend.ready(network)
+    with torch.inference_mode():
+        for rows in (4, 4, 3):  # another batch shape is compiled anew
+            x = torch.rand(rows, 3, 32, 32)
+            answer = run(x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
+            assert answer.device.type == backend.device.type
+            assert difference(answer, network(x)) < tolerance
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "dtype", "tolerance"), TABLE)
+def test_threads_do_not_meet(name, dtype, tolerance, network):
+    backend = backend_named(name, dtype, 3)
+    pipeline = Pipeline(dsmooth.TorchClassifier(network), None, 0.25, backend)
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (6, 32, 32, 3)).astype(np.int16) for _ in range(9)]
+    expected = [pipeline.labels(batch) for batch in batches]
+    found = {}
+
+    def ask(i):
+        found[i] = pipeline.labels(batches[i])
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(9)] == expected
+
+
+def test_names():
+    assert fastest("bf16") in BACKENDS
+    with pytest.raises(BadParameter, match="backend must be one of auto, eager, openvino, cuda, got 'tpu'"):
+        backend_named("tpu", "fp32")
+    for name, dtype in (("eager", "tf32"), ("openvino", "fp16")):
+        with pytest.raises(BadParameter, match=f"dtype must be one of .* with backend {name}"):
+            backend_named(name, dtype)
+    if not torch.cuda.is_available():
+        with pytest.raises(BadParameter, match="needs an NVIDIA GPU"):
+            backend_named("cuda", "bf16")
+
+
+class Undecided(nn.Module):
+    """Its answer depends on the pixels by a branch, which a trace takes once."""
+
+    def forward(self, x):
+        y = x.mean(dim=(2, 3))
+        return y if float(x[0, 0, 0, 0]) < -1.0 else (-y if len(x) > 1 else 7 * y)
+
+
+def test_a_network_that_openvino_gets_wrong_is_refused_and_auto_goes_on_in_torch():
+    with pytest.raises(CannotRun, match="choose the backend eager"):
+        dsmooth.SmoothedClassifier(Undecided(), None, 0.25, backend="openvino", dtype="bf16").certify(
+            np.zeros((4, 4, 3), np.uint8)
+        )
+    if fastest("bf16") != "openvino":
+        pytest.skip("auto is not OpenVINO on this machine")
+    smoothed = dsmooth.SmoothedClassifier(Undecided(), None, 0.25, dtype="bf16")
+    with pytest.warns(UserWarning, match="going on with eager"):
+        smoothed.certify(np.zeros((4, 4, 3), np.uint8))
+    assert smoothed.pipeline.backend.name == "eager"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        smoothed.certify(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_what_the_network_raises_is_about_the_network():
+    with pytest.raises(DsmoothError, match="do not accept images of shape"):
+        dsmooth.SmoothedClassifier(nn.Linear(5, 2), None, 0.25, backend="openvino").certify(
+            np.zeros((4, 4, 3), np.uint8)
+        )
+
+
+def test_difference_sees_what_is_not_finite():
+    x = torch.tensor([1.0, 2.0, float("nan")])
+    assert difference(x, x) == 0
+    assert difference(torch.tensor([1.0, 2.0, 3.0]), x) == float("inf")
+    assert difference(torch.zeros(2), torch.zeros(3)) == float("inf")
+    assert difference(torch.tensor([1e-9]), torch.zeros(1)) == pytest.approx(1e-9)
+
+
+def test_the_batch_is_measured_where_it_pays_and_kept():
+    smoothed = dsmooth.SmoothedClassifier(Constant(), None, 0.25, backend="eager")
+    assert smoothed.pixels == smoothed.pipeline.backend.pixels
+    smoothed.settle((4, 4, 3), samples=10**9)
+    settled = smoothed.pixels
+    assert settled // 16 in (128, 256, 512, 1600, 3200, 6400, 2048, 4096, 8192)
+    smoothed.settle((4, 4, 3), samples=10**9)
+    assert smoothed.pixels == settled
+    smoothed.adopt("eager", 160)
+    assert smoothed.pixels == 160

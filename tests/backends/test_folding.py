@@ -1,0 +1,123 @@
+"""Batch normalisation that is folded away leaves the function as it was."""
+
+import pytest
+import torch
+from torch import nn
+
+from dsmooth.backends.base import difference
+from dsmooth.backends.eager import Eager
+from dsmooth.backends.folding import fold_batchnorm
+from dsmooth.classifiers.cifar_resnet import CifarResNet
+from dsmooth.classifiers.torchvision_ops import import_torchvision
+
+
+def lived(module):
+    """The module in eval mode with statistics and weights that are not those of its birth."""
+    torch.manual_seed(0)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.running_mean.normal_(0, 0.3)
+            part.running_var.uniform_(0.5, 2.0)
+            part.weight.data.uniform_(0.5, 1.5)
+            part.bias.data.normal_(0, 0.3)
+    return module.eval()
+
+
+def norms(module):
+    return sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def called_norms(traced):
+    return sum(
+        isinstance(traced.get_submodule(str(node.target)), nn.modules.batchnorm._BatchNorm)
+        for node in traced.graph.nodes
+        if node.op == "call_module"
+    )
+
+
+def timm_model(name):
+    import_torchvision()
+    import timm
+
+    return timm.create_model(name, pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "side"),
+    [
+        (lambda: CifarResNet(20), 32),
+        (lambda: timm_model("resnet10t"), 64),
+        (lambda: timm_model("tf_efficientnet_lite0"), 64),
+    ],
+    ids=["cifar resnet", "timm resnet", "timm efficientnet with its own norms and paddings"],
+)
+def test_trained_networks_are_folded_whole_and_answer_the_same(make, side):
+    network = lived(make())
+    folded = fold_batchnorm(network)
+    assert folded is not None
+    assert called_norms(folded) == 0
+    x = torch.rand(3, 3, side, side)
+    with torch.inference_mode():
+        assert difference(folded(x), network(x)) < 1e-4
+        assert difference(folded(x[:1]), network(x[:1])) < 1e-4
+    assert norms(network) > 0
+
+
+class Shared(nn.Module):
+    """What the convolution answers is used twice: beside the norm, and by it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return (self.norm(y) + y).mean(dim=(2, 3))
+
+
+class Twice(nn.Module):
+    """One convolution, called twice, followed by a norm once."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.conv(self.norm(self.conv(x))).mean(dim=(2, 3))
+
+
+class Decides(nn.Module):
+    """Looks at its pixels to choose a way."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.norm(self.conv(x)).mean(dim=(2, 3))
+        return y if x.mean() > 0.5 else -y
+
+
+@pytest.mark.parametrize("make", [Shared, Twice, Decides, lambda: nn.Conv2d(3, 3, 3)])
+def test_what_cannot_be_folded_is_left_alone(make):
+    assert fold_batchnorm(lived(make())) is None
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that does not use its weights as they are."""
+
+    def forward(self, x):
+        w = self.weight
+        w = (w - w.mean(dim=(1, 2, 3), keepdim=True)) / w.std(dim=(1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, w, self.bias)
+
+
+@pytest.mark.parametrize(
+    "make", [Shared, Twice, Decides, lambda: nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4))]
+)
+def test_the_backend_computes_the_function_whatever_folding_makes_of_it(make):
+    network = lived(make())
+    run = Eager("fp32", 1).ready(network)
+    with torch.inference_mode():
+        for x in (torch.rand(5, 3, 8, 8), torch.rand(5, 3, 8, 8) / 4):
+            assert difference(run(x), network(x)) < 1e-5
