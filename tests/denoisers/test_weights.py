@@ -69,7 +69,7 @@ GOOD = {"schema": 1, "architecture": "unet", "config": {}, "sigma_range": None, 
     ("story", "message"),
     [
         ({**GOOD, "schema": 9}, "schema 1, got 9"),
-        ({**GOOD, "architecture": "os.system"}, "architectures unet, dncnn, ffdnet"),
+        ({**GOOD, "architecture": "os.system"}, "architectures unet, dncnn, memnet, ffdnet"),
         ({**GOOD, "config": {"widths": "x"}}, "cannot be built"),
         ({**GOOD, "config": {"command": "rm"}}, "cannot be built"),
         ({**GOOD, "config": {"widths": [], "blocks": []}}, "as many widths as blocks"),

@@ -13,7 +13,7 @@ from dsmooth.errors import BadModel
 from dsmooth.records.digests import digest_arrays
 from dsmooth.theory.certificate import Label
 
-__all__ = ["Answer", "Classifier", "copy_for_inference", "digest_module", "labels_of"]
+__all__ = ["Answer", "Classifier", "DifferentiableClassifier", "copy_for_inference", "digest_module", "labels_of"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -40,6 +40,15 @@ class Classifier(Protocol):
 
     def digest(self) -> str:
         """SHA-256 that changes when the function changes, as far as that can be known."""
+        ...
+
+
+@runtime_checkable
+class DifferentiableClassifier(Classifier, Protocol):
+    """A classifier that runs here as a network: what a denoiser can be trained through."""
+
+    def network(self, dtype: torch.dtype) -> nn.Module:
+        """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
         ...
 
 
