@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments, code=0):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "200"}
     line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr

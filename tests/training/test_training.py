@@ -8,7 +8,8 @@ from PIL import Image
 from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadImage, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images import open_images
-from dsmooth.training.loop import Recipe, psnr, train
+from dsmooth.training.denoising import Recipe, train
+from dsmooth.training.judging import psnr
 from dsmooth.training.patches import Patches, split
 
 SMALL = {
@@ -39,7 +40,7 @@ def test_training_lowers_the_error_of_held_out_images(tmp_path, images):
     reports = []
     recipe = Recipe(**{**SMALL, "steps": 150, "lr": 3e-3, "average": 0.9})
     path = train(recipe, [images], tmp_path / "out", data="waves", every=50, on_report=reports.append)
-    first, last = (r.psnr for r in (reports[49], reports[-1]))
+    first, last = (r.scores["psnr"] for r in (reports[49], reports[-1]))
     assert last["0.35"] > first["0.35"]
     assert last["0.35"] > 9.1 + 4  # the noisy images have -20 log10(.35) = 9.1 dB
     described = describe(path)
@@ -119,7 +120,7 @@ def test_patches_follow_from_the_generator_alone(images):
     assert len(held_out) == 1
     assert len(training[0]) == 5
     patches = Patches(training, 16)
-    a, b = (patches.batch(6, np.random.default_rng(3)) for _ in range(2))
+    (a, _), (b, _) = (patches.batch(6, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(a, b)
     assert a.shape == (6, 3, 16, 16)
     assert a.dtype == np.float32
