@@ -38,7 +38,10 @@ class _Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet-`depth`, 6n + 2 layers with shortcuts without weights, for 32 x 32 images, depth 20, 32, 44, 56 or 110; normalised images -> (B, classes) logits."""
+    """ResNet-`depth` (20, 32, 44, 56 or 110) with shortcuts without weights, for 32 x 32 images.
+
+    Normalised images -> (B, classes) logits.
+    """
 
     def __init__(self, depth: int = 20, classes: int = 10) -> None:
         super().__init__()

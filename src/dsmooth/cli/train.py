@@ -165,9 +165,7 @@ def train(
         raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
     sets = [open_images(path, labels=labels) for path in images]
     with training_bar(recipe) as show:
-        path = run_training(
-            recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show
-        )
+        path = run_training(recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
     middle = (sigma_min + sigma_max) / 2
     say(
         f"denoiser: {path}",

@@ -35,7 +35,9 @@ class TrainingFolder:
                 raise BadRun(f"{self.path} is a file: choose a folder for --out")
             return
         if not resume:
-            raise BadRun(f"{self.path} already holds a training: pass --resume to go on with it, or choose another --out")
+            raise BadRun(
+                f"{self.path} already holds a training: pass --resume to go on with it, or choose another --out"
+            )
         try:
             held = dict(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:

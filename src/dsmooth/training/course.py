@@ -45,7 +45,9 @@ def draw_course(out: Path) -> Path:
         every_axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
         for axes, (title, lines) in zip(every_axes, panels.items(), strict=True):
             for name, values in lines.items():
-                axes.plot(steps, values, marker=".", markersize=3, linewidth=1.2, label=name.replace("$", r"\$") or None)
+                axes.plot(
+                    steps, values, marker=".", markersize=3, linewidth=1.2, label=name.replace("$", r"\$") or None
+                )
             axes.set_ylabel(title)
             axes.grid(alpha=0.3)
             if any(lines):

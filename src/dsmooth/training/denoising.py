@@ -132,7 +132,7 @@ def train(
         recipe,
         folder,
         loss=loss,
-        judge=lambda network: judged.scores(network, recipe.judged_at, surrogates, fabric.autocast()),
+        judge=lambda network: judged.scores(network, recipe.judged_at, surrogates, fabric.autocast),
         every=every,
         resume=resume,
         compiled=compiled,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class HeldOut:
         denoiser: Denoiser,
         sigmas: Sequence[float],
         surrogates: Sequence[Surrogate],
-        autocast: AbstractContextManager[None],
+        autocast: Callable[[], AbstractContextManager[Any]],
     ) -> Scores:
         """PSNR in dB by sigma, and for each surrogate the share of right answers on one noisy draw of each image.
 
@@ -73,7 +74,7 @@ class HeldOut:
             right = torch.zeros(len(surrogates), device=self._device)
             count = 0
             for noisy, clean, labels in self.noisy(sigma):
-                with torch.inference_mode(), autocast:
+                with torch.inference_mode(), autocast():
                     denoised = denoiser.denoise(noisy, sigma)
                     answers = [
                         (s.network(denoised).argmax(1), s.network(clean).argmax(1) if labels is None else labels)

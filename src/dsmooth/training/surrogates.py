@@ -27,7 +27,7 @@ class Surrogate:
 
 def load_surrogates(specs: Sequence[str]) -> list[Surrogate]:
     """The classifiers of these specs, on the CPU; raises BadModel where gradients cannot pass through one."""
-    surrogates = []
+    surrogates: list[Surrogate] = []
     for spec in specs:
         classifier = load_classifier(spec)
         if not isinstance(classifier, DifferentiableClassifier):
