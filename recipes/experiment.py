@@ -1,4 +1,4 @@
-"""What every recipe does: certify a set of images into runs/, with progress, resumable; report."""
+"""What recipes do: train a denoiser, certify a set of images into runs/, both with progress and resumable; report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsmooth.console import Bar, note
+from dsmooth.console import Bar, note, training_bar
 from dsmooth.images import ImageSet
 from dsmooth.records.store import read_run
 from dsmooth.report.export import markdown_table
@@ -14,10 +14,20 @@ from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import Progress, certify_run
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.training.denoising import Recipe, train
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DSMOOTH_DATA", ROOT.parent / "shared" / "data"))
 RUNS = ROOT / "runs"
+
+
+def teach(
+    recipe: Recipe, sets: Sequence[ImageSet], out: Path, *, data: str, every: int = 1000, compiled: bool = False
+) -> Path:
+    """The denoiser of this recipe, trained into `out`; goes on where an earlier call stopped."""
+    resume = (out / "recipe.json").exists()
+    with training_bar(recipe) as show:
+        return train(recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
 
 
 def certify(

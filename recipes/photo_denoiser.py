@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dsmooth.console import Bar
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import open_images
-from dsmooth.training.loop import Recipe, Report, psnr, train
-from recipes.experiment import DATA, RUNS
+from dsmooth.training.denoising import Recipe
+from dsmooth.training.judging import psnr
+from recipes.experiment import DATA, RUNS, teach
 
 _NETWORK = {
     "architecture": "unet",
@@ -34,7 +34,7 @@ SIGMAS = (25 / 255, 50 / 255, 0.25, 0.5)
 FFDNET_RANGE = 75 / 255  # the largest noise that FFDNet was trained for
 
 
-def teach() -> None:
+def learn() -> None:
     """runs/photo-2/model.safetensors; copied to src/dsmooth/denoisers/shipped/photo.safetensors it is what ships."""
     sets = [
         open_images(DATA / "photos" / "bsds500_train_test_400.zip"),
@@ -44,14 +44,7 @@ def teach() -> None:
         out = RUNS / name
         if (out / "model.safetensors").exists():
             continue
-        with Bar(name, recipe.steps, "steps") as bar:
-
-            def show(report: Report, bar: Bar = bar) -> None:
-                bar.to(report.step, f"loss {report.loss:.5f}")
-                if report.psnr is not None:
-                    bar.say(f"step {report.step}: {report.psnr}")
-
-            print(train(recipe, sets, out, data=STORY, resume=(out / "recipe.json").exists(), on_report=show))
+        print(teach(recipe, sets, out, data=STORY))
 
 
 def measure(spec: str = "photo") -> None:
@@ -82,7 +75,7 @@ def measure(spec: str = "photo") -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["train"]:
-        teach()
+        learn()
     elif sys.argv[1:2] == ["measure"]:
         measure(*sys.argv[2:3])
     else:

@@ -51,6 +51,29 @@ class Linear(nn.Module):
         return torch.stack([-margin, margin], dim=1)
 
 
+class Halves(nn.Module):
+    """Class 1 where the left half of a 16-pixel image is brighter than the right one, hidden by what noise adds."""
+
+    def forward(self, x):
+        margin = 40 * (x[..., :8].mean(dim=(1, 2, 3)) - x[..., 8:].mean(dim=(1, 2, 3)))
+        rough = (x[..., 1:, :] - x[..., :-1, :]).abs().mean(dim=(1, 2, 3))  # noise makes every answer 0
+        margin = margin - 20 * rough
+        return torch.stack([-margin, margin], dim=1)
+
+
+class Fixed(nn.Module):
+    """A network of random weights, the same each time, with batch normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drawn = torch.Generator().manual_seed(7)
+        self.norm = nn.BatchNorm2d(3)
+        self.register_buffer("weights", torch.randn(2, 3 * 16 * 16, generator=drawn))
+
+    def forward(self, x):
+        return self.norm(x).flatten(1) @ self.weights.T
+
+
 class Sometimes(nn.Module):
     """NaN logits where the first coordinate is below `level` steps (a model that fails), else class 1."""
 

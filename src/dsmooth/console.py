@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it is used
     from dsmooth.theory.certificate import Certificate, Label, Prediction
+    from dsmooth.training.loop import Report
+    from dsmooth.training.plan import Plan
 
-__all__ = ["Bar", "certificate_line", "complain", "named", "note", "plain", "prediction_line", "say"]
+__all__ = ["Bar", "certificate_line", "complain", "named", "note", "plain", "prediction_line", "say", "training_bar"]
 
 
 def plain(text: object) -> str:
@@ -100,6 +102,28 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+@contextmanager
+def training_bar(plan: Plan) -> Iterator[Callable[[Report], None]]:
+    """A bar over the steps (or the minutes) of a training, and a line for each evaluation: what to report to."""
+    total, unit = (plan.steps, "steps") if plan.minutes is None else (round(60 * plan.minutes), "seconds")
+    with Bar("train", total, unit) as bar:
+
+        def show(report: Report) -> None:
+            bar.to(round(report.progress * total), f"loss {report.loss:.5f}")
+            if report.scores is not None:
+                bar.say(f"step {report.step}: loss {report.loss:.5f}; held out: {_scores_line(report.scores)}")
+
+        yield show
+
+
+def _scores_line(scores: Mapping[str, Any]) -> str:
+    parts = []
+    for sigma, quality in scores["psnr"].items():
+        shares = "".join(f", {name} {100 * s[sigma]:.1f} %" for name, s in scores.get("accuracy", {}).items())
+        parts.append(f"sigma {sigma} {quality:.2f} dB{shares}")
+    return "; ".join(parts) or "nothing"
 
 
 def named(label: Label | None, names: Sequence[str] | None) -> str:

@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments, code=0):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "200"}
     line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
@@ -87,13 +87,31 @@ def test_train_writes_a_denoiser_that_certifies(folder):
     ]
     run(folder, *arguments, "--precision", "32-true", "-o", "den")
     assert {p.name for p in (folder / "den").iterdir()} == {
-        "checkpoint-00000003.pt", "checkpoint-00000006.pt", "metrics.jsonl", "model.safetensors", "recipe.json",
+        "checkpoint-00000003.pt", "checkpoint-00000006.pt", "course.svg", "metrics.jsonl", "model.safetensors",
+        "recipe.json",
     }  # fmt: skip
     run(folder, "certify", "images", "-c", "import:support:Linear", "-d", "den", "--n", "20", "-o", "run")
     assert read_run(folder / "run").records[0].denoiser is not None
     assert "--resume" in run(folder, *arguments, "-o", "den", code=2).stderr
     run(folder, "train", "broken.png", "-o", "den2", code=2)
     assert not (folder / "den2" / "model.safetensors").exists()
+
+
+def test_train_through_a_classifier(folder):
+    arguments = [
+        "--objective",
+        "clf + 10 mse",
+        "--surrogate",
+        "import:support:Linear",
+        "--padding",
+        "1",
+        "--steps",
+        "4",
+    ]
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--precision", "32-true", "--every", "2"]
+    done = run(folder, "train", "images", *arguments, *small, "-o", "den")
+    assert "import:support:Linear 100.0 %" in done.stdout or "import:support:Linear 0.0 %" in done.stdout
+    assert "course: den/course.svg" in done.stdout
 
 
 BAD = {
@@ -276,6 +294,11 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--seed", "-1"], "seed must be a whole number"),
         (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
         (["images", "--patch", "8", "--sigma-max", "inf"], "0 < low <= high"),
+        (["images", "--patch", "8", "--objective", "sharp"], "expected an objective as mse, stab, clf"),
+        (["images", "--patch", "8", "--objective", "stab"], "name at least one --surrogate"),
+        (["images", "--patch", "8", "--surrogate", "nothing"], "expected a classifier as"),
+        (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),
+        (["images", "--patch", "8", "--minutes", "0"], "expected minutes above 0"),
         (["images", "--patch", "8", "--steps", "0"], "steps must be a whole number of at least 1"),
     ],
 )

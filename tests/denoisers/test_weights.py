@@ -69,7 +69,7 @@ GOOD = {"schema": 1, "architecture": "unet", "config": {}, "sigma_range": None, 
     ("story", "message"),
     [
         ({**GOOD, "schema": 9}, "schema 1, got 9"),
-        ({**GOOD, "architecture": "os.system"}, "architectures unet, dncnn, ffdnet"),
+        ({**GOOD, "architecture": "os.system"}, "architectures unet, dncnn, memnet, ffdnet"),
         ({**GOOD, "config": {"widths": "x"}}, "cannot be built"),
         ({**GOOD, "config": {"command": "rm"}}, "cannot be built"),
         ({**GOOD, "config": {"widths": [], "blocks": []}}, "as many widths as blocks"),
@@ -129,7 +129,7 @@ def test_off_the_shelf_files_are_recognised():
 
 def test_the_shipped_denoiser_is_within_half_a_db_of_ffdnet_and_beyond_its_range_better():
     from dsmooth.images import open_images
-    from dsmooth.training.loop import psnr
+    from dsmooth.training.judging import psnr
 
     folder = data()
     ours, ffdnet = load_denoiser("photo"), load_denoiser(folder / "denoisers" / "ffdnet_color.safetensors")

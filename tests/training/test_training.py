@@ -5,11 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
+from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import describe, load_denoiser
-from dsmooth.errors import BadImage, BadModel, BadParameter, BadRun, TrainingDiverged
+from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images import open_images
-from dsmooth.training.loop import Recipe, psnr, train
+from dsmooth.training.course import draw_course
+from dsmooth.training.denoising import Recipe, train
+from dsmooth.training.judging import psnr
 from dsmooth.training.patches import Patches, split
+from dsmooth.training.surrogates import load_surrogates
 
 SMALL = {
     "config": {"widths": [8, 12], "blocks": [1, 1]},
@@ -39,7 +43,7 @@ def test_training_lowers_the_error_of_held_out_images(tmp_path, images):
     reports = []
     recipe = Recipe(**{**SMALL, "steps": 150, "lr": 3e-3, "average": 0.9})
     path = train(recipe, [images], tmp_path / "out", data="waves", every=50, on_report=reports.append)
-    first, last = (r.psnr for r in (reports[49], reports[-1]))
+    first, last = (r.scores["psnr"] for r in (reports[49], reports[-1]))
     assert last["0.35"] > first["0.35"]
     assert last["0.35"] > 9.1 + 4  # the noisy images have -20 log10(.35) = 9.1 dB
     described = describe(path)
@@ -119,7 +123,7 @@ def test_patches_follow_from_the_generator_alone(images):
     assert len(held_out) == 1
     assert len(training[0]) == 5
     patches = Patches(training, 16)
-    a, b = (patches.batch(6, np.random.default_rng(3)) for _ in range(2))
+    (a, _), (b, _) = (patches.batch(6, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(a, b)
     assert a.shape == (6, 3, 16, 16)
     assert a.dtype == np.float32
@@ -136,10 +140,121 @@ def test_psnr():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"steps": 0}, {"batch": 0}, {"patch": -1}, {"lr": 0.0}, {"lr": float("nan")}, {"average": 1.0},
-     {"sigma_range": (0.5, 0.1)}, {"sigma_range": (0.0, 0.1)}],
-)  # fmt: skip
-def test_impossible_recipes_are_refused(changes):
-    with pytest.raises(BadParameter):
+    ("changes", "message"),
+    [
+        ({"patch": -1}, "patch"),
+        ({"padding": -1}, "padding"),
+        ({"sigma_range": (0.5, 0.1)}, "sigma range"),
+        ({"sigma_range": (0.0, 0.1)}, "sigma range"),
+        ({"objective": "stab"}, "at least one --surrogate"),
+        ({"objective": "nothing"}, "expected an objective"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes, message):
+    with pytest.raises(BadParameter, match=message):
         Recipe(**{**SMALL, **changes})
+
+
+@pytest.fixture
+def halves(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(90, 110, (800, 16, 16, 3)).astype(np.uint8)
+    labels = np.arange(800) // 40 % 2  # the 20 that are held out alternate
+    for image, label in zip(pixels, labels, strict=True):
+        image[:, 8 * (1 - label) : 8 * (2 - label)] += 40
+    np.savez(tmp_path / "halves.npz", images=pixels, labels=labels)
+    return open_images(tmp_path / "halves.npz")
+
+
+SURROGATE, OTHER = ("import:support:Halves",), "import:support:Fixed"
+THROUGH = {**SMALL, "padding": 0, "sigma_range": (0.5, 0.5), "lr": 3e-3, "batch": 16, "surrogates": SURROGATE}
+
+
+@pytest.mark.parametrize("objective", ["clf", "stab", "stab + 0.1 mse"])
+def test_training_through_a_classifier_raises_its_accuracy_under_noise(tmp_path, halves, objective):
+    reports = []
+    recipe = Recipe(**{**THROUGH, "steps": 60, "average": 0.5, "objective": objective})
+    path = train(recipe, [halves], tmp_path / "out", data="", every=1, on_report=reports.append)
+    first, last = (r.scores["accuracy"][SURROGATE[0]]["0.5"] for r in (reports[0], reports[-1]))
+    assert last > first
+    assert reports[-1].loss < reports[0].loss
+    assert describe(path).metrics["accuracy_held_out"] == {SURROGATE[0]: {"0.5": last}}
+
+
+def test_the_classifier_stays_as_it_was(tmp_path, halves):
+    recipe = Recipe(**{**THROUGH, "objective": "clf", "surrogates": (OTHER,)})
+    before = load_classifier(OTHER).digest()
+    train(recipe, [halves], tmp_path / "out", data="")
+    told = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert told["surrogates"] == [{"name": OTHER, "digest": before}]
+    network = load_surrogates((OTHER,))[0].network
+    assert not any(part.training for part in network.modules())
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_surrogates_take_turns_and_resume_goes_on_bit_for_bit(tmp_path, halves):
+    reports = []
+    recipe = Recipe(
+        **{**THROUGH, "architecture": "dncnn", "config": {"depth": 4, "width": 8, "norm": True}, "steps": 9,
+           "objective": "clf + 0.1 stab + mse", "surrogates": (SURROGATE[0], OTHER), "optimizer": "adam-then-sgd",
+           "schedule": "stepped", "sigma_range": (0.2, 0.6), "sigma_law": "log-uniform"}
+    )  # fmt: skip
+
+    class StopError(Exception):
+        pass
+
+    def stop(report):
+        if report.step == 7:
+            raise StopError
+
+    whole = train(recipe, [halves], tmp_path / "whole", data="", every=3, on_report=reports.append)
+    with pytest.raises(StopError):
+        train(recipe, [halves], tmp_path / "parts", data="", every=3, on_report=stop)
+    parts = train(recipe, [halves], tmp_path / "parts", data="", every=3, resume=True)
+    assert set(reports[-1].scores["accuracy"]) == {SURROGATE[0], OTHER}
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(parts)[key]), key
+
+
+def test_minutes_end_a_training(tmp_path, images):
+    reports = []
+    recipe = Recipe(**{**SMALL, "steps": 10**9, "minutes": 0.02})
+    path = train(recipe, [images], tmp_path / "out", data="", every=10**9, on_report=reports.append)
+    assert path.is_file()
+    assert reports[-1].progress == 1.0
+    assert 1.2 <= reports[-1].seconds < 30
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surrogates": ("onnx:x.onnx",)}, r"no such ONNX file"),
+        ({"surrogates": SURROGATE * 2}, "each surrogate once"),
+        ({"surrogates": ("import:support:nothing",)}, "cannot be imported"),
+    ],
+)
+def test_unusable_surrogates_are_refused(tmp_path, halves, changes, message):
+    with pytest.raises(BadInput, match=message):
+        train(Recipe(**{**THROUGH, **changes}), [halves], tmp_path / "out", data="")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_are_checked_before_anything_is_written(tmp_path, images, halves):
+    recipe = Recipe(**{**SMALL, "objective": "clf", "surrogates": SURROGATE})
+    with pytest.raises(BadImage, match="6 of 6 have none"):
+        train(recipe, [images], tmp_path / "out", data="")
+    np.savez(tmp_path / "three.npz", images=np.zeros((4, 16, 16, 3), np.uint8), labels=[0, 1, 2, 0])
+    with pytest.raises(BadImage, match="labels from 0 to 1"):
+        train(
+            Recipe(**{**THROUGH, "objective": "clf"}), [open_images(tmp_path / "three.npz")], tmp_path / "out", data=""
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_course_is_drawn(tmp_path, halves):
+    with pytest.raises(BadRun, match="at least one evaluation"):
+        draw_course(tmp_path)
+    train(Recipe(**{**THROUGH, "objective": "clf"}), [halves], tmp_path / "out", data="", every=4)
+    text = draw_course(tmp_path / "out").read_text()
+    assert "accuracy" in text
+    assert "PSNR" in text

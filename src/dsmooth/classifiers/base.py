@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend
 from dsmooth.theory.certificate import Label
 
-__all__ = ["Answer", "Classifier", "labels_of"]
+__all__ = ["Answer", "Classifier", "DifferentiableClassifier", "labels_of"]
 
 Answer = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
@@ -36,6 +36,15 @@ class Classifier(Protocol):
 
     def digest(self) -> str:
         """SHA-256 that changes when the function changes, as far as that can be known."""
+        ...
+
+
+@runtime_checkable
+class DifferentiableClassifier(Classifier, Protocol):
+    """A classifier that runs here as a network: what a denoiser can be trained through."""
+
+    def network(self) -> nn.Module:
+        """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
         ...
 
 

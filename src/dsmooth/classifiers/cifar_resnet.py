@@ -1,4 +1,4 @@
-"""The CIFAR-10 ResNets of He et al. 2016, section 4.2: depth 6n + 2, shortcuts without weights."""
+"""CIFAR-10 classifiers: the ResNets of He et al. 2016, section 4.2, and the small one of MLPerf Tiny."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, load_weights
 from dsmooth.errors import BadModel
 
-__all__ = ["CIFAR10_NAMES", "CifarResNet", "cifar_classifier"]
+__all__ = ["CIFAR10_NAMES", "CifarResNet", "TinyResNet", "cifar_classifier"]
 
 CIFAR10_NAMES: Final = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -38,12 +38,15 @@ class _Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet-`depth` for 32 x 32 images, depth 20, 32, 44, 56 or 110; normalised images -> (B, classes) logits."""
+    """ResNet-`depth` (20, 32, 44, 56 or 110) with shortcuts without weights, for 32 x 32 images.
+
+    Normalised images -> (B, classes) logits.
+    """
 
     def __init__(self, depth: int = 20, classes: int = 10) -> None:
         super().__init__()
         if depth not in _DEPTHS:
-            raise BadModel(f"expected a CIFAR ResNet of depth {', '.join(map(str, _DEPTHS))}, got {depth}")
+            raise BadModel(f"expected a CIFAR ResNet of depth 8, {', '.join(map(str, _DEPTHS))}, got {depth}")
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -60,11 +63,38 @@ class CifarResNet(nn.Module):
         return logits
 
 
+class TinyResNet(nn.Module):
+    """The ResNet-8 of MLPerf Tiny (Banbury et al. 2021), batch norms merged; images in [0, 1] -> (B, 10) logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # inside, outside, kernel, stride: the stem, a block of two, then twice a block of two and its shortcut
+        sizes = ((3, 16, 3, 1), (16, 16, 3, 1), (16, 16, 3, 1),
+                 (16, 32, 3, 2), (32, 32, 3, 1), (16, 32, 1, 2),
+                 (32, 64, 3, 2), (64, 64, 3, 1), (32, 64, 1, 2))  # fmt: skip
+        for i, (inside, outside, kernel, stride) in enumerate(sizes):
+            padding = 1 if kernel == 3 and stride == 1 else 0
+            self.add_module(f"conv{i}", nn.Conv2d(inside, outside, kernel, stride, padding))
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv = [self.get_submodule(f"conv{i}") for i in range(9)]
+        y = F.relu(conv[0](x))
+        y = F.relu(y + conv[2](F.relu(conv[1](y))))
+        for down, flat, shortcut in (conv[3:6], conv[6:9]):
+            padded = F.pad(y, (0, 1, 0, 1))  # TensorFlow pads even sides at the end only
+            y = F.relu(shortcut(y) + flat(F.relu(down(padded))))
+        logits: Tensor = self.fc(y.mean(dim=(2, 3)))
+        return logits
+
+
 def cifar_classifier(name: str, checkpoint: Path | str) -> TorchClassifier:
-    """A CIFAR-10 classifier by name ("resnet56") from a checkpoint, with the usual normalisation."""
+    """A CIFAR-10 classifier by name from a checkpoint: "resnet20" and deeper, with the usual normalisation; "resnet8"."""
     depth = name.removeprefix("resnet")
     if name == depth or not depth.isdecimal():
         raise BadModel(f"expected cifar:resnet20@FILE or another depth, got {name!r}")
-    module = CifarResNet(int(depth))
+    tiny = depth == "8"
+    module = TinyResNet() if tiny else CifarResNet(int(depth))
     load_weights(module, load_checkpoint(checkpoint), name=f"{name}@{checkpoint}")
-    return TorchClassifier(module, name=f"cifar:{name}", mean=_MEAN, std=_STD, class_names=CIFAR10_NAMES, input_size=32)
+    mean, std = (None, None) if tiny else (_MEAN, _STD)
+    return TorchClassifier(module, name=f"cifar:{name}", mean=mean, std=std, class_names=CIFAR10_NAMES, input_size=32)

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dsmooth.backends.base import Backend
-from dsmooth.backends.networks import digest_module
+from dsmooth.backends.base import Backend, Network
+from dsmooth.backends.networks import copy_for_inference, digest_module
 from dsmooth.classifiers.base import Answer, labels_of
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel, require
@@ -56,32 +56,54 @@ class TorchClassifier:
         self.input_size = input_size
         self._mean, self._std = mean, std
 
+    def network(self) -> nn.Module:
+        """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
+        return self._normalised(copy_for_inference(self.module, torch.float32))
+
     def prepared(self, backend: Backend) -> Answer:
-        network = backend.ready(self.module)
-        shift, scale = (
-            None if numbers is None else torch.tensor(numbers, device=backend.device).view(1, -1, 1, 1)
-            for numbers in (self._mean, self._std)
-        )
-        classes = None if self.class_names is None else len(self.class_names)
+        network = self._normalised(backend.ready(self.module)).to(backend.device)
+        return lambda images: labels_of(network(images).float())
 
-        def answer(images: Tensor) -> Sequence[Any]:
-            x = images.to(torch.float32)
-            if shift is not None and shift.shape[1] != x.shape[1]:
-                raise BadModel(f"expected images of {shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
-            if shift is not None and scale is not None:
-                x = (x - shift) / scale
-            logits = network(x)
-            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-                raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")
-            if classes is not None and logits.shape[1] != classes:
-                raise BadModel(f"expected {self.name} to know {classes} classes, got {logits.shape[1]} logits")
-            return labels_of(logits.float())
-
-        return answer
+    def _normalised(self, run: Network) -> _Normalised:
+        return _Normalised(run, self.name, self._mean, self._std, len(self.class_names or ()) or None)
 
     def digest(self) -> str:
         return digest_module(f"classifier mean {self._mean} std {self._std}", self.module)
+
+
+class _Normalised(nn.Module):
+    """Normalisation in float32, then the network; what comes back is checked."""
+
+    _shift: Tensor | None
+    _scale: Tensor | None
+
+    def __init__(
+        self,
+        run: Network,
+        name: str,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        classes: int | None,
+    ) -> None:
+        super().__init__()
+        self.run, self.name, self.classes = run, name, classes
+        self.register_buffer("_shift", None if mean is None else torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("_scale", None if std is None else torch.tensor(std).view(1, -1, 1, 1))
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.to(torch.float32)
+        if self._shift is not None and self._shift.shape[1] != x.shape[1]:
+            raise BadModel(f"expected images of {self._shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
+        if self._shift is not None and self._scale is not None:
+            x = (x - self._shift) / self._scale
+        logits: Any = self.run(x)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")
+        if self.classes is not None and logits.shape[1] != self.classes:
+            raise BadModel(f"expected {self.name} to know {self.classes} classes, got {logits.shape[1]} logits")
+        return logits
 
 
 def _numbers(values: Sequence[float] | None, name: str) -> list[float] | None:

@@ -8,9 +8,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Whole
-from dsmooth.console import Bar, say
+from dsmooth.console import say, training_bar
 
 __all__ = ["train"]
+
+_NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dncnn": ("dncnn", {"norm": True}),
+    "dncnn-wide": ("dncnn", {"width": 128, "norm": True}),
+}
 
 
 def train(
@@ -19,34 +24,47 @@ def train(
     *,
     out: Annotated[Path, Parameter(alias="-o")],
     data: str = "unspecified",
-    architecture: Literal["unet", "dncnn", "ffdnet"] = "unet",
+    objective: str = "mse",
+    surrogate: Annotated[list[str] | None, MANY] = None,
+    labels: Path | None = None,
+    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"] = "unet",
     widths: Annotated[list[int], MANY] = [64, 96, 160],  # noqa: B006
     blocks: Annotated[list[int], MANY] = [2, 2, 2],  # noqa: B006
     shuffle: Whole = 2,
     sigma_min: float = 0.1,
     sigma_max: float = 0.6,
     steps: Whole = 30_000,
+    minutes: float | None = None,
     batch: Whole = 16,
     patch: Whole = 64,
     turns: bool = True,
     zoom: bool = True,
+    padding: Whole | None = None,
+    optimizer: Literal["adamw", "adam", "adam-then-sgd"] = "adamw",
     lr: float = 1e-3,
+    schedule: Literal["cosine", "stepped"] = "cosine",
+    average: float = 0.999,
     seed: Whole = 0,
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed",
     start: str | None = None,
     every: Whole = 1000,
+    compiled: Annotated[bool, FLAG] = False,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
-    """Train a denoiser on images (mean squared error); needs no labels and no classifier.
+    """Train a denoiser on images: for the squared error, or through classifiers that are left as they are.
 
-    The result is OUT/model.safetensors: weights that say what they are, for `--denoiser OUT`. Every 40th image is held
-    out and judges the training. Interrupted, the same command with --resume goes on from the last checkpoint.
+    The result is OUT/model.safetensors: weights that say what they are, for `--denoiser OUT`, and OUT/course.svg. Every
+    40th image is held out and judges the training. Interrupted, the same command with --resume goes on from the last
+    checkpoint. It runs on a GPU where there is one.
 
     Examples:
 
         dsmooth train photos/ more-photos.zip --sigma-min 0.1 --sigma-max 0.6 --out denoisers/photo
 
         dsmooth train photos/ --steps 200 --every 100 --out /tmp/quick
+
+        dsmooth train photos/ --start photo --objective "stab + 10 mse" --surrogate timm:resnet18 timm:resnet34 --lr 3e-5
+        --patch 224 --turns=False --out denoisers/stab
 
     Parameters
     ----------
@@ -56,8 +74,16 @@ def train(
         Where checkpoints, metrics.jsonl and model.safetensors go.
     data: str
         What the images are and under which licence, in words, for the file's header.
-    architecture: Literal["unet", "dncnn", "ffdnet"]
-        unet and ffdnet are told sigma; dncnn is blind to it.
+    objective: str
+        mse (squared error); stab (the classifier's own answers on clean images; no labels); clf (true labels); or a
+        weighted sum such as "clf + 30 mse". To fine-tune an mse denoiser, name it with --start.
+    surrogate: list[str]
+        Classifiers that stab and clf ask, in turn, and that judge held-out images: the forms of `certify -c` but for
+        onnx. Name the classifier to protect, or, where only queries to it are possible, others.
+    labels: Path
+        CSV with the columns file and label, to choose and label the images; for one folder or zip.
+    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"]
+        unet and ffdnet are told sigma; dncnn and memnet are blind to it.
     widths: list[int]
         unet: channels at each scale.
     blocks: list[int]
@@ -70,6 +96,8 @@ def train(
         Most noise trained for.
     steps: int
         Steps of the optimiser.
+    minutes: float
+        Train so many minutes, in place of --steps.
     batch: int
         Patches a step.
     patch: int
@@ -78,8 +106,16 @@ def train(
         Quarter turns of patches, for images without an up.
     zoom: bool
         Half of the patches from up to twice their size, where images are large enough.
+    padding: int
+        Whole images of one size, moved by up to so many pixels, in place of patches: 4 for 32-pixel images.
+    optimizer: Literal["adamw", "adam", "adam-then-sgd"]
+        adam-then-sgd goes on with momentum SGD after five ninths.
     lr: float
-        Peak of the learning rate (AdamW; warm-up, then a cosine to zero).
+        Peak of the learning rate.
+    schedule: Literal["cosine", "stepped"]
+        cosine: warm-up, then down to zero; stepped: a tenth after each third.
+    average: float
+        Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights.
     seed: int
         Decides initial weights, patches and noise.
     precision: Literal["bf16-mixed", "32-true"]
@@ -87,42 +123,52 @@ def train(
     start: str | None
         A denoiser (name, folder or file) to go on from, in place of random weights.
     every: int
-        Steps between checkpoints.
+        Steps between checkpoints, each with an evaluation.
+    compiled: bool
+        Let torch.compile make the networks faster: worth its minute on a GPU.
     resume: bool
         Go on with the training in --out.
     """
+    from dsmooth.errors import BadParameter
     from dsmooth.images import open_images
     from dsmooth.theory.bounds import check_count
-    from dsmooth.training.loop import Recipe, Report
-    from dsmooth.training.loop import train as run_training
+    from dsmooth.training.course import draw_course
+    from dsmooth.training.denoising import Recipe
+    from dsmooth.training.denoising import train as run_training
 
-    config: dict[str, Any] = {}
+    name, config = _NETWORKS.get(architecture, (architecture, {}))
     if architecture == "unet":
         config = {"widths": widths, "blocks": blocks, "shuffle": shuffle}
     recipe = Recipe(
-        architecture=architecture,
+        architecture=name,
         config=config,
         sigma_range=(sigma_min, sigma_max),
+        objective=objective,
+        surrogates=tuple(surrogate or ()),
         steps=steps,
+        minutes=minutes,
         batch=batch,
         patch=patch,
         turns=turns,
         zoom=zoom,
+        padding=padding,
+        optimizer=optimizer,
         lr=lr,
+        schedule=schedule,
+        average=average,
         seed=seed,
         precision=precision,
         start=start,
     )
     check_count(every, "every")
-    sets = [open_images(path) for path in images]
-    with Bar("train", steps, "steps") as bar:
-
-        def show(report: Report) -> None:
-            bar.to(report.step, f"loss {report.loss:.5f}")
-            if report.psnr is not None:
-                quality = ", ".join(f"{value:.2f} dB at sigma {sigma}" for sigma, value in report.psnr.items())
-                bar.say(f"step {report.step}: loss {report.loss:.5f}, held out {quality}")
-
-        path = run_training(recipe, sets, out, data=data, resume=resume, every=every, on_report=show)
+    if labels is not None and len(images) != 1:
+        raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
+    sets = [open_images(path, labels=labels) for path in images]
+    with training_bar(recipe) as show:
+        path = run_training(recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
     middle = (sigma_min + sigma_max) / 2
-    say(f"denoiser: {path}", f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN")
+    say(
+        f"denoiser: {path}",
+        f"course: {draw_course(out)}",
+        f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN",
+    )

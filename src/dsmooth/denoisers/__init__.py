@@ -2,6 +2,7 @@
 
 base.py     the contract
 unet.py     UNet: sigma-aware, several scales, the network that dsmooth trains by default
+memnet.py   MemNet: the paper's deeper blind network
 stack.py    what the next two have in common
 dncnn.py    DnCNN: the paper's blind residual network
 ffdnet.py   FFDNet: sigma-aware, works on half-resolution sub-images

@@ -15,15 +15,22 @@ __all__ = ["ConvolutionStack"]
 
 
 class ConvolutionStack(Denoiser):
-    """`depth` convolutions of `width` channels with a ReLU between them."""
+    """`depth` convolutions of `width` channels with a ReLU between them.
 
-    def __init__(self, depth: int, width: int, channels: int) -> None:
+    With `norm`, batch normalisation (norm1, norm2, ...) takes the place of the bias in the convolutions between the first
+    and the last, and the last has no bias either.
+    """
+
+    def __init__(self, depth: int, width: int, channels: int, norm: bool = False) -> None:
         super().__init__()
-        self.depth, self.width, self.channels = depth, width, channels
+        self.depth, self.width, self.channels, self.norm = depth, width, channels, norm
         inside, outside = self.ends(channels)
         sizes = [inside, *[width] * (depth - 1), outside]
         for i in range(depth):
-            self.add_module(f"conv{i}", nn.Conv2d(sizes[i], sizes[i + 1], 3, padding=1))
+            bias = i == 0 or not norm
+            self.add_module(f"conv{i}", nn.Conv2d(sizes[i], sizes[i + 1], 3, padding=1, bias=bias))
+            if norm and 0 < i < depth - 1:
+                self.add_module(f"norm{i}", nn.BatchNorm2d(width, eps=1e-4))
 
     @staticmethod
     @abstractmethod
@@ -47,5 +54,8 @@ class ConvolutionStack(Denoiser):
     def convolve(self, y: Tensor) -> Tensor:
         """The stack's answer."""
         for i in range(self.depth - 1):
-            y = F.relu(self.get_submodule(f"conv{i}")(y), inplace=True)
+            y = self.get_submodule(f"conv{i}")(y)
+            if self.norm and i > 0:
+                y = self.get_submodule(f"norm{i}")(y)
+            y = F.relu(y, inplace=True)
         return self.get_submodule(f"conv{self.depth - 1}")(y)

@@ -15,6 +15,8 @@ from dsmooth.errors import BadParameter
 
 __all__ = ["UNet"]
 
+_MEAN, _SPREAD = 0.5, 0.25  # of the pixels of natural images, roughly
+
 
 class _Residual(nn.Module):
     """x + conv(relu(conv(x))); the second convolution starts small, so that a deep stack starts near the identity."""
@@ -41,8 +43,10 @@ class UNet(Denoiser):
 
     widths[i] channels at scale i, blocks[i] residual blocks on the way down and again on the way up; `shuffle` folds
     shuffle x shuffle pixels into channels first, which makes photographs four times cheaper at 2 (FFDNet's idea, Zhang
-    et al. 2018). The answer is x plus what the network adds (DnCNN's residual learning, Zhang et al. 2017). Any height
-    and width: edges are repeated up to a multiple of the total stride, then cut off.
+    et al. 2018). The answer is x plus what the network adds (DnCNN's residual learning, Zhang et al. 2017). With `scaled`
+    the network sees and answers in units that fit the noise, so that one network is well-conditioned over several octaves
+    of sigma (section 5 of Karras et al. 2022). Any height and width: edges are repeated up to a multiple of the total
+    stride, then cut off.
     """
 
     architecture: ClassVar[str] = "unet"
@@ -53,6 +57,7 @@ class UNet(Denoiser):
         blocks: Sequence[int] = (2, 2, 2, 2),
         shuffle: int = 2,
         channels: int = 3,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks) or not widths or min(*widths, *blocks, shuffle, channels) < 1:
@@ -60,7 +65,7 @@ class UNet(Denoiser):
                 f"expected as many widths as blocks, all at least 1, got widths {list(widths)}, blocks {list(blocks)}"
             )
         self.widths, self.blocks = tuple(widths), tuple(blocks)
-        self.shuffle, self.channels = shuffle, channels
+        self.shuffle, self.channels, self.scaled = shuffle, channels, scaled
         folded = channels * shuffle**2
         self.head = nn.Conv2d(folded + 1, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, blocks, strict=True))
@@ -77,6 +82,7 @@ class UNet(Denoiser):
             "blocks": list(self.blocks),
             "shuffle": self.shuffle,
             "channels": self.channels,
+            **({"scaled": True} if self.scaled else {}),
         }
 
     @property
@@ -87,9 +93,18 @@ class UNet(Denoiser):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        y = F.pixel_unshuffle(padded, self.shuffle)
-        level = sigma.to(y.dtype).view(-1, 1, 1, 1).expand(-1, 1, *y.shape[-2:])
-        y = self.head(torch.cat([y, level], dim=1))
+        level = sigma.to(x.dtype).view(-1, 1, 1, 1)
+        if not self.scaled:
+            return (padded + self._added(padded, level))[..., :height, :width]
+        total = (level**2 + _SPREAD**2).sqrt()  # standard deviation of a noisy pixel around _MEAN
+        centred = padded - _MEAN
+        added = self._added(centred / total, level.log() / 4)
+        linear = centred * (_SPREAD / total) ** 2  # the best estimate that looks at one pixel alone
+        return (_MEAN + linear + added * (level * _SPREAD / total))[..., :height, :width]
+
+    def _added(self, x: Tensor, level: Tensor) -> Tensor:
+        y = F.pixel_unshuffle(x, self.shuffle)
+        y = self.head(torch.cat([y, level.expand(-1, 1, *y.shape[-2:])], dim=1))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
             y = encoder(y)
@@ -98,5 +113,4 @@ class UNet(Denoiser):
         y = self.encoders[-1](y)
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             y = decoder(up(y) + skips.pop())
-        added = F.pixel_shuffle(self.tail(y), self.shuffle)
-        return (padded + added)[..., :height, :width]
+        return F.pixel_shuffle(self.tail(y), self.shuffle)

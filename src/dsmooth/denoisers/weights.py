@@ -16,13 +16,14 @@ from safetensors.torch import save
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
+from dsmooth.denoisers.memnet import MemNet
 from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import canonical_json, digest_file
 
 __all__ = ["ARCHITECTURES", "SHIPPED", "Description", "build", "describe", "load_denoiser", "save_denoiser"]
 
-ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, FFDNet)}
+ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, MemNet, FFDNet)}
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
@@ -71,7 +72,8 @@ def save_denoiser(
 ) -> None:
     """Weights and description are in `path`, all or nothing.
 
-    float16 keeps 11 bits of every weight and halves the file; the denoiser that is loaded again is the rounded one.
+    float16 keeps 11 bits of every weight and halves the file; the denoiser that is loaded again is the rounded one. The
+    statistics of batch normalisation stay in float32: they may be outside the range of float16.
     """
     story = {
         "schema": _SCHEMA,
@@ -81,7 +83,9 @@ def save_denoiser(
         "data": data,
         "metrics": dict(metrics),
     }
-    arrays = {key: value.detach().to("cpu", dtype).contiguous() for key, value in denoiser.state_dict().items()}
+    weights = {key: value.to(dtype) for key, value in denoiser.named_parameters()}
+    statistics = {key: value.float() for key, value in denoiser.named_buffers() if value.is_floating_point()}
+    arrays = {key: value.detach().cpu().contiguous() for key, value in {**weights, **statistics}.items()}
     if not all(bool(torch.isfinite(array).all()) for array in arrays.values()):
         raise BadModel(f"expected finite weights, got NaN, infinity or values beyond {dtype}; {path} was not written")
     path = Path(path)

@@ -1,5 +1,13 @@
 """Teach a denoiser: one readable loop.
 
-patches.py  random crops of images, decided by seed and step alone
-loop.py     optimiser, schedule, averaging, checkpoints, resume
+plan.py         how weights move: optimiser, learning rate, averaging, length
+loop.py         the loop, for any network and any loss
+checkpoints.py  the folder of a training: what it is, checkpoints, the course so far
+patches.py      images of any size: random crops, decided by seed and step alone
+resident.py     images of one size: all on the device, shifted and mirrored there
+objectives.py   what is good: squared error, the classifier's own answers, true labels, sums of them
+surrogates.py   the frozen classifiers that objectives and judgement ask
+judging.py      PSNR and accuracy on held-out images
+course.py       loss, PSNR and accuracy as a picture
+denoising.py    the training of a denoiser: Recipe, train
 """

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dsmooth.errors import BadImage
-from dsmooth.images import ImageSet, Pixels
+from dsmooth.images import ImageSet, LabelledImage, Pixels
 
 __all__ = ["Patches", "split"]
 
@@ -18,14 +18,14 @@ _HELD_OUT = 40  # every so many-th image of each set judges the training instead
 _SMALLEST_SCALE = 0.5
 
 
-def split(sets: Sequence[ImageSet]) -> tuple[list[list[Pixels]], list[Pixels]]:
+def split(sets: Sequence[ImageSet]) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:
     """The images to train on, set by set, and the held-out ones (every 40th of each set), decoded into memory."""
-    training: list[list[Pixels]] = []
-    held_out: list[Pixels] = []
+    training: list[list[LabelledImage]] = []
+    held_out: list[LabelledImage] = []
     for images in sets:
-        kept: list[Pixels] = []
+        kept: list[LabelledImage] = []
         for i, image in enumerate(images):
-            (held_out if i % _HELD_OUT == 0 and len(images) > 1 else kept).append(image.pixels)
+            (held_out if i % _HELD_OUT == 0 and len(images) > 1 else kept).append(image)
         training.append(kept)
     return training, held_out
 
@@ -38,7 +38,7 @@ class Patches:
     photographs are sharp at the size at which classifiers see them.
     """
 
-    sets: Sequence[Sequence[Pixels]]
+    sets: Sequence[Sequence[LabelledImage]]
     side: int
     turns: bool = True
     zoom: bool = True
@@ -48,27 +48,25 @@ class Patches:
             raise BadImage("expected at least one training image in each set, got none")
         for images in self.sets:
             for image in images:
-                if min(image.shape[:2]) < self.side:
+                height, width = image.pixels.shape[:2]
+                if min(height, width) < self.side:
                     raise BadImage(
                         f"expected training images of at least {self.side} x {self.side} pixels, "
-                        f"got {image.shape[0]} x {image.shape[1]}; choose a smaller --patch"
+                        f"got {height} x {width}; choose a smaller --patch"
                     )
 
-    def check_channels(self, channels: int) -> None:
-        """Raises BadImage unless every image has so many channels."""
-        for images in self.sets:
-            for image in images:
-                if image.shape[2] != channels:
-                    raise BadImage(f"expected training images of {channels} channels, got one of {image.shape[2]}")
+    def batch(self, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], list[int | None]]:
+        """`count` crops and the labels of their images, drawn with this generator and nothing else."""
+        chosen = [self._image(rng) for _ in range(count)]
+        crops = np.stack([self._crop(image.pixels, rng) for image in chosen])
+        scaled = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+        return scaled, [image.label for image in chosen]
 
-    def batch(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """`count` crops, drawn with this generator and nothing else."""
-        crops = np.stack([self._crop(rng) for _ in range(count)])
-        return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-
-    def _crop(self, rng: np.random.Generator) -> Pixels:
+    def _image(self, rng: np.random.Generator) -> LabelledImage:
         images = self.sets[int(rng.integers(len(self.sets)))]
-        image = images[int(rng.integers(len(images)))]
+        return images[int(rng.integers(len(images)))]
+
+    def _crop(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         side = self.side
         if self.zoom and rng.random() < 0.5:
             largest = min(*image.shape[:2], round(self.side / _SMALLEST_SCALE))

@@ -1,0 +1,125 @@
+"""Denoisers for CIFAR-10: one for all sigma, by kind of access; and the paper's DnCNN at sigma .25, by objective.
+
+python -m recipes.cifar10_denoisers mse --minutes 20
+python -m recipes.cifar10_denoisers white --minutes 20
+python -m recipes.cifar10_denoisers black --minutes 20
+python -m recipes.cifar10_denoisers dncnn-mse
+python -m recipes.cifar10_denoisers dncnn-stab+mse
+
+Each goes on where it stopped when it is called again. Those that start from another one look for it in runs/.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+
+from dsmooth.training.denoising import Recipe
+from recipes.cifar10 import classifier, training_images
+from recipes.experiment import RUNS, teach
+
+ATTACKED = (classifier("resnet56"),)
+POOL = tuple(classifier(name) for name in ("resnet20", "resnet32", "resnet8"))  # none is the attacked one; all licensed
+EPOCH = 48_750 // 256  # steps: 50,000 images, of which every 40th is held out
+
+WIDE_RANGE: dict[str, Any] = {
+    "config": {"widths": [48, 96, 192], "blocks": [2, 2, 4], "shuffle": 1, "scaled": True},
+    "sigma_range": (0.12, 1.0),
+    "sigma_law": "log-uniform",
+    "judged": (0.12, 0.25, 0.5, 1.0),
+    "padding": 4,
+    "batch": 256,
+    "average": 0.9995,
+}
+# the paper's: Adam, 90 epochs, a tenth after each 30; without averaging and clipping
+PAPER: dict[str, Any] = {
+    "architecture": "dncnn",
+    "config": {"norm": True},
+    "sigma_range": (0.25, 0.25),
+    "padding": 4,
+    "batch": 256,
+    "optimizer": "adam",
+    "schedule": "stepped",
+    "steps": 90 * EPOCH,
+    "average": 0.0,
+    "clip": None,
+}
+FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
+
+RECIPES: dict[str, Recipe] = {
+    "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
+    "white": Recipe(**WIDE_RANGE, objective="clf + 10 mse", surrogates=ATTACKED, lr=1e-4, steps=30_000),
+    "black": Recipe(**WIDE_RANGE, objective="clf + 10 mse", surrogates=POOL, lr=1e-4, steps=30_000),
+    "dncnn-mse": Recipe(**PAPER, surrogates=POOL),
+    "dncnn-stab": Recipe(**PAPER, objective="stab", surrogates=ATTACKED),
+    "dncnn-clf": Recipe(**PAPER, objective="clf", surrogates=ATTACKED),
+    "dncnn-stab+mse": Recipe(**FINE, objective="stab", surrogates=ATTACKED),
+    "dncnn-clf+mse": Recipe(**FINE, objective="clf", surrogates=ATTACKED),
+}
+STARTS = {"white": "mse", "black": "mse", "dncnn-stab+mse": "dncnn-mse", "dncnn-clf+mse": "dncnn-mse"}
+STORY = "CIFAR-10 training images (Krizhevsky 2009)"
+# small enough to be watched for a minute on a CPU
+SMALL_UNET: dict[str, Any] = {"widths": [16, 32, 64], "blocks": [1, 1, 1], "shuffle": 1, "scaled": True}
+SMALL_DNCNN: dict[str, Any] = {"depth": 6, "width": 24, "norm": True}
+
+
+def learn(
+    name: str,
+    /,
+    *,
+    out: Path | None = None,
+    minutes: float | None = None,
+    start: str | None = None,
+    objective: str | None = None,
+    surrogates: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True, negative=())] = None,
+    architecture: Literal["dncnn-wide", "memnet"] | None = None,
+    widths: Annotated[list[int] | None, cyclopts.Parameter(consume_multiple=True, negative=())] = None,
+    lr: float | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    every: int = 1000,
+    small: bool = False,
+    compiled: bool = False,
+) -> None:
+    """Train the denoiser NAME into OUT, runs/cifar10-NAME by default; what is given replaces what the recipe says.
+
+    surrogates: names (resnet20) or specs (import:recipes.vnncomp:resnet_2b). start: a denoiser, or none. widths: of the
+    U-Net, with blocks 2, 2, 4. small: a network for a CPU.
+    """
+    recipe = RECIPES[name]
+    if start is None and name in STARTS:
+        start = str(RUNS / f"cifar10-{STARTS[name]}" / "model.safetensors")
+    networks = {
+        "dncnn-wide": {"config": {"width": 128, "norm": True}},
+        "memnet": {"architecture": "memnet", "config": {}},
+    }
+    changes: dict[str, Any] = {
+        "minutes": minutes, "start": start, "objective": objective, "lr": lr, "batch": batch, "steps": steps,
+        "seed": seed, **networks.get(architecture or "", {}),
+    }  # fmt: skip
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if start == "none":
+        changes["start"] = None
+    if surrogates is not None:
+        changes["surrogates"] = tuple(spec if ":" in spec else classifier(spec) for spec in surrogates)
+    if widths is not None:
+        changes["config"] = {**WIDE_RANGE["config"], "widths": widths}
+    if small:
+        changes["config"] = SMALL_UNET if recipe.architecture == "unet" else SMALL_DNCNN
+    path = teach(
+        replace(recipe, **changes),
+        [training_images()],
+        out or RUNS / f"cifar10-{name}",
+        data=STORY,
+        every=every,
+        compiled=compiled,
+    )
+    print(f"denoiser: {path}")
+
+
+if __name__ == "__main__":
+    app = cyclopts.App(name="python -m recipes.cifar10_denoisers", help=__doc__)
+    app.default(learn)
+    app()

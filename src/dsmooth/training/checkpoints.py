@@ -1,0 +1,89 @@
+"""The folder of a training: what is trained there, the last two checkpoints, the course so far."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsmooth.errors import BadRun
+
+__all__ = ["TrainingFolder"]
+
+_KEPT = 2  # checkpoints
+
+
+class TrainingFolder:
+    """A folder that belongs to one training; every file in it is written all or nothing.
+
+    recipe.json says what is trained, checkpoint-STEP.pt holds everything needed to go on, metrics.jsonl the course: one
+    line for each checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def claim(self, told: dict[str, Any], *, resume: bool) -> None:
+        """Raises BadRun where the folder holds another training, or one that nobody asked to go on with."""
+        path = self.path / "recipe.json"
+        if not path.exists():
+            if self.path.exists() and not self.path.is_dir():
+                raise BadRun(f"{self.path} is a file: choose a folder for --out")
+            return
+        if not resume:
+            raise BadRun(
+                f"{self.path} already holds a training: pass --resume to go on with it, or choose another --out"
+            )
+        try:
+            held = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise BadRun(f"{path}: expected the recipe of a training, cannot read it ({error})") from error
+        for name in sorted(told.keys() | held.keys()):
+            if held.get(name) != told.get(name):
+                raise BadRun(
+                    f"{self.path} was trained with {name} {held.get(name)}, not {told.get(name)}: choose another --out"
+                )
+
+    def open(self, told: dict[str, Any]) -> None:
+        """The folder exists and says what is trained in it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write(self.path / "recipe.json", lambda file: file.write_text(json.dumps(told, indent=2) + "\n"))
+        except OSError as error:
+            raise BadRun(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def save(self, step: int, state: dict[str, Any], line: dict[str, Any]) -> None:
+        """The state is on disk under this step, older ones but one are gone, and the line is added to the course."""
+        _write(self.path / f"checkpoint-{step:08d}.pt", lambda file: torch.save({**state, "step": step}, file))
+        for old in sorted(self.path.glob("checkpoint-*.pt"))[:-_KEPT]:
+            old.unlink()
+        course = [row for row in self.course() if row["step"] < step]  # a step may be done again after a kill
+        text = "".join(json.dumps(row) + "\n" for row in [*course, line])
+        _write(self.path / "metrics.jsonl", lambda file: file.write_text(text))
+
+    def restore(self, device: torch.device) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, or None."""
+        for path in sorted(self.path.glob("checkpoint-*.pt"), reverse=True):
+            try:
+                state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            except (RuntimeError, OSError, EOFError, ValueError):
+                continue  # torn by a crash of the disk: the one before it is whole
+            return state
+        return None
+
+    def course(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _write(path: Path, fill: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fill(temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)

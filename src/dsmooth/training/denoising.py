@@ -1,0 +1,211 @@
+"""The training of a denoiser: which network, on which images, under which noise, for what."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dsmooth.denoisers.base import Denoiser
+from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
+from dsmooth.errors import BadImage, BadModel, BadParameter
+from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.records.digests import digest_json
+from dsmooth.theory.bounds import check_count
+from dsmooth.training.checkpoints import TrainingFolder
+from dsmooth.training.judging import HeldOut
+from dsmooth.training.loop import Report, descend, fabric_for, generator
+from dsmooth.training.objectives import Objective
+from dsmooth.training.patches import Patches, split
+from dsmooth.training.plan import Plan
+from dsmooth.training.resident import Resident
+from dsmooth.training.surrogates import Surrogate, load_surrogates
+
+__all__ = ["Recipe", "train"]
+
+Batches = Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]
+"""step, generator -> clean images (B, C, H, W) in [0, 1] on the device, and their labels where all are known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Plan):
+    """Everything that decides the weights, apart from the images.
+
+    sigma_range: least and most noise; sigma is drawn for each image, `sigma_law`, or fixed where both ends are equal.
+    objective: what Objective.parse reads; with a term that asks a classifier, step i asks surrogate i mod their number.
+    surrogates: classifier specs. The one that an attacker will meet belongs among them only in white-box training.
+    patch, turns, zoom: random patches of so many pixels a side (see Patches); with `padding`, whole images of one size
+        moved by up to so many pixels instead (see Resident).
+    start: a denoiser to go on from, in place of random weights.
+    judged: sigmas at which held-out images are judged; the ends and the middle of the range by default.
+    """
+
+    architecture: str = "unet"
+    config: dict[str, Any] = field(default_factory=lambda: {"widths": [64, 96, 160], "blocks": [2, 2, 2]})
+    sigma_range: tuple[float, float] = (0.1, 0.6)
+    sigma_law: Literal["uniform", "log-uniform"] = "uniform"
+    objective: str = "mse"
+    surrogates: tuple[str, ...] = ()
+    patch: int = 64
+    turns: bool = True
+    zoom: bool = True
+    padding: int | None = None
+    start: str | None = None
+    judged: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.sigma_range
+        if not 0.0 < low <= high < math.inf:
+            raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
+        check_count(self.patch, "patch")
+        if self.padding is not None:
+            check_count(self.padding, "padding", least=0)
+        if Objective.parse(self.objective).asks_classifier and not self.surrogates:
+            raise BadParameter(f"the objective {self.objective!r} asks a classifier: name at least one --surrogate")
+
+    @property
+    def judged_at(self) -> list[float]:
+        """The sigmas at which held-out images are judged."""
+        low, high = self.sigma_range
+        return sorted(set(self.judged or (low, round((low + high) / 2, 4), high)))
+
+
+def train(
+    recipe: Recipe,
+    sets: Sequence[ImageSet],
+    out: Path,
+    *,
+    data: str,
+    resume: bool = False,
+    every: int = 1000,
+    compiled: bool = False,
+    on_report: Callable[[Report], None] = lambda report: None,
+) -> Path:
+    """`out/model.safetensors` holds the averaged weights; `out/metrics.jsonl` the course of the training.
+
+    Every 40th image is held out: it judges the training every `every` steps and takes no other part. A checkpoint is
+    written then, all or nothing, and the last two are kept; with `resume` the training goes on from the newest as if it
+    had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves the checkpoints
+    as they were. `compiled` hands the networks to torch.compile: worth its minute on a GPU.
+    """
+    fabric = fabric_for(recipe)
+    device: torch.device = fabric.device
+    surrogates = load_surrogates(recipe.surrogates)
+    told = _told(recipe, sets, surrogates)
+    folder = TrainingFolder(out)
+    folder.claim(told, resume=resume)
+    torch.manual_seed(recipe.seed)
+    denoiser = _fresh(recipe)
+    objective = Objective.parse(recipe.objective)
+    training, held_out = split(sets)
+    _check_images([image for images in (*training, held_out) for image in images], denoiser, objective, surrogates)
+    batches = _batches(recipe, training, device)
+    folder.open(told)
+
+    judged = HeldOut(held_out, recipe.seed, device)
+    for surrogate in surrogates:
+        surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss_of = torch.compile(objective.loss) if compiled else objective.loss
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        drawn = generator(device, recipe.seed, step)
+        clean, labels = batches(step, drawn)
+        sigma = _sigmas(recipe, drawn)
+        noise = torch.randn(clean.shape, generator=drawn, device=device)
+        noisy = (clean + sigma.view(-1, 1, 1, 1) * noise).contiguous(memory_format=torch.channels_last)
+        asked = surrogates[step % len(surrogates)].network if objective.asks_classifier else None
+        denoised = network(noisy, sigma)
+        with fabric.autocast():
+            return loss_of(denoised, clean, sigma, asked, labels)
+
+    average, scores = descend(
+        fabric,
+        denoiser,
+        recipe,
+        folder,
+        loss=loss,
+        judge=lambda network: judged.scores(network, recipe.judged_at, surrogates, fabric.autocast),
+        every=every,
+        resume=resume,
+        compiled=compiled,
+        on_report=on_report,
+    )
+    metrics = {**{f"{kind}_held_out": value for kind, value in scores.items()}, "recipe": told}
+    save_denoiser(average, out / "model.safetensors", data=data, metrics=metrics)
+    return out / "model.safetensors"
+
+
+def _fresh(recipe: Recipe) -> Denoiser:
+    """The network at step 0: random, or the weights of `start`, which must be of the same architecture."""
+    denoiser = build(recipe.architecture, recipe.config, recipe.sigma_range)
+    if recipe.start is not None:
+        source = load_denoiser(recipe.start)
+        if (source.architecture, source.config) != (denoiser.architecture, denoiser.config):
+            raise BadModel(
+                f"expected {recipe.start} to hold {denoiser.architecture} {denoiser.config}, "
+                f"got {source.architecture} {source.config}"
+            )
+        denoiser.load_state_dict(source.state_dict())
+    return denoiser
+
+
+def _check_images(
+    images: Sequence[LabelledImage], denoiser: Denoiser, objective: Objective, surrogates: Sequence[Surrogate]
+) -> None:
+    for image in images:
+        if image.pixels.shape[2] != denoiser.channels:
+            raise BadImage(
+                f"expected training images of {denoiser.channels} channels, got one of {image.pixels.shape[2]}"
+            )
+    labels = [image.label for image in images if image.label is not None]
+    if objective.classification > 0.0 and len(labels) < len(images):
+        raise BadImage(
+            f"classification needs the label of every image, {len(images) - len(labels)} of {len(images)} have none: "
+            "use class sub-folders, --labels or the objective stab"
+        )
+    if not surrogates or not labels:
+        return
+    probe = torch.from_numpy(images[0].pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
+    for surrogate in surrogates:
+        with torch.inference_mode():
+            classes = surrogate.network(probe).shape[1]
+        if max(labels) >= classes:
+            raise BadImage(f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {max(labels)}")
+
+
+def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
+    if recipe.padding is not None:
+        resident = Resident([image for images in training for image in images], recipe.padding, device)
+        return lambda step, drawn: resident.batch(recipe.batch, drawn)
+    patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
+
+    def cut(step: int, drawn: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        crops, labels = patches.batch(recipe.batch, np.random.default_rng([recipe.seed, step]))
+        known = None if None in labels else torch.tensor(labels, device=device)
+        return torch.from_numpy(crops).to(device), known
+
+    return cut
+
+
+def _sigmas(recipe: Recipe, drawn: torch.Generator) -> Tensor:
+    low, high = recipe.sigma_range
+    uniform = torch.rand(recipe.batch, generator=drawn, device=drawn.device)
+    return low * (high / low) ** uniform if recipe.sigma_law == "log-uniform" else low + (high - low) * uniform
+
+
+def _told(recipe: Recipe, sets: Sequence[ImageSet], surrogates: Sequence[Surrogate]) -> dict[str, Any]:
+    """The recipe as it is written down: start and surrogates by content, because a path says nothing elsewhere."""
+    told = {**asdict(recipe), "images": digest_json([images.fingerprint for images in sets])}
+    told["surrogates"] = [{"name": surrogate.name, "digest": surrogate.digest} for surrogate in surrogates]
+    if recipe.start is not None:
+        told["start"] = load_denoiser(recipe.start).digest()
+    value: dict[str, Any] = json.loads(json.dumps(told))
+    return value

@@ -1,0 +1,89 @@
+"""What a denoiser is trained for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsmooth.errors import BadParameter
+
+__all__ = ["Objective", "mean_squared_error"]
+
+_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "mse": "mse",
+        "stab": "stability",
+        "stability": "stability",
+        "clf": "classification",
+        "classification": "classification",
+    }
+)
+_TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of the objectives of Salman et al. 2020, section 3; the weights are 0 or more.
+
+    mse: the mean squared error of each image, divided by its sigma.
+    stability: cross-entropy between classifier(denoised) and the classifier's own answer on the clean image.
+    classification: cross-entropy between classifier(denoised) and the true label.
+    """
+
+    mse: float = 0.0
+    stability: float = 0.0
+    classification: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """The objective of a text such as "mse", "stab", "clf + 30 mse"."""
+        weights: dict[str, float] = {}
+        for part in text.split("+"):
+            term = _TERM.fullmatch(part.replace(" ", "").lower())
+            name = _NAMES.get(term["name"]) if term else None
+            if term is None or name is None or name in weights:
+                raise BadParameter(f"expected an objective as mse, stab, clf or a sum such as clf+30mse, got {text!r}")
+            try:
+                weights[name] = float(term["weight"] or 1.0)
+            except ValueError:
+                raise BadParameter(f"expected a weight before {term['name']}, got {term['weight']!r}") from None
+        if not all(0.0 < weight < math.inf for weight in weights.values()):
+            raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
+        return cls(**weights)
+
+    @property
+    def asks_classifier(self) -> bool:
+        """Whether it needs a classifier (a surrogate)."""
+        return self.stability > 0.0 or self.classification > 0.0
+
+    def loss(
+        self, denoised: Tensor, clean: Tensor, sigma: Tensor, network: nn.Module | None, labels: Tensor | None
+    ) -> Tensor:
+        """The loss of a batch; network: images -> logits, frozen; labels: (B,) true classes, for classification."""
+        terms = []
+        if self.mse > 0.0:
+            terms.append(self.mse * mean_squared_error(denoised, clean, sigma))
+        if self.asks_classifier:
+            assert network is not None
+            logits = network(denoised).float()
+            if self.stability > 0.0:
+                with torch.no_grad():
+                    own = network(clean).argmax(dim=1)
+                terms.append(self.stability * F.cross_entropy(logits, own))
+            if self.classification > 0.0:
+                assert labels is not None
+                terms.append(self.classification * F.cross_entropy(logits, labels))
+        return torch.stack(terms).sum()
+
+
+def mean_squared_error(denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+    """Mean squared error, each image's divided by its sigma: without that, the strongest noise decides everything."""
+    return (((denoised.float() - clean) ** 2).mean(dim=(1, 2, 3)) / sigma).mean()

@@ -1,0 +1,85 @@
+"""How weights move: optimiser, learning rate, averaging, and for how long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import check_count
+
+__all__ = ["Plan"]
+
+_WARM_UP = 0.02  # of the training
+_SWITCH = 5 / 9  # of the training: epoch 50 of 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that decides the course of the weights, apart from the loss.
+
+    steps: its length; with `minutes`, it lasts so many minutes of training in place of steps (and is then as repeatable
+        as the clock). `horizon`: steps for which the learning rate is laid out, where that is not `steps`: a training
+        that stops early, to be gone on from in another way.
+    schedule: "cosine" (warm-up, then down to zero) or "stepped" (a tenth after each third: the StepLR of Salman et al.
+        2020, 30 of 90 epochs).
+    optimizer: "adamw", "adam", or "adam-then-sgd", which goes on with momentum SGD after five ninths (epoch 50 of 90).
+    average: decay of the exponential moving average of the weights; 0 takes the last weights.
+    clip: longest gradient (l2 norm over all weights): rare rough batches move the weights no further than usual ones.
+    """
+
+    steps: int = 30_000
+    minutes: float | None = None
+    batch: int = 16
+    optimizer: Literal["adamw", "adam", "adam-then-sgd"] = "adamw"
+    lr: float = 1e-3
+    schedule: Literal["cosine", "stepped"] = "cosine"
+    weight_decay: float = 1e-4
+    average: float = 0.999
+    clip: float | None = 0.1
+    precision: str = "bf16-mixed"
+    seed: int = 0
+    horizon: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            check_count(getattr(self, name), name)
+        check_count(self.seed, "seed", least=0)
+        if not 0.0 < self.lr < math.inf or not 0.0 <= self.average < 1.0:
+            raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
+        for name in ("minutes", "clip"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise BadParameter(f"expected {name} above 0, got {value}")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The part of the training that is done after so many steps and seconds, 0 to 1."""
+        return min(1.0, step / self.steps if self.minutes is None else seconds / (60.0 * self.minutes))
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at that part of the training."""
+        if self.horizon is not None:
+            progress *= self.steps / self.horizon
+        if self.schedule == "stepped":
+            return self.lr * 0.1 ** math.floor(3.0 * progress)
+        return self.lr * min(1.0, progress / _WARM_UP + 1e-3) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def optimizers(self, weights: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
+        """The optimisers, in the order in which they are used."""
+        weights = list(weights)
+        if self.optimizer == "adamw":
+            decay = self.weight_decay
+            return [torch.optim.AdamW(weights, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay, fused=fused)]
+        adam = torch.optim.Adam(weights, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        if self.optimizer == "adam":
+            return [adam]
+        return [adam, torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)]
+
+    def turn(self, progress: float) -> int:
+        """Which of the optimisers moves the weights at that part of the training."""
+        return int(self.optimizer == "adam-then-sgd" and progress >= _SWITCH)

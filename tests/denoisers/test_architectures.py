@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from dsmooth.denoisers.dncnn import DnCNN
+from dsmooth.denoisers.memnet import MemNet
+from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.weights import ARCHITECTURES, load_denoiser, save_denoiser
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "count"),
+    [(DnCNN(norm=True), 558_400), (DnCNN(width=128, norm=True), 2_222_720), (MemNet(), 1_436_678)],
+)
+def test_the_networks_of_the_paper_have_its_parameter_counts(denoiser, count):
+    assert sum(p.numel() for p in denoiser.parameters()) == count
+    assert denoiser.blind
+
+
+SMALL = {
+    "dncnn": {"depth": 4, "width": 8, "norm": True},
+    "memnet": {"blocks": 2, "units": 2, "width": 8},
+    "unet": {"widths": [8, 12], "blocks": [1, 1], "shuffle": 1, "scaled": True},
+    "ffdnet": {"depth": 3, "width": 8},
+}
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_trained_network_is_the_same_function_when_it_is_loaded_again(tmp_path, name):
+    torch.manual_seed(0)
+    denoiser = ARCHITECTURES[name](**SMALL[name]).train()
+    x = torch.rand(4, 3, 16, 16)
+    for _ in range(3):  # moves the statistics of batch normalisation, where there are any
+        denoiser.denoise(x + 0.3 * torch.randn_like(x), 0.3)
+    save_denoiser(denoiser, tmp_path / "a.safetensors", data="", metrics={}, dtype=torch.float32)
+    loaded = load_denoiser(tmp_path / "a.safetensors")
+    assert loaded.config == denoiser.config
+    assert loaded.digest() == denoiser.digest()
+    with torch.inference_mode():
+        assert torch.equal(loaded.denoise(x, 0.3), denoiser.eval().denoise(x, 0.3))
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("shape", [(1, 3, 7, 9), (2, 3, 16, 8)])
+def test_any_size_keeps_its_size(name, shape):
+    x = torch.rand(shape)
+    assert ARCHITECTURES[name](**SMALL[name]).eval().denoise(x, 0.25).shape == shape
+
+
+@pytest.mark.parametrize("name", ["unet", "ffdnet"])
+def test_networks_that_are_told_sigma_use_it(name):
+    denoiser = ARCHITECTURES[name](**SMALL[name]).eval()
+    x = torch.rand(1, 3, 16, 16)
+    assert not torch.allclose(denoiser.denoise(x, 0.12), denoiser.denoise(x, 1.0))
+
+
+@pytest.mark.parametrize("sigma", [0.12, 0.25, 0.5, 1.0])
+def test_an_untrained_scaled_unet_is_already_the_best_linear_estimate_of_a_pixel(sigma):
+    torch.manual_seed(1)
+    denoiser = UNet((16, 24), (1, 1), shuffle=1, scaled=True)
+    clean = 0.5 + 0.25 * torch.randn(8, 3, 32, 32)
+    with torch.inference_mode():
+        error = float(((denoiser.denoise(clean + sigma * torch.randn_like(clean), sigma) - clean) ** 2).mean())
+    best = 1 / (1 / 0.25**2 + 1 / sigma**2)
+    assert best * 0.9 < error < best * 1.5
