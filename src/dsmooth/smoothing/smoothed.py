@@ -133,7 +133,7 @@ class SmoothedClassifier:
         reproducible; without it the noise follows from a fresh key of the operating system.
         """
         alpha, norm = check_level(alpha), check_norm(norm)
-        demand = {Phase.SELECTION: n0, Phase.ESTIMATION: n}
+        demand = {Phase.SELECTION: check_count(n0, "n0"), Phase.ESTIMATION: check_count(n, "n")}
         batch = _batch(images)
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * sum(demand.values()))
