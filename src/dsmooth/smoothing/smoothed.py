@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy.typing as npt
@@ -17,10 +17,12 @@ from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import OnVotes, Poll, Scheduler
+from dsmooth.smoothing.poll import Poll
+from dsmooth.smoothing.scheduler import OnVotes, Scheduler
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
-from dsmooth.theory.noises import Gaussian, check_norm
+from dsmooth.theory.modes import FIXED, Demand, Mode
+from dsmooth.theory.noises import Gaussian
 
 __all__ = ["SmoothedClassifier"]
 
@@ -34,6 +36,8 @@ class SmoothedClassifier:
     sigma: standard deviation of the noise; pixels are in [0, 1].
     dtype: "fp32", or "bf16", which is several times faster on recent CPUs. It is part of what is certified.
     batch, workers: rows at once (None: chosen by image size) and threads (None: one a core); neither changes the noise.
+    ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not counted
+        then); False where every vote costs money.
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
         certificate = smoothed.certify(image)        # uint8, H x W x C
@@ -50,6 +54,7 @@ class SmoothedClassifier:
         batch: int | None = None,
         workers: int | None = None,
         certifier: Certifier | None = None,
+        ahead: bool = True,
     ) -> None:
         self.noise = Gaussian(sigma)
         self.certifier: Certifier = certifier or Multiclass()
@@ -66,7 +71,7 @@ class SmoothedClassifier:
         self.batch = batch
         self.workers = _cores() if workers is None else check_count(workers, "workers")
         self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=self.workers)
-        self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers)
+        self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers, ahead)
 
     def certify(
         self,
@@ -76,28 +81,24 @@ class SmoothedClassifier:
         n: int = 1000,
         alpha: float = 0.001,
         norm: float = 2.0,
+        mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Certificate | list[Certificate]:
         """The certificate of an image (H, W, C) with 1 or 3 channels, or the list of a batch (N, H, W, C).
 
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
-        alpha. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
+        alpha. `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5)) stops when it is settled which
+        of these radii hold. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
         reproducible; without it the noise follows from a fresh key of the operating system.
         """
-        alpha, norm = check_level(alpha), check_norm(norm)
-        demand = {Phase.SELECTION: n0, Phase.ESTIMATION: n}
+        plan = mode.plan(self.certifier, self.noise, n=n, alpha=alpha, norm=norm)
         batch = _batch(images)
-        certificates = [
-            self.certifier.certify(
-                poll.votes(Phase.SELECTION),
-                poll.votes(Phase.ESTIMATION),
-                self.noise,
-                alpha=alpha,
-                norm=norm,
-                dim=poll.image.pixels.size,
-            )
+        demand: dict[Phase, Demand] = {Phase.SELECTION: n0, Phase.ESTIMATION: plan.demand}
+        found = {
+            poll.image.key: plan.certify(poll.votes(Phase.SELECTION), poll.estimation, poll.image.pixels.size)
             for poll in self.polls(batch, demand, MasterKey.draw(seed))
-        ]
+        }
+        certificates = [found[image.key] for image in batch]
         return certificates if _is_batch(images) else certificates[0]
 
     def predict(
@@ -116,7 +117,7 @@ class SmoothedClassifier:
     def polls(
         self,
         images: Iterable[LabelledImage],
-        demand: dict[Phase, int],
+        demand: Mapping[Phase, Demand],
         key: MasterKey,
         *,
         on_votes: OnVotes | None = None,
