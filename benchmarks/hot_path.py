@@ -21,6 +21,7 @@ from dsmooth.backends.choice import backend_named
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
+from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.images import LabelledImage
 from dsmooth.smoothing.batch import trial_batch
@@ -52,8 +53,8 @@ SIZES = {32: Size(32, 1.646, 400, 384), 224: Size(224, 64.0, 8, 16)}
 ON_GPU = {32: Size(32, 1.646, 400, 65536), 224: Size(224, 64.0, 400, 2048)}
 
 
-def networks(side: int) -> tuple[nn.Module, nn.Module]:
-    """Denoiser and classifier, in eval mode."""
+def networks(side: int) -> tuple[Denoiser, TorchClassifier]:
+    """The paper's denoiser and classifier, with random weights."""
     if side == 32:
         classifier: nn.Module = CifarResNet(110)
     else:
@@ -61,7 +62,7 @@ def networks(side: int) -> tuple[nn.Module, nn.Module]:
         import timm
 
         classifier = timm.create_model("resnet50", pretrained=False)
-    return DnCNN().eval(), classifier.eval()
+    return DnCNN().eval(), TorchClassifier(classifier.eval(), mean=(0.45,) * 3, std=(0.225,) * 3)
 
 
 def interleaved(
@@ -84,7 +85,7 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
     device = torch.device("cuda" if on_gpu else "cpu")
     clock = time.perf_counter if on_gpu else time.process_time  # on a CPU the time of this process, whoever else works
     pixels = np.random.default_rng(0).integers(0, 256, (size.side, size.side, 3), dtype=np.uint8)
-    defended = Defended(denoiser, classifier, SIGMA).eval().to(device)
+    defended = Defended(denoiser, classifier.network(), SIGMA).eval().to(device)
 
     def reference() -> int:
         reference_loop(defended, pixels, SIGMA, size.batch, size.batch, classes=1000)
@@ -118,10 +119,10 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
 
 
 def _work(
-    denoiser: nn.Module, classifier: nn.Module, backend: Backend, pixels: np.ndarray, size: Size
+    denoiser: Denoiser, classifier: TorchClassifier, backend: Backend, pixels: np.ndarray, size: Size
 ) -> tuple[Callable[[], int], Callable[[], int]]:
     """A run of the scheduler on one image, and the same number of batches through the networks alone."""
-    pipeline = Pipeline(TorchClassifier(classifier, mean=(0.45,) * 3, std=(0.225,) * 3), denoiser, SIGMA, backend)
+    pipeline = Pipeline(classifier, denoiser, SIGMA, backend)
     scheduler = Scheduler(pipeline, Gaussian(SIGMA))
     rows = scheduler.rows(pixels.shape)
     batches = max(1, size.samples // rows)

@@ -15,17 +15,14 @@ __all__ = ["Defended", "reference_loop"]
 
 
 class Defended(nn.Module):
-    """Denoiser, normalisation, classifier: images (B, C, H, W) in [0, 1] -> logits."""
+    """Denoiser, then classifier (its normalisation included): images (B, C, H, W) in [0, 1] -> logits."""
 
     def __init__(self, denoiser: nn.Module, classifier: nn.Module, sigma: float) -> None:
         super().__init__()
         self.denoiser, self.classifier, self.sigma = denoiser, classifier, sigma
-        self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.45))
-        self.register_buffer("std", torch.full((1, 3, 1, 1), 0.225))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        clean = self.denoiser(x, x.new_full((len(x),), self.sigma))
-        return self.classifier((clean - self.mean) / self.std)
+        return self.classifier(self.denoiser(x, x.new_full((len(x),), self.sigma)))
 
 
 def reference_loop(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.adaptive import row
 from benchmarks.hot_path import ON_GPU, SIZES, compare
 from benchmarks.whole import lines
 from dsmooth.backends.choice import fastest
@@ -39,6 +40,7 @@ def main() -> None:
     print()
     for line in lines(fastest("bf16"), 1 if on_gpu else cores(), rounds):
         print(line, flush=True)
+    print("\n" + row(cores()), flush=True)
 
 
 def _processor() -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.hot_path import SIGMA, interleaved, networks
-from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 
 __all__ = ["lines"]
@@ -31,11 +30,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def lines(backend: str, workers: int, rounds: int) -> list[str]:
     """One line each."""
     denoiser, classifier = networks(32)
-    wrapped = TorchClassifier(classifier, mean=(0.45,) * 3, std=(0.225,) * 3)
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
     def certifying(threads: int | None, n: int) -> Callable[[], int]:
-        smoothed = SmoothedClassifier(wrapped, denoiser, SIGMA, dtype="bf16", backend=backend, workers=threads)
+        smoothed = SmoothedClassifier(classifier, denoiser, SIGMA, dtype="bf16", backend=backend, workers=threads)
         smoothed.certify(image, n0=1, n=1)  # compiles
 
         def certify() -> int:

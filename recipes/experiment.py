@@ -14,6 +14,7 @@ from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import Progress, certify_run
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.denoising import Recipe, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,7 @@ def certify(
     *,
     n0: int = 100,
     n: int = 1000,
+    mode: Mode = FIXED,
     dtype: str = "bf16",
     seed: int = 0,
 ) -> Path:
@@ -56,6 +58,7 @@ def certify(
             out,
             n0=n0,
             n=n,
+            mode=mode,
             seed=seed,
             resume=(out / "run.json").exists(),
             on_progress=show,

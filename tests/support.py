@@ -12,6 +12,9 @@ from scipy import stats
 from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
+CHECKOUT = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+"""What subprocesses import: this checkout, whichever one is installed."""
+
 CHANCE = 1e-9
 """A correct program fails a statistical test this seldom; no test is loosened because it failed once."""
 

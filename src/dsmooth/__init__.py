@@ -27,6 +27,7 @@ _HOME = {
     "DsmoothError": "errors",
     "Gaussian": "theory.noises",
     "MissingPackage": "errors",
+    "Mode": "theory.modes",
     "Multiclass": "theory.certificate",
     "Prediction": "theory.certificate",
     "SmoothedClassifier": "smoothing.smoothed",
@@ -51,6 +52,7 @@ __all__ = [
     "DsmoothError",
     "Gaussian",
     "MissingPackage",
+    "Mode",
     "Multiclass",
     "Prediction",
     "SmoothedClassifier",
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from dsmooth.images import open_images
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.certificate import Certificate, Cohen, Multiclass, Prediction, Votes, predict_votes
+    from dsmooth.theory.modes import Mode
     from dsmooth.theory.noises import Gaussian
 
 

@@ -141,7 +141,8 @@ def certificate_line(name: str, certificate: Certificate, names: Sequence[str] |
 
     votes = certificate.estimation
     top = certificate.label
-    leading = votes.ranked()[0][0] if top is None and votes.ranked() else top
+    ranked = votes.ranked() or certificate.selection.ranked()  # no estimation votes: hopeless from the selection on
+    leading = ranked[0][0] if top is None and ranked else top
     count = 0 if leading is None else votes.of(leading)
     right = "" if label is None else ("  right" if label == top else f"  (label: {named(label, names)})")
     radius = "-" if top is None else f"l{certificate.norm:g} radius {round_down(certificate.radius)}"

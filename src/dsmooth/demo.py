@@ -22,8 +22,8 @@ from dsmooth.images import LabelledImage, Pixels, centred
 from dsmooth.report.page import render
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import Sampler
-from dsmooth.smoothing.scheduler import Poll
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certificate import Certificate, round_down

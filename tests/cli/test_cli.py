@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dsmooth.records.store import read_run
-from support import ROOT, data
+from support import CHECKOUT, data
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments, code=0):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": CHECKOUT, "COLUMNS": "200"}
     line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
@@ -55,6 +55,45 @@ def test_certify_in_other_norms(folder):
     done = run(folder, "certify", "images", *LINEAR, "--n", "200", "--norm", "inf", "-o", "run")
     assert "linf radius 0.0" in done.stdout
     assert run(folder, "report", "run").returncode == 0
+
+
+def test_modes_save_votes_and_say_how_many(folder):
+    arguments = (
+        "certify",
+        "images",
+        *LINEAR,
+        "--n",
+        "2000",
+        "--mode",
+        "curve",
+        "--radii",
+        "0",
+        "0.25",
+        "0.5",
+        "-o",
+        "run",
+    )
+    done = run(folder, *arguments, "--seed", "1")
+    assert "4 of 4 images certified, 4 with the right label" in done.stdout
+    assert "times fewer than the 8,400 of mode fixed" in done.stdout
+    assert "times fewer than the 8,400 of mode fixed" in run(folder, "report", "run").stdout
+    assert "4 of 4 images are done" in run(folder, *arguments, "--resume").stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("decision", "--radius", "0.25"), ("radius", "--lambda", "1e-3")], ids=lambda o: o[0]
+)
+def test_the_options_of_each_mode(folder, options):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "2000", "--mode", *options, "--max", "1", "-o", "run")
+    assert "times fewer than the 2,100 of mode fixed" in done.stdout
+    assert read_run(folder / "run").mode.name == options[0]
+
+
+def test_radii_that_no_votes_can_reach_are_said(folder):
+    arguments = ("--mode", "curve", "--radii", "0.25", "5", "--n", "20", "-o", "run")
+    done = run(folder, "certify", "images", *LINEAR, *arguments)
+    assert "no radius of 0.25 can be certified: at least 42 votes are needed" in done.stderr
+    assert "no radius of 5 can be certified: more than 10,000,000 votes are needed" in done.stderr
 
 
 def test_predict(folder):
@@ -140,6 +179,10 @@ BAD = {
     "classifier file": (["-c", "onnx:none.onnx"], "no such ONNX file"),
     "timm name": (["-c", "timm:nothing"], "timm has no model"),
     "labels": (["--labels", "none.csv"], "expected a CSV file of labels"),
+    "mode": (["--mode", "best"], "mode"),
+    "mode without radii": (["--mode", "curve"], "mode curve needs the radii in question"),
+    "radius without mode": (["--radius", "0.5"], "--radius belongs to --mode decision"),
+    "lambda without mode": (["--lambda", "1"], "belongs to mode radius"),
     "option": (["--sgima", "1"], "sgima"),
     "out": (["-o", "images"], "holds other files"),
 }
@@ -261,7 +304,7 @@ def test_noise_that_the_denoiser_does_not_know_is_said(folder):
 
 
 def test_a_closed_pipe_ends_nothing(folder):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    environment = {**os.environ, "PYTHONPATH": CHECKOUT}
     command = f"{sys.executable} -m dsmooth certify images -c import:support:Linear -d none --n 20 -o run | head -1"
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr

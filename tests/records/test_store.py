@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
 from dsmooth.records.store import _SHARED, RunWriter, read_run
 from dsmooth.theory.certificate import Cohen, Votes
+from dsmooth.theory.modes import Mode
 
 VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
 
@@ -225,6 +226,72 @@ def test_no_run_is_said(tmp_path):
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(BadRun, match="cannot read"):
         read_run(tmp_path)
+
+
+CURVE = Mode("curve", (0.0, 0.1, 0.25))
+BEST, LAST = votes_to_json(Votes({1: 99, 0: 1}, 100)), votes_to_json(Votes({1: 180, 0: 20}, 200))
+
+
+def looked(**changes):
+    facts = {
+        "certifier": "curve",
+        "mode": CURVE.to_json(),
+        "n": 1000,
+        "reached": BEST,
+        "estimation": LAST,
+        "drawn": 300,
+    }
+    return record(**{**facts, **changes})
+
+
+def test_a_record_of_mode_fixed_is_spelled_as_before_there_were_modes(tmp_path):
+    line = record().sealed("0").line()
+    assert not {"mode", "reached", "drawn"} & json.loads(line).keys()
+    parsed = Record.parse(line)
+    assert parsed.mode == {"name": "fixed"}
+    assert parsed.samples == 200
+    folder = tmp_path / "run"
+    old = {name: value for name, value in HEADER["parameters"].items() if name != "mode"}
+    with RunWriter(folder, {**HEADER, "parameters": old}, resume=False) as writer:
+        writer.append(record(0))
+    assert "mode" not in (folder / "run.json").read_text()
+    assert not read_run(folder).mode.looks
+    with RunWriter(folder, HEADER, resume=True) as writer:  # a run from before goes on
+        writer.append(record(1))
+    assert len(read_run(folder).records) == 2
+
+
+def test_a_record_of_votes_that_were_looked_at_rests_on_the_best_look():
+    made = looked().sealed("0")
+    assert Record.parse(made.line()) == made
+    assert made.samples == 300
+    assert (made.answer, made.radius) == (1, "0.250000000")
+    assert certificate_of(made).certifier == "curve"
+    with pytest.raises(BadParameter, match="only the rule that looked can certify"):
+        certificate_of(made, Cohen())
+    nothing = looked(reached=votes_to_json(Votes({}, 0)))
+    assert Record.parse(nothing.sealed("0").line()).answer is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"radius": "0.300000000", "answer": 1},  # more than the look says
+        {"reached": votes_to_json(Votes({1: 98, 0: 2}, 100)), "estimation": votes_to_json(Votes({1: 97, 0: 103}, 200))},
+        {"reached": votes_to_json(Votes({1: 149, 0: 1}, 150)), "answer": 1, "radius": "0.250000000"},  # no look
+        {"reached": None, "answer": 1, "radius": "0.250000000"},
+        {"drawn": 299},
+        {"certifier": "multiclass"},
+        {"n": 150},
+        {"mode": {"name": "fixed"}, "certifier": "multiclass", "answer": 1, "radius": "0.250000000"},
+        {"mode": {"name": "curve", "radii": []}, "answer": 1, "radius": "0.250000000"},
+    ],
+    ids=str,
+)
+def test_records_of_modes_that_do_not_fit_are_refused(changes):
+    made = replace(looked(), **changes)
+    with pytest.raises((BadRun, BadParameter)):
+        Record.parse(made.sealed("0").line())
 
 
 def test_certificates_follow_from_the_counts():

@@ -17,6 +17,7 @@ from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.certificate import Cohen, Multiclass
+from dsmooth.theory.modes import FIXED, Mode
 from support import Threshold, different_images
 
 
@@ -126,3 +127,29 @@ def test_l_infinity_runs_are_reported_in_l_infinity(runs):
     summary = summarise([run])
     assert summary.radii[1] == pytest.approx(0.5 * 0.12 / 3, rel=1e-3)  # 9 coordinates
     assert json.dumps(list(summary.radii))
+
+
+def test_runs_of_other_modes_stand_beside_runs_of_mode_fixed(runs, tmp_path):
+    images = [LabelledImage(str(v), different_images(1, v)[0], int(v > 100)) for v in (60, 101, 140, 180, 220)]
+    keys = tuple(image.key for image in images)
+    data = ImageSet(keys, tuple(image.label for image in images), "f", lambda i: images[i])
+    model = SmoothedClassifier(Threshold(100), None, 0.12)
+    both = [
+        certify_run(model, data, tmp_path / name, n0=10, n=2000, seed=0, mode=mode)
+        for name, mode in (("fixed", FIXED), ("curve", Mode("curve", (0.0, 0.1, 0.2))))
+    ]
+    summary = summarise(both)
+    assert summary.radii == (0.0, 0.1, 0.2)
+    assert [(row.name, row.certifier, row.main) for row in summary.rows] == [
+        ("fixed", "multiclass", True), ("curve", "curve", True), ("fixed", "cohen", False),
+    ]  # fmt: skip
+    _, curve, cohen = summary.rows
+    for one, other in zip(curve.cells, cohen.cells, strict=True):
+        assert one.share == other.share > 0.0
+    assert summary.envelope == {}  # no bound under which both stand
+    assert summary.samples == sum(record.samples for run in both for record in run.records)
+    assert summary.samples_if_fixed == 2 * 5 * 2010
+    html = write_report(summary, tmp_path / "report").read_text()
+    assert "times fewer than the 20,100 of mode fixed" in html
+    assert (tmp_path / "report" / "curve.tsv").read_text().count("\n") == 6
+    assert summarise(both[1:]).rows[0].certifier == "curve"

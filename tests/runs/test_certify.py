@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from dsmooth import BadParameter, BadRun, SmoothedClassifier, open_images
-from dsmooth.records.schema import votes_from_json
+from dsmooth.records.schema import certificate_of, votes_from_json
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.certificate import Votes
-from support import ROOT, Linear, Threshold, different_images
+from dsmooth.theory.modes import Mode
+from support import CHECKOUT, Linear, Threshold, different_images
 
 SLOW = """
 import time
@@ -92,9 +93,61 @@ def test_resume_after_an_interruption_gives_the_undisturbed_run(tmp_path, images
     assert {p.name for p in (tmp_path / "b" / "votes").iterdir()} == {f"{i:06d}.votes" for i in range(12)}
 
 
+CURVE = Mode("curve", (0.0, 0.05, 0.1, 0.3))
+
+
+@pytest.mark.parametrize("mode", [CURVE, Mode("decision", (0.05,)), Mode("radius")], ids=lambda mode: mode.name)
+def test_runs_that_save_votes_say_what_they_took_and_resume(tmp_path, images, mode):
+    arguments = {"n0": 20, "n": 3000, "seed": 1, "mode": mode}
+    undisturbed = certify_run(smoothed(), open_images(images), tmp_path / "a", **arguments)
+    told = []
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        told.append(progress)
+        if len({p.finished.name for p in told if p.finished}) == 4:
+            raise StopError
+
+    with pytest.raises(StopError):
+        certify_run(smoothed(), open_images(images), tmp_path / "b", **arguments, on_progress=stop)
+    del arguments["seed"]
+    resumed = certify_run(
+        smoothed(), open_images(images), tmp_path / "b", **arguments, resume=True, on_progress=told.append
+    )
+
+    def by_name(run):
+        return sorted((*fact, r.reached) for fact, r in zip(facts(run), run.records, strict=True))
+
+    assert by_name(resumed) == by_name(undisturbed)
+    assert told[-1].samples == told[-1].samples_in_all == 8 * 3020
+    assert {record.mode["name"] for record in resumed.records} == {mode.name}
+    for record in resumed.records:
+        trials = record.estimation["trials"]
+        assert 20 + trials <= record.samples
+        assert len(list(read_sidecar(resumed.folder, record.votes, 20 + trials))) == 20 + trials
+        assert certificate_of(record).label == record.answer
+    assert sum(record.samples for record in resumed.records) < 0.8 * 12 * 3020
+
+
+def test_the_votes_at_the_best_look_are_the_first_of_the_sidecar(tmp_path, images):
+    run = certify_run(smoothed(), open_images(images), tmp_path / "run", n0=20, n=3000, seed=1, mode=CURVE)
+    later = 0
+    for record in run.records:
+        labels = list(read_sidecar(run.folder, record.votes, 20 + record.estimation["trials"]))[20:]
+        best = votes_from_json(record.reached)
+        part = labels[: best.trials]
+        assert best == Votes({label: part.count(label) for label in set(part)}, len(part))
+        later += best.trials < record.estimation["trials"]
+    assert later > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"mode": CURVE}, r"made with certifier multiclass, not curve"),
+        ({"mode": Mode("radius")}, r"made with mode \{'name': 'fixed'\}, not \{'name': 'radius', 'lambda': 0.002\}"),
         ({"n": 51}, "made with n 50, not 51"),
         ({"alpha": 0.01}, r"made with alpha 0\.001, not 0\.01"),
         ({"seed": 2}, "another seed"),
@@ -115,7 +168,7 @@ def test_resume_with_other_parameters_is_refused(tmp_path, images, changes, mess
 
 
 def test_bad_parameters_leave_nothing_behind(tmp_path, images):
-    for arguments in ({"n": 0}, {"n0": -1}, {"alpha": 2.0}, {"norm": 0.1}):
+    for arguments in ({"n": 0}, {"n0": -1}, {"alpha": 2.0}, {"norm": 0.1}, {"n": 10**8, "mode": CURVE}):
         with pytest.raises(BadParameter):
             certify_run(smoothed(), open_images(images), tmp_path / "run", **arguments)
     with pytest.raises(BadParameter, match="at least one image"):
@@ -125,7 +178,7 @@ def test_bad_parameters_leave_nothing_behind(tmp_path, images):
 
 def command(tmp_path, images, out, *extra):
     arguments = [str(images), "-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8", "--n0", "10"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(tmp_path)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([CHECKOUT, str(tmp_path)])}
     line = [sys.executable, "-m", "dsmooth", "certify", *arguments, "--n", "90", "--seed", "1", "-o", str(out), *extra]
     return subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

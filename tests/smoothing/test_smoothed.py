@@ -5,7 +5,7 @@ from scipy import special
 from torch import nn
 
 import dsmooth
-from dsmooth import BadImage, BadModel, BadParameter, Cohen, SmoothedClassifier
+from dsmooth import BadImage, BadModel, BadParameter, Cohen, Mode, SmoothedClassifier
 from support import Constant, Threshold, different_images
 
 
@@ -44,6 +44,19 @@ def test_a_seed_repeats_and_its_absence_does_not():
     assert smoothed.certify(image, seed=3) == smoothed.certify(image, seed=3)
     free = [smoothed.certify(image).estimation for _ in range(6)]
     assert len({str(votes) for votes in free}) > 1
+
+
+def test_modes_stop_early_and_keep_the_order_of_the_images():
+    smoothed = SmoothedClassifier(Threshold(100), None, 0.25)
+    values = (101, 60, 250, 130)
+    batch = np.stack([different_images(1, value)[0] for value in values])
+    curve = Mode("curve", radii=(0.0, 0.1, 0.4))
+    certificates = smoothed.certify(batch, n=10_000, mode=curve, seed=0)
+    assert [certificate.label for certificate in certificates] == [None, 0, 1, 1]
+    assert [round(certificate.radius, 6) for certificate in certificates] == [0.0, 0.1, 0.4, 0.1]
+    assert sum(certificate.estimation.trials for certificate in certificates) < 20_000
+    assert smoothed.certify(batch[2], n=10_000, mode=curve, seed=0) == certificates[2]
+    assert not smoothed.certify(batch[2], n=10_000, mode=Mode("radius")).abstained
 
 
 def test_any_callable_denoises():

@@ -45,3 +45,15 @@ def test_impossible_sigma_is_refused(sigma):
 def test_impossible_norm_is_refused(norm):
     with pytest.raises(BadParameter, match="norm must be a number from 1 to inf"):
         Gaussian(1.0).radius(0.1, 0.1, norm=norm, dim=2)
+
+
+@given(st.floats(0.01, 4.0), st.floats(0.0, 30.0), st.sampled_from([1.0, 2.0, 4.0, math.inf]), st.integers(1, 200_000))
+def test_the_tail_of_a_radius_justifies_just_more_than_it(sigma, radius_in_sigmas, norm, dim):
+    noise = Gaussian(sigma)
+    radius = radius_in_sigmas * sigma * (dim ** (1 / norm - 0.5) if norm > 2 else 1.0)
+    tail = noise.tail(radius, norm=norm, dim=dim)
+    assert radius < noise.radius(tail, tail, norm=norm, dim=dim) <= radius * (1 + 1e-8) + 1e-9
+
+
+def test_radii_beyond_float64_get_a_tail_that_no_vote_reaches():
+    assert Gaussian(0.25).tail(1e6, dim=3) == 1e-300

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import ALL, FLAG, Data, Model, Whole
+from dsmooth.cli.options import ALL, FLAG, MANY, Data, Model, Whole
 from dsmooth.console import Bar, certificate_line, note, say
+from dsmooth.errors import BadParameter
 
 __all__ = ["certify"]
 
@@ -24,6 +25,10 @@ def certify(
     n: Whole = 1000,
     alpha: float = 0.001,
     norm: float = 2.0,
+    mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
+    radii: Annotated[list[float] | None, MANY] = None,
+    radius: float | None = None,
+    price: Annotated[float | None, Parameter(name="--lambda")] = None,
     bound: Literal["multiclass", "cohen"] = "multiclass",
     seed: Whole | None = None,
     resume: Annotated[bool, FLAG] = False,
@@ -42,6 +47,10 @@ def certify(
 
         dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat
 
+        dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
+
+        dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
+
     Parameters
     ----------
     images: Path
@@ -51,32 +60,54 @@ def certify(
     n0: int
         Votes that choose the label.
     n: int
-        Votes that bound its probability.
+        Votes that bound its probability; the most of them, where the mode is not fixed.
     alpha: float
         Probability with which a certificate may be wrong.
     norm: float
         1 to inf: the distance in which the radius is given.
+    mode: Literal["fixed", "curve", "decision", "radius"]
+        fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
+        is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
+    radii: list[float] | None
+        For mode curve: the radii in question.
+    radius: float | None
+        For mode decision: the radius in question.
+    price: float | None
+        For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
     bound: Literal["multiclass", "cohen"]
-        multiclass certifies more; cohen is the one that papers quote. The report shows both.
+        For the modes fixed and radius. multiclass certifies more; cohen is the one that papers quote. The report shows both.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
     resume: bool
         Go on with the run in --out.
     """
     from dsmooth.records.store import check_free
+    from dsmooth.report.export import saving
     from dsmooth.theory.bounds import check_count, check_level
     from dsmooth.theory.certificate import certifier_named, least_votes
-    from dsmooth.theory.noises import check_norm
+    from dsmooth.theory.mixture import MOST_TRIALS
+    from dsmooth.theory.modes import Mode
+    from dsmooth.theory.noises import Gaussian, check_norm
+    from dsmooth.theory.stopping import RadiiRule
 
     check_level(alpha)
     check_norm(norm)
     check_count(n0, "n0")
     check_count(n, "n")
+    chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
+    plan = chosen_mode.plan(bound, Gaussian(model.sigma), n=n, alpha=alpha, norm=norm)
     if seed is not None:
         check_count(seed, "seed", least=0)
     data.check()
     check_free(out, resume)
-    if n < (least := least_votes(certifier_named(bound), alpha)):
+    if isinstance(plan, RadiiRule):
+        for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
+            if n < least:
+                needed = f"at least {least:,}" if least <= MOST_TRIALS else f"more than {MOST_TRIALS:,}"
+                note(
+                    f"with n {n} and alpha {alpha:g} no radius of {claim:g} can be certified: {needed} votes are needed"
+                )
+    elif n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
     smoothed = model.smoothed(bound)
 
@@ -105,6 +136,7 @@ def certify(
             n=n,
             alpha=alpha,
             norm=norm,
+            mode=chosen_mode,
             seed=seed,
             resume=resume,
             on_progress=show,
@@ -113,9 +145,19 @@ def certify(
     certified = sum(record.answer is not None for record in run.records)
     right = sum(record.answer is not None and record.answer == record.label for record in run.records)
     labelled = all(record.label is not None for record in run.records)
+    samples = sum(record.samples for record in run.records)
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
-        f"(sigma {model.sigma:g}, alpha {alpha:g}, {len(run.records) * (n0 + n):,} samples)",
+        f"(sigma {model.sigma:g}, alpha {alpha:g}, {samples:,} samples{saving(len(run.records) * (n0 + n), samples)})",
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
+
+
+def _radii(mode: str, radii: list[float] | None, radius: float | None) -> tuple[float, ...]:
+    """The radii of the mode; each mode has its own option for them."""
+    if radii is not None and mode == "decision":
+        raise BadParameter("mode decision has one radius: pass --radius, or choose --mode curve for several")
+    if radius is not None and mode != "decision":
+        raise BadParameter(f"--radius belongs to --mode decision, got it with mode {mode}")
+    return tuple(radii or ()) if radius is None else (radius,)

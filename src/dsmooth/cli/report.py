@@ -22,7 +22,8 @@ def report(
 ) -> None:
     """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
 
-    Each run is shown under the multiclass bound and under Cohen's, from the same votes. Needs no torch.
+    Each run is shown under the multiclass bound and under Cohen's, from the same votes; a run in mode curve or decision
+    under its own, the only one that votes which were looked at allow. Needs no torch.
 
     Examples:
 
@@ -35,12 +36,12 @@ def report(
     runs: list[Path]
         Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added.
     radii: list[float] | None
-        The radii of the table; multiples of sigma by default.
+        The radii of the table; those in question, or multiples of sigma, by default.
     out: Path | None
         Where the page and the tables go; RUN/report of the first run by default.
     """
     from dsmooth.records.store import read_run
-    from dsmooth.report.export import markdown_table
+    from dsmooth.report.export import markdown_table, saving
     from dsmooth.report.page import write_report
     from dsmooth.report.summary import summarise
 
@@ -48,4 +49,5 @@ def report(
     page = write_report(summary, out or runs[0] / "report")
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
-    say(f"{summary.samples:,} samples in {summary.seconds:.0f} s", f"page: {page}")
+    less = saving(summary.samples_if_fixed, summary.samples)
+    say(f"{summary.samples:,} samples{less}; {summary.seconds:.0f} s", f"page: {page}")

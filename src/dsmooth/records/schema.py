@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from dsmooth.errors import BadRun
 from dsmooth.records.digests import canonical_json, digest_json
-from dsmooth.theory.certificate import Certificate, Certifier, Votes, certifier_named, round_down
+from dsmooth.theory.certificate import Certificate, Certifier, StoppedVotes, Votes, round_down
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.noises import Gaussian, check_norm
 
 __all__ = ["SCHEMA", "Record", "certificate_of", "radius_text", "votes_from_json", "votes_to_json"]
 
 SCHEMA: Final = 1
 _PLACES = 9  # decimals of a radius: rounded down
+_NOT_FIXED: Final = frozenset({"mode", "reached", "drawn"})
+"""Fields that are left out in mode fixed, so that its records read and are written as they were before there were modes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,11 @@ class Record:
     versions: dict[str, str]
     seconds: float
     nondeterministic: bool = False
+    mode: dict[str, Any] = field(default_factory=FIXED.to_json)
+    reached: dict[str, Any] | None = None
+    """Where votes were looked at on the way: the votes at the look at which the radius held."""
+    drawn: int | None = None
+    """Where the mode is not fixed: the samples that were asked for, a few more than counted where a look came late."""
     previous: str = ""
     digest: str = ""
     schema: int = SCHEMA
@@ -63,14 +71,27 @@ class Record:
         """Coordinates of the image that the noise was added to."""
         return math.prod(self.shape)
 
+    @property
+    def samples(self) -> int:
+        """What the image cost: the samples asked for, selection and estimation together."""
+        return self.n0 + self.n if self.drawn is None else self.drawn
+
     def line(self) -> str:
         """The record as it stands in records.jsonl, without the line's end."""
-        return canonical_json(asdict(self))
+        return canonical_json(self._value())
+
+    def _value(self) -> dict[str, Any]:
+        """What is spelled: all fields, and those that came with the modes only where the mode is not fixed."""
+        value = asdict(self)
+        if self.mode == FIXED.to_json():
+            for name in _NOT_FIXED:
+                del value[name]
+        return value
 
     def sealed(self, previous: str) -> Record:
         """The record with the digest of the one before it, and its own, which covers everything else in it."""
         open_record = replace(self, previous=previous, digest="")
-        return replace(open_record, digest=digest_json(asdict(open_record)))
+        return replace(open_record, digest=digest_json(open_record._value()))
 
     @classmethod
     def parse(cls, line: str) -> Record:
@@ -82,7 +103,7 @@ class Record:
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             got = value.get("schema") if isinstance(value, dict) else type(value).__name__
             raise BadRun(f"expected a record of schema {SCHEMA}, got {got!r}")
-        names = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)} - (set() if "mode" in value else _NOT_FIXED)
         if value.keys() != names:
             raise BadRun(f"expected the fields of schema {SCHEMA}, differing in {sorted(value.keys() ^ names)}")
         for name in ("shape", "decoding", "batch"):
@@ -90,15 +111,25 @@ class Record:
         record = cls(**value)
         if record.line() != line or record.sealed(record.previous) != record:
             raise BadRun("expected a record with the digest of its content, got another digest")
-        if (record.selection["trials"], record.estimation["trials"]) != (record.n0, record.n):
-            raise BadRun(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
+        record._check_trials()
         certificate = certificate_of(record)
-        if (certificate.label, radius_text(certificate.radius)) != (record.answer, record.radius):
+        follows = (certificate.label, radius_text(certificate.radius), certificate.certifier)
+        if follows != (record.answer, record.radius, record.certifier):
             raise BadRun(
-                f"expected the answer and radius that follow from the counts, {certificate.label} and "
-                f"{radius_text(certificate.radius)}, got {record.answer} and {record.radius}"
+                f"expected the answer, radius and bound that follow from the counts, {follows}, "
+                f"got {(record.answer, record.radius, record.certifier)}"
             )
         return record
+
+    def _check_trials(self) -> None:
+        selected, estimated = self.selection["trials"], self.estimation["trials"]
+        fixed = self.mode == FIXED.to_json()
+        if selected != self.n0 or not 0 <= estimated <= self.n or (fixed and estimated != self.n):
+            raise BadRun(f"expected {self.n0} and {self.n} trials, got {self.selection} and {self.estimation}")
+        if self.samples < selected + estimated or (self.reached is not None) != Mode.from_json(self.mode).looks:
+            raise BadRun(
+                f"expected the votes that mode {self.mode['name']} leaves, got {self.reached}, {self.drawn} drawn"
+            )
 
 
 def votes_to_json(votes: Votes) -> dict[str, Any]:
@@ -119,15 +150,15 @@ def votes_from_json(value: Any) -> Votes:
 
 
 def certificate_of(record: Record, certifier: Certifier | None = None) -> Certificate:
-    """The certificate that follows from the record's counts: the record's own certifier unless another is given."""
-    return (certifier or certifier_named(record.certifier)).certify(
-        votes_from_json(record.selection),
-        votes_from_json(record.estimation),
-        record.noise,
-        alpha=record.alpha,
-        norm=check_norm(record.norm),
-        dim=record.dim,
-    )
+    """The certificate that follows from the record's counts, by the bound it was made with unless another is given.
+
+    Votes that were looked at on the way allow no other bound than their own (BadParameter).
+    """
+    selection, estimation = votes_from_json(record.selection), votes_from_json(record.estimation)
+    outcome = estimation if record.reached is None else StoppedVotes(estimation, votes_from_json(record.reached))
+    mode, bound = (Mode.from_json(record.mode), record.certifier) if certifier is None else (FIXED, certifier)
+    plan = mode.plan(bound, record.noise, n=record.n, alpha=record.alpha, norm=check_norm(record.norm))
+    return plan.certify(selection, outcome, record.dim)
 
 
 def radius_text(radius: float) -> str:

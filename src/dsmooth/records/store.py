@@ -19,6 +19,7 @@ from typing import Any
 from dsmooth.errors import BadRun
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.theory.modes import FIXED, Mode
 
 __all__ = ["Run", "RunWriter", "check_free", "holds_run", "read_run"]
 
@@ -37,6 +38,7 @@ _SHARED = (
     "generator",
     "classifier",
     "denoiser",
+    "mode",
 )
 """Parameters that every record repeats."""
 
@@ -55,6 +57,11 @@ class Run:
     def parameters(self) -> Mapping[str, Any]:
         parameters: Mapping[str, Any] = self.header["parameters"]
         return parameters
+
+    @property
+    def mode(self) -> Mode:
+        """How the number of votes was decided."""
+        return Mode.from_json(self.parameters["mode"])
 
     @property
     def images(self) -> int:
@@ -80,6 +87,7 @@ def read_run(folder: Path | str) -> Run:
         raise BadRun(f"{folder / _HEADER}: expected the parameters of a run, cannot read them ({error})") from error
     if not known:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA}, got {header['schema']!r}")
+    header["parameters"].setdefault("mode", FIXED.to_json())  # runs from before there were modes
     records, torn = _read_records(folder / _RECORDS, header, _sha256(header_bytes))
     return Run(folder, header, records, torn)
 

@@ -15,7 +15,7 @@ _POINTS = 400
 
 
 def curve_svg(summary: Summary) -> str:
-    """One inline <svg>: a line for each run (solid multiclass, dotted Cohen), and the envelope of several."""
+    """One inline <svg>: a line for each run (dotted: the same votes under Cohen's bound), and the envelope of several."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dsmooth", "font.size": 10}):
@@ -29,25 +29,22 @@ def curve_svg(summary: Summary) -> str:
             summary.radii, default=1.0
         )
         radii = np.linspace(0.0, reach, _POINTS)
-        for i, row in enumerate(summary.rows):
-            main = row.certifier == summary.certifiers[0]
+        for row in summary.rows:
             shares = [100.0 * row.share(radius) for radius in radii]
             axes.step(
                 radii,
                 shares,
-                color=_COLOURS[i % len(summary.runs) % len(_COLOURS)],
-                linestyle="-" if main else ":",
-                linewidth=1.8 if main else 1.2,
+                color=_COLOURS[row.run % len(_COLOURS)],
+                linestyle="-" if row.main else ":",
+                linewidth=1.8 if row.main else 1.2,
                 where="pre",
-                label=f"sigma {row.sigma:g}: {row.name}".replace("$", r"\$") if main else None,
+                label=f"sigma {row.sigma:g}: {row.name}".replace("$", r"\$") if row.main else None,
             )
         if summary.envelope:
-            best = [
-                100.0 * max(row.share(radius) for row in summary.rows if row.certifier == summary.certifiers[0])
-                for radius in radii
-            ]
+            best = [100.0 * max(row.share(radius) for row in summary.rows if row.main) for radius in radii]
             axes.step(radii, best, color="black", linewidth=0.8, linestyle="--", where="pre", label="upper envelope")
-        axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
+        if not all(row.main for row in summary.rows):
+            axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
         axes.set_xlabel(f"$\\ell_{{{'∞' if summary.norm == float('inf') else f'{summary.norm:g}'}}}$ radius")
         axes.set_ylabel(f"{summary.what} (%)")
         axes.set_xlim(0.0, reach)

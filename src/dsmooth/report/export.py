@@ -10,7 +10,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.certificate import Certifier, round_down
 
-__all__ = ["latex_table", "markdown_table", "table_cells", "tsv"]
+__all__ = ["latex_table", "markdown_table", "saving", "table_cells", "tsv"]
 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
@@ -48,8 +48,16 @@ def latex_table(summary: Summary) -> str:
     )
 
 
-def tsv(run: Run, certifier: Certifier) -> str:
-    """Cohen's format: idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label."""
+def saving(fixed: int, samples: int) -> str:
+    """How the number of samples compares with mode fixed, to be put behind it; nothing where it is the same."""
+    return f": {fixed / samples:.1f} times fewer than the {fixed:,} of mode fixed" if 0 < samples < fixed else ""
+
+
+def tsv(run: Run, certifier: Certifier | None = None) -> str:
+    """The run under the bound that it was made with, unless another is given, in Cohen's format.
+
+    idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label.
+    """
     lines = ["idx\tlabel\tpredict\tradius\tcorrect\ttime"]
     for record in sorted(run.records, key=lambda record: record.index):
         certificate = certificate_of(record, certifier)

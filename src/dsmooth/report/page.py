@@ -8,9 +8,9 @@ from typing import Any
 from dsmooth.errors import BadRun
 from dsmooth.records.store import Run
 from dsmooth.report.curve import curve_svg
-from dsmooth.report.export import latex_table, markdown_table, table_cells, tsv
+from dsmooth.report.export import latex_table, markdown_table, saving, table_cells, tsv
 from dsmooth.report.summary import Summary
-from dsmooth.theory.certificate import certifier_named, round_down
+from dsmooth.theory.certificate import round_down
 
 __all__ = ["render", "write_report"]
 
@@ -34,6 +34,7 @@ def write_report(summary: Summary, out: Path) -> Path:
     page = render(
         "report.html",
         summary=summary,
+        saving=saving(summary.samples_if_fixed, summary.samples),
         heading=heading,
         rows=rows,
         svg=svg,
@@ -48,7 +49,7 @@ def write_report(summary: Summary, out: Path) -> Path:
         "table.tex": latex_table(summary),
     }
     for run, name in zip(summary.runs, _names(summary), strict=True):
-        files[f"{name}.tsv"] = tsv(run, certifier_named(str(run.parameters["certifier"])))
+        files[f"{name}.tsv"] = tsv(run)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -86,6 +87,7 @@ def _listing(run: Run) -> dict[str, Any]:
                 "radius": record.radius,
                 "votes": ", ".join(f"{called(label)} {count}" for label, count in record.estimation["counts"][:3]),
                 "missing": record.estimation["missing"],
+                "samples": record.samples,
             }
             for record in records[:_SHOWN]
         ],

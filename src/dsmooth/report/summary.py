@@ -36,6 +36,10 @@ class Cell:
 class RunSummary:
     """One run under one certifier."""
 
+    run: int
+    """Its place among the runs."""
+    main: bool
+    """Under the bound that is shown first: multiclass, or the only one that its votes allow."""
     name: str
     sigma: float
     certifier: str
@@ -53,7 +57,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """Several runs side by side; rows under the first certifier come first."""
+    """Several runs side by side; the main row of each run comes first."""
 
     runs: tuple[Run, ...]
     radii: tuple[float, ...]
@@ -65,10 +69,8 @@ class Summary:
     labelled: bool
     samples: int
     seconds: float
-
-    @property
-    def certifiers(self) -> list[str]:
-        return [certifier.name for certifier in _CERTIFIERS]
+    samples_if_fixed: int
+    """What mode fixed would have taken."""
 
     @property
     def what(self) -> str:
@@ -79,6 +81,7 @@ class Summary:
 def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summary:
     """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
 
+    A run whose votes were looked at on the way stands under the bound of its mode, the only one that they allow.
     Raises BadRun for runs without records, or of different norm or alpha, which no one table can hold.
     """
     for run in runs:
@@ -96,7 +99,12 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
     chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs)
     if not chosen or not all(0.0 <= radius < float("inf") for radius in chosen):
         raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
-    rows = tuple(_row(run, certifier, chosen, labelled, DELTA / len(runs)) for certifier in _CERTIFIERS for run in runs)
+    rows = tuple(
+        _row(runs, i, place, chosen, labelled)
+        for place in range(len(_CERTIFIERS))
+        for i, run in enumerate(runs)
+        if place == 0 or not run.mode.looks
+    )
     # an envelope over other images, or over images that are not done yet, would mean nothing
     comparable = len(runs) > 1 and all(row.complete for row in rows)
     comparable = comparable and len({run.parameters.get("data") for run in runs}) == 1
@@ -104,19 +112,21 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
         runs=tuple(runs),
         radii=chosen,
         rows=rows,
-        envelope={
-            c.name: _envelope([row for row in rows if row.certifier == c.name]) for c in _CERTIFIERS if comparable
-        },
+        envelope=_envelopes(rows, len(runs)) if comparable else {},
         norm=float(first.norm),
         alpha=first.alpha,
         labelled=labelled,
-        samples=sum(record.n0 + record.n for run in runs for record in run.records),
+        samples=sum(record.samples for run in runs for record in run.records),
         seconds=sum(record.seconds for run in runs for record in run.records),
+        samples_if_fixed=sum(record.n0 + record.n for run in runs for record in run.records),
     )
 
 
 def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
-    """Multiples of the smallest sigma, in the run's own norm."""
+    """The radii that were in question, or multiples of the smallest sigma, in the run's own norm."""
+    asked = {radius for run in runs for radius in run.mode.radii}
+    if asked:
+        return tuple(sorted(asked))
     records = [record for run in runs for record in run.records]
     norm = float(records[0].norm)
     unit = min(record.sigma for record in records)
@@ -125,7 +135,9 @@ def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(float(f"{factor * unit:.4g}") for factor in _RADII_IN_SIGMAS)
 
 
-def _row(run: Run, certifier: Certifier, radii: Sequence[float], labelled: bool, delta: float) -> RunSummary:
+def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
+    run, delta = runs[i], DELTA / len(runs)
+    certifier = None if run.mode.looks else _CERTIFIERS[place]
     records: list[Record] = sorted(run.records, key=lambda record: record.index)
     certificates = tuple(certificate_of(record, certifier) for record in records)
     labels = tuple(record.label for record in records)
@@ -138,9 +150,11 @@ def _row(run: Run, certifier: Certifier, radii: Sequence[float], labelled: bool,
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
     return RunSummary(
+        run=i,
+        main=place == 0,
         name=run.folder.resolve().name,
         sigma=records[0].sigma,
-        certifier=certifier.name,
+        certifier=certificates[0].certifier,
         certificates=certificates,
         labels=labels,
         cells=tuple(cells),
@@ -158,10 +172,19 @@ def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None]
     )
 
 
-def _envelope(rows: Sequence[RunSummary]) -> tuple[Cell, ...]:
-    """The best run at each radius. Each run's bound holds at 1 - DELTA / runs, so the best of them is a bound too."""
-    cells = []
-    for column in zip(*(row.cells for row in rows), strict=True):
-        bounds = [cell.bound for cell in column if cell.bound is not None]
-        cells.append(Cell(max(cell.share for cell in column), max(bounds) if bounds else None))
-    return tuple(cells)
+def _envelopes(rows: Sequence[RunSummary], runs: int) -> dict[str, tuple[Cell, ...]]:
+    """For each bound under which all runs stand, the best run at each radius.
+
+    Each run's lower bound for the population holds at 1 - DELTA / runs, so the best of them is one at 1 - DELTA.
+    """
+    envelopes = {}
+    for name in dict.fromkeys(row.certifier for row in rows):
+        columns = list(zip(*(row.cells for row in rows if row.certifier == name), strict=True))
+        if len(columns[0]) == runs:
+            envelopes[name] = tuple(_best(column) for column in columns)
+    return envelopes
+
+
+def _best(cells: Sequence[Cell]) -> Cell:
+    bounds = [cell.bound for cell in cells if cell.bound is not None]
+    return Cell(max(cell.share for cell in cells), max(bounds) if bounds else None)

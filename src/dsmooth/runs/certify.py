@@ -23,11 +23,12 @@ from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import GENERATOR
-from dsmooth.smoothing.scheduler import Poll
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Label
+from dsmooth.theory.certificate import Certificate, Label, StoppedVotes
+from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
 from dsmooth.theory.noises import check_norm
 
 __all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
@@ -35,7 +36,7 @@ __all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What is told while a run goes on."""
+    """What is told while a run goes on: samples counted or found not to be needed, of those that mode fixed would draw."""
 
     samples: int
     samples_in_all: int
@@ -52,6 +53,7 @@ def certify_run(
     n: int = 1000,
     alpha: float = 0.001,
     norm: float = 2.0,
+    mode: Mode = FIXED,
     seed: int | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -64,6 +66,8 @@ def certify_run(
     """
     alpha, norm = check_level(alpha), check_norm(norm)
     n0, n = check_count(n0, "n0"), check_count(n, "n")
+    mode = mode.priced(n)
+    plan = mode.plan(smoothed.certifier, smoothed.noise, n=n, alpha=alpha, norm=norm)
     check_free(out, resume)
     if not images:
         raise BadParameter("expected at least one image, got none")
@@ -74,7 +78,11 @@ def certify_run(
         smoothed.adopt(recorded["backend"], recorded["pixels"])
     else:
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
-    parameters = _parameters(smoothed, _digest(images), n0, n, alpha, norm)
+    parameters = {
+        **_parameters(smoothed, _digest(images), n0, n, alpha, norm),
+        "certifier": plan.name,
+        "mode": mode.to_json(),
+    }
     key = MasterKey.draw(seed)
     header = {
         "parameters": parameters,
@@ -100,7 +108,7 @@ def certify_run(
         missing = [i for i, name in enumerate(images.keys) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        _Recorder(smoothed, writer, missing, key, parameters, on_progress).run(images.subset(missing))
+        _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress).run(images.subset(missing))
     return read_run(out)
 
 
@@ -120,13 +128,14 @@ class _Recorder:
     def __init__(
         self,
         smoothed: SmoothedClassifier,
+        plan: Plan,
         writer: RunWriter,
         positions: Sequence[int],
         key: MasterKey,
         parameters: dict[str, Any],
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self.smoothed, self.writer, self.positions = smoothed, writer, positions
+        self.smoothed, self.plan, self.writer, self.positions = smoothed, plan, writer, positions
         self.key, self.parameters, self.on_progress = key, parameters, on_progress
         self.versions = versions()
         self.samples = 0
@@ -137,7 +146,7 @@ class _Recorder:
 
     def run(self, images: ImageSet) -> None:
         self.order = dict(zip(images.keys, self.positions, strict=True))
-        demand = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.parameters["n"]}
+        demand: dict[Phase, Demand] = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.plan.demand}
         try:
             for poll in self.smoothed.polls(images, demand, self.key, on_votes=self._count):
                 self._finish(poll)
@@ -155,17 +164,12 @@ class _Recorder:
 
     def _finish(self, poll: Poll) -> None:
         now = time.monotonic()
-        selection, estimation = poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION)
         parameters, image = self.parameters, poll.image
         height, width, channels = image.pixels.shape
-        certificate = self.smoothed.certifier.certify(
-            selection,
-            estimation,
-            self.smoothed.noise,
-            alpha=parameters["alpha"],
-            norm=check_norm(parameters["norm"]),
-            dim=image.pixels.size,
-        )
+        estimation = poll.estimation
+        certificate = self.plan.certify(poll.votes(Phase.SELECTION), estimation, image.pixels.size)
+        counted = certificate.selection.trials + certificate.estimation.trials
+        self.samples += parameters["n0"] + parameters["n"] - counted  # those that are not needed are done too
         record = Record(
             index=self.order[image.key],
             name=image.key,
@@ -182,8 +186,8 @@ class _Recorder:
             certifier=parameters["certifier"],
             law=parameters["law"],
             sigma=parameters["sigma"],
-            selection=votes_to_json(selection),
-            estimation=votes_to_json(estimation),
+            selection=votes_to_json(certificate.selection),
+            estimation=votes_to_json(certificate.estimation),
             votes=self.sidecars.pop(image.key).close(),
             generator=GENERATOR,
             key={
@@ -199,6 +203,9 @@ class _Recorder:
             versions=self.versions,
             seconds=round(now - self.clock, 3),
             nondeterministic=poll.nondeterministic,
+            mode=parameters["mode"],
+            reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
+            drawn=None if parameters["mode"] == FIXED.to_json() else poll.drawn,
         )
         self.clock = now
         record = self.writer.append(record)
@@ -214,7 +221,6 @@ def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha:
         "n": n,
         "alpha": alpha,
         "norm": "inf" if norm == float("inf") else norm,
-        "certifier": smoothed.certifier.name,
         "dtype": smoothed.pipeline.backend.dtype,
         "backend": smoothed.pipeline.backend.name,
         "batch": smoothed.batch,

@@ -1,16 +1,16 @@
 """Many images share batches of one shape, and memory does not grow with the number of samples.
 
-Each image is a Poll that asks for chunks of samples. The scheduler fills every batch with the chunks of whichever images
-still need some, hands batches to worker threads (one torch thread each), and takes the answers in order. Which rows go
-into which batch is decided before any answer is known and does not depend on the number of workers.
+The scheduler fills every batch with the samples that open images (polls, poll.py) still want, opens another image when they
+want no more for now, hands batches to worker threads (one torch thread each), and takes the answers in order. What goes into
+a batch follows from answers that were taken before, in that order, and never from timing.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,60 +21,22 @@ from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
 from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.poll import Poll, checked_demand
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.bounds import check_count
-from dsmooth.theory.certificate import Label, Votes
+from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
+from dsmooth.theory.modes import Demand
 from dsmooth.theory.noises import Gaussian
 
-__all__ = ["OnVotes", "Poll", "Scheduler"]
+__all__ = ["OnVotes", "Scheduler"]
 
-_NAMES = {Phase.SELECTION: "n0"}
 _MOST = 4096  # rows, however small the images
 _KEPT = 4  # the probe keeps every fourth row and changes the others
 
 
-@dataclass
-class Poll:
-    """One image being put to the vote: how many samples each phase needs, has asked for, and has counted."""
-
-    image: LabelledImage
-    digest: str
-    demand: Mapping[Phase, int]
-    streams: Mapping[Phase, bytes]
-    batch: int
-    counts: dict[Phase, Counter[Label]] = field(default_factory=dict)
-    trials: Counter[Phase] = field(default_factory=Counter)
-    asked: Counter[Phase] = field(default_factory=Counter)
-    nondeterministic: bool = False
-    """The probe saw the same rows answered differently: the classifier brings randomness of its own."""
-
-    def take(self, room: int) -> Chunk | None:
-        """The next samples to draw, at most `room`; None when all have been asked for."""
-        for phase, needed in self.demand.items():
-            first = self.asked[phase]
-            if first < needed:
-                count = min(room, needed - first)
-                self.asked[phase] += count
-                return Chunk(phase, self.streams[phase], first, count)
-        return None
-
-    def receive(self, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-        """Counts the answers to a chunk; None is a trial without a vote."""
-        self.trials[chunk.phase] += chunk.count
-        self.counts.setdefault(chunk.phase, Counter()).update(label for label in labels if label is not None)
-
-    @property
-    def done(self) -> bool:
-        return all(self.trials[phase] >= needed for phase, needed in self.demand.items())
-
-    def votes(self, phase: Phase) -> Votes:
-        """The votes of one phase so far."""
-        return Votes(self.counts.get(phase, {}), self.trials[phase])
-
-
 OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
-"""Called for every chunk, in order of samples within each image and phase."""
+"""Called with the answers that count, in order of samples within each image and phase."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +54,8 @@ class Scheduler:
     noise: Gaussian
     batch: int | None = None
     pixels: int | None = None
+    ahead: bool = True
+    """Whether rows that would be empty go to votes that a look may make superfluous: free here, not at a paid service."""
 
     def __post_init__(self) -> None:
         if self.batch is not None:
@@ -104,26 +68,27 @@ class Scheduler:
     def run(
         self,
         images: Iterable[LabelledImage],
-        demand: Mapping[Phase, int],
+        demand: Mapping[Phase, Demand],
         key: MasterKey,
         *,
         on_votes: OnVotes | None = None,
     ) -> Iterator[Poll]:
-        """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
-        for phase, count in demand.items():
-            check_count(count, _NAMES.get(phase, "n"))
+        """The finished polls, as they are finished: with fixed numbers of votes, in the order of the images.
+
+        `demand` says how many votes each phase takes, or what decides that.
+        """
+        demand = checked_demand(demand)
         device, workers = self.pipeline.backend.device, self.pipeline.backend.workers
         here = Sampler(self.noise)
         sampler = CudaSampler(self.noise, device) if device.type == "cuda" else here
-        polls = (self._poll(image, demand, key) for image in images)
-        batches = self._batches(polls)
+        room = _Room((self._poll(image, demand, key) for image in images), self.ahead)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
         threads = torch.get_num_threads()
         executor = ThreadPoolExecutor(workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
         try:
             while True:
-                while len(waiting) <= workers and (batch := next(batches, None)) is not None:
+                while len(waiting) <= workers and (batch := room.batch()):
                     first = batch[0][0]
                     shape = first.image.pixels.shape
                     if shape not in probed:
@@ -134,32 +99,17 @@ class Scheduler:
                 if not waiting:
                     return
                 batch, future = waiting.popleft()
-                yield from _distribute(batch, future.result(), on_votes)
+                for poll in _distribute(batch, future.result(), on_votes):
+                    room.close(poll)
+                    yield poll
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
 
-    def _poll(self, image: LabelledImage, demand: Mapping[Phase, int], key: MasterKey) -> Poll:
+    def _poll(self, image: LabelledImage, demand: Mapping[Phase, Demand], key: MasterKey) -> Poll:
         digest = digest_image(image.pixels)
         streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}
-        return Poll(image, digest, dict(demand), streams, self.rows(image.pixels.shape))
-
-    def _batches(self, polls: Iterator[Poll]) -> Iterator[_Batch]:
-        """Rows packed in order of the images; nothing here looks at an answer."""
-        rows: list[tuple[Poll, Chunk]] = []
-        filled = 0
-        for poll in polls:
-            if rows and rows[0][0].image.pixels.shape != poll.image.pixels.shape:
-                yield rows
-                rows, filled = [], 0
-            while (chunk := poll.take(poll.batch - filled)) is not None:
-                rows.append((poll, chunk))
-                filled += chunk.count
-                if filled == poll.batch:
-                    yield rows
-                    rows, filled = [], 0
-        if rows:
-            yield rows
+        return Poll(image, digest, demand, streams, self.rows(image.pixels.shape))
 
     def _probe(self, sampler: Sampler, poll: Poll, key: MasterKey) -> bool:
         """Whether the same rows are answered differently; raises BadModel where only their company makes the difference."""
@@ -191,15 +141,58 @@ class Scheduler:
 _Batch = list[tuple[Poll, Chunk]]
 
 
+class _Room:
+    """The images that are being put to the vote, and those that wait outside.
+
+    An image is let in only while there is room in a batch that no open image wants, so no more images are open than rows are
+    in flight. Rows that are still empty then may go `ahead`, to votes beyond an image's next look, which are lost if that
+    look is its last.
+    """
+
+    def __init__(self, polls: Iterator[Poll], ahead: bool) -> None:
+        self._outside, self._ahead = polls, ahead
+        self._next = next(polls, None)
+        self._open: list[Poll] = []
+
+    def close(self, poll: Poll) -> None:
+        """This image is finished."""
+        self._open.remove(poll)
+
+    def batch(self) -> _Batch:
+        """The rows of the next batch, all of one shape: oldest images first. Empty where there is nothing to ask for now."""
+        rows: _Batch = []
+        for poll in self._open:
+            self._fill(rows, poll)
+        while self._next is not None and _left(rows, self._next) > 0:
+            poll, self._next = self._next, next(self._outside, None)
+            self._open.append(poll)
+            self._fill(rows, poll)
+        for poll in self._open if self._ahead else ():
+            self._fill(rows, poll, ahead=True)
+        return rows
+
+    def _fill(self, rows: _Batch, poll: Poll, *, ahead: bool = False) -> None:
+        while (left := _left(rows, poll)) > 0 and (chunk := poll.take(left, ahead=ahead)) is not None:
+            rows.append((poll, chunk))
+
+
+def _left(rows: _Batch, poll: Poll) -> int:
+    """How many rows of the batch this image may still have: none where the batch has another shape."""
+    if rows and rows[0][0].image.pixels.shape != poll.image.pixels.shape:
+        return 0
+    return poll.batch - sum(chunk.count for _, chunk in rows)
+
+
 def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes | None) -> Iterator[Poll]:
+    """Counts the answers of a batch; yields the images that this finished."""
     row = 0
     for poll, chunk in batch:
         part = labels[row : row + chunk.count]
         if len(part) != chunk.count:
             raise BadModel(f"expected {chunk.count} answers, got {len(part)}")
-        poll.receive(chunk, part)
-        if on_votes is not None:
-            on_votes(poll, chunk, part)
         row += chunk.count
-        if poll.done:
-            yield poll
+        if counted := poll.receive(chunk, part):
+            if on_votes is not None:
+                on_votes(poll, replace(chunk, count=len(counted)), counted)
+            if poll.done:
+                yield poll

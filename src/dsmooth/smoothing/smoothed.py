@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,10 +21,12 @@ from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.batch import fastest_batch, trial_batch
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import OnVotes, Poll, Scheduler
+from dsmooth.smoothing.poll import Poll
+from dsmooth.smoothing.scheduler import OnVotes, Scheduler
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
-from dsmooth.theory.noises import Gaussian, check_norm
+from dsmooth.theory.modes import FIXED, Demand, Mode
+from dsmooth.theory.noises import Gaussian
 
 __all__ = ["SmoothedClassifier"]
 
@@ -40,6 +42,8 @@ class SmoothedClassifier:
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
         fastest that is installed and can run them; where OpenVINO cannot, auto warns and runs them in torch.
     batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one a core).
+    ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not counted
+        then); False where every vote costs money.
 
     Backend, dtype and batch are part of what is certified; none of them changes the noise.
 
@@ -59,6 +63,7 @@ class SmoothedClassifier:
         batch: int | None = None,
         workers: int | None = None,
         certifier: Certifier | None = None,
+        ahead: bool = True,
     ) -> None:
         self.noise = Gaussian(sigma)
         self.certifier: Certifier = certifier or Multiclass()
@@ -74,7 +79,7 @@ class SmoothedClassifier:
             )
         self.batch = batch if batch is None else check_count(batch, "batch")
         self._dtype, self._workers = dtype, workers if workers is None else check_count(workers, "workers")
-        self._unsettled = backend == "auto"
+        self._unsettled, self._ahead = backend == "auto", ahead
         self._scheduler = self._scheduled(fastest(dtype) if backend == "auto" else backend)
 
     @property
@@ -114,7 +119,7 @@ class SmoothedClassifier:
     def _scheduled(self, backend: str) -> Scheduler:
         chosen = backend_named(backend, self._dtype, self._workers)
         pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, chosen)
-        return Scheduler(pipeline, self.noise, self.batch)
+        return Scheduler(pipeline, self.noise, self.batch, ahead=self._ahead)
 
     def certify(
         self,
@@ -124,30 +129,26 @@ class SmoothedClassifier:
         n: int = 1000,
         alpha: float = 0.001,
         norm: float = 2.0,
+        mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Certificate | list[Certificate]:
         """The certificate of an image (H, W, C) with 1 or 3 channels, or the list of a batch (N, H, W, C).
 
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
-        alpha. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
+        alpha. `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5)) stops when it is settled which
+        of these radii hold. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
         reproducible; without it the noise follows from a fresh key of the operating system.
         """
-        alpha, norm = check_level(alpha), check_norm(norm)
-        demand = {Phase.SELECTION: check_count(n0, "n0"), Phase.ESTIMATION: check_count(n, "n")}
+        plan = mode.plan(self.certifier, self.noise, n=n, alpha=alpha, norm=norm)
         batch = _batch(images)
+        demand: dict[Phase, Demand] = {Phase.SELECTION: check_count(n0, "n0"), Phase.ESTIMATION: plan.demand}
         if batch:
-            self.settle(batch[0].pixels.shape, samples=len(batch) * sum(demand.values()))
-        certificates = [
-            self.certifier.certify(
-                poll.votes(Phase.SELECTION),
-                poll.votes(Phase.ESTIMATION),
-                self.noise,
-                alpha=alpha,
-                norm=norm,
-                dim=poll.image.pixels.size,
-            )
+            self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
+        found = {
+            poll.image.key: plan.certify(poll.votes(Phase.SELECTION), poll.estimation, poll.image.pixels.size)
             for poll in self.polls(batch, demand, MasterKey.draw(seed))
-        ]
+        }
+        certificates = [found[image.key] for image in batch]
         return certificates if _is_batch(images) else certificates[0]
 
     def predict(
@@ -166,7 +167,7 @@ class SmoothedClassifier:
     def polls(
         self,
         images: Iterable[LabelledImage],
-        demand: dict[Phase, int],
+        demand: Mapping[Phase, Demand],
         key: MasterKey,
         *,
         on_votes: OnVotes | None = None,

@@ -20,10 +20,14 @@ __all__ = [
     "Label",
     "Multiclass",
     "Prediction",
+    "StoppedVotes",
     "Votes",
     "certifier_named",
+    "conclude",
     "least_votes",
     "predict_votes",
+    "round_down",
+    "selected",
 ]
 
 _SHARE: Final = 0.9
@@ -61,6 +65,27 @@ class Votes:
     def strongest_rival(self, label: Label) -> int:
         """The most votes that a label other than this one can have had: the missing count as its votes."""
         return max((count for other, count in self.counts.items() if other != label), default=0) + self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedVotes:
+    """Votes whose number was decided by looking at them. Only the rule that looked can conclude anything from them.
+
+    They are no Votes on purpose: a bound for a number of trials fixed in advance, applied at the moment of one's choice,
+    is wrong far more often than its alpha (from 5 % to 18 % with 20 looks).
+    """
+
+    last: Votes
+    """All that were counted until the rule stopped."""
+    best: Votes
+    """Those counted at the look at which the rule held the most; none where it never held anything."""
+
+    def __post_init__(self) -> None:
+        part = self.best.missing <= self.last.missing and all(
+            count <= self.last.of(label) for label, count in self.best.counts.items()
+        )
+        if not part:
+            raise BadParameter(f"expected votes of an earlier look among {self.last}, got {self.best}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +129,11 @@ class Certificate:
 
 
 class Certifier(Protocol):
-    """Turns votes into bounds on pA and pB, and those into a certificate."""
+    """Turns votes into bounds on pA and pB, and those into a certificate.
+
+    The number of votes was fixed before the first of them was seen. There is no look: a rule that may look is a
+    StoppingRule (stopping.py), and its StoppedVotes are refused here.
+    """
 
     @property
     def name(self) -> str: ...
@@ -126,10 +155,10 @@ class Cohen:
     def certify(
         self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
     ) -> Certificate:
-        label = _winner(selection, estimation)
+        alpha, label = check_level(alpha), _settled(selection, estimation)
         count = 0 if label is None else estimation.of(label)
-        tail = clopper_pearson_upper(estimation.trials - count, estimation.trials, alpha)
-        return _conclude(self.name, label, tail, tail, selection, estimation, noise, alpha, norm, dim)
+        tail = _upper(estimation.trials - count, estimation.trials, alpha)
+        return conclude(self.name, label, tail, tail, selection, estimation, noise, alpha, norm, dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +184,12 @@ class Multiclass:
     def certify(
         self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
     ) -> Certificate:
-        alpha = check_level(alpha)
-        label = _winner(selection, estimation)
+        alpha, label = check_level(alpha), _settled(selection, estimation)
         count = 0 if label is None else estimation.of(label)
-        tail = clopper_pearson_upper(estimation.trials - count, estimation.trials, self.share * alpha)
+        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha)
         rivals = estimation.missing if label is None else estimation.strongest_rival(label)
-        rival = min(clopper_pearson_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
-        return _conclude(self.name, label, tail, rival, selection, estimation, noise, alpha, norm, dim)
+        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
+        return conclude(self.name, label, tail, rival, selection, estimation, noise, alpha, norm, dim)
 
 
 CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Multiclass, "cohen": Cohen}
@@ -228,17 +256,30 @@ def round_down(value: float, places: int = 4) -> str:
     return text[: text.index(".") + places + 1]
 
 
-def _winner(selection: Votes, estimation: Votes) -> Label | None:
+def selected(selection: Votes) -> Label | None:
     """The label to be certified, from the selection votes alone: anything else would spend the estimation twice."""
-    if selection.trials < 1 or estimation.trials < 1:
-        raise BadParameter(
-            f"expected at least one vote to select and one to estimate, got n0 {selection.trials}, n {estimation.trials}"
-        )
+    if selection.trials < 1:
+        raise BadParameter("expected at least one vote to select the label, got none")
     ranked = selection.ranked()
     return ranked[0][0] if ranked else None
 
 
-def _conclude(
+def _settled(selection: Votes, estimation: object) -> Label | None:
+    """The selected label, where the number of estimation votes is one that was settled before any of them was seen."""
+    if isinstance(estimation, StoppedVotes):
+        raise BadParameter(
+            "this bound is for a number of votes fixed in advance, and these were looked at on the way: "
+            "only the rule that looked can certify from them"
+        )
+    return selected(selection)
+
+
+def _upper(count: int, trials: int, alpha: float) -> float:
+    """The Clopper-Pearson bound, or 1 where nothing was asked."""
+    return clopper_pearson_upper(count, trials, alpha) if trials else 1.0
+
+
+def conclude(
     name: str,
     label: Label | None,
     tail: float,
@@ -250,6 +291,7 @@ def _conclude(
     norm: float,
     dim: int,
 ) -> Certificate:
+    """The certificate of the bounds `tail` >= 1 - P(label) and `rival` >= P(any other label), or an abstention."""
     norm = check_norm(norm)
     radius = 0.0 if label is None else noise.radius(tail, rival, norm=norm, dim=dim)
     if not radius > 0.0:  # the promise "no change below distance 0" is none

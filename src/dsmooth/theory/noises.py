@@ -16,6 +16,9 @@ RADIUS_MARGIN: Final = (1e-9, 1e-12)
 """Relative and absolute amount by which every radius is lowered: far above the rounding of the steps before it."""
 
 
+_LEAST_TAIL: Final = 1e-300
+
+
 class Noise(Protocol):
     """A law of noise with a certificate: what is added to the image, and how far that protects."""
 
@@ -26,6 +29,10 @@ class Noise(Protocol):
     def law(self) -> str: ...
 
     def radius(self, tail_a: float, p_b: float, *, norm: float, dim: int) -> float: ...
+
+    def tail(self, radius: float, *, norm: float, dim: int) -> float: ...
+
+    def __hash__(self) -> int: ...
 
 
 def check_norm(norm: float | str) -> float:
@@ -80,3 +87,19 @@ class Gaussian:
         relative, absolute = RADIUS_MARGIN
         radius = radius * (1.0 - relative) - absolute
         return radius if radius > 0.0 else 0.0
+
+    def tail(self, radius: float, *, norm: float = 2.0, dim: int) -> float:
+        """The tail 1 - q that justifies just more than this radius: `radius()` of it is above, by less than 1e-8 of itself.
+
+        So to reject P(class A) <= q is to certify the radius, up to and including it. At radius 0 it is a hair below 1/2;
+        beyond 37 sigma, where float64 ends, it is the tail of 37 sigma, which no number of votes reaches.
+        """
+        norm = check_norm(norm)
+        relative, absolute = RADIUS_MARGIN
+        stretched = (radius + absolute) / (1.0 - relative)
+        if norm > 2.0:
+            stretched *= float(dim) ** (0.5 - 1.0 / norm)
+        tail = float(special.ndtr(-stretched / self.sigma))
+        while tail > _LEAST_TAIL and not self.radius(tail, tail, norm=norm, dim=dim) > radius:
+            tail *= 1.0 - 1e-12
+        return max(tail, _LEAST_TAIL)

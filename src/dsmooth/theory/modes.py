@@ -1,0 +1,145 @@
+"""How the number of votes is decided, and what may be concluded from votes that were drawn in that way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import check_count, check_level
+from dsmooth.theory.certificate import Certificate, Certifier, StoppedVotes, Votes, certifier_named
+from dsmooth.theory.mixture import MOST_TRIALS
+from dsmooth.theory.noises import Noise, check_norm
+from dsmooth.theory.pilot import PilotSizes, Sizes
+from dsmooth.theory.stopping import RadiiRule, StoppingRule
+
+__all__ = ["FIXED", "MODES", "Demand", "Mode", "Plan"]
+
+MODES: Final = ("fixed", "curve", "decision", "radius")
+
+_ALL_VOTES: Final = 0.1  # sigmas of radius that n votes cost by default: about 2 % of the average radius are given up
+
+Demand = int | Sizes | StoppingRule
+"""A number of votes: fixed; following from the selection votes; or decided by looks on the way."""
+
+
+class Plan(Protocol):
+    """How many estimation votes an image gets, and the certificate that follows from them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def demand(self) -> Demand: ...
+
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _WithoutLooks:
+    """A number of votes that no estimation vote has a part in, and a bound for such a number."""
+
+    demand: int | Sizes
+    certifier: Certifier
+    noise: Noise
+    alpha: float
+    norm: float
+
+    @property
+    def name(self) -> str:
+        return self.certifier.name
+
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+        # the certifier refuses StoppedVotes, in its own words
+        return self.certifier.certify(
+            selection,
+            estimation,  # type: ignore[arg-type]
+            self.noise,
+            alpha=self.alpha,
+            norm=self.norm,
+            dim=dim,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How many votes an image gets, n at most.
+
+    fixed: n of them, for comparison with papers.
+    curve: which of `radii` hold? Stops when that is settled.
+    decision: does the one radius in `radii` hold? Stops when that is settled.
+    radius: as many as the selection votes make worth it, where a vote costs `price` sigmas of radius (by default 0.1 / n).
+    """
+
+    name: str = "fixed"
+    radii: tuple[float, ...] = ()
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in MODES:
+            raise BadParameter(f"mode must be one of {', '.join(MODES)}, got {self.name!r}")
+        radii = tuple(sorted({_number(radius, "radii") for radius in self.radii}))
+        if self.name == "decision" and len(radii) != 1:
+            raise BadParameter(f"mode decision needs one radius, got {list(radii) or 'none'}")
+        if self.name == "curve" and not radii:
+            raise BadParameter("mode curve needs the radii in question, got none")
+        if self.name in ("fixed", "radius") and radii:
+            raise BadParameter(f"radii belong to the modes curve and decision, got {list(radii)} with mode {self.name}")
+        if self.name != "radius" and self.price is not None:
+            raise BadParameter(f"the price of a vote (lambda) belongs to mode radius, got it with mode {self.name}")
+        object.__setattr__(self, "radii", radii)
+        if self.price is not None:
+            object.__setattr__(self, "price", _number(self.price, "lambda"))
+
+    @property
+    def looks(self) -> bool:
+        """Whether votes are looked at before the last of them."""
+        return bool(self.radii)
+
+    def priced(self, n: int) -> Mode:
+        """The mode with its price spelled out, where it has one."""
+        return replace(self, price=_ALL_VOTES / n) if self.name == "radius" and self.price is None else self
+
+    def plan(self, certifier: Certifier | str, noise: Noise, *, n: int, alpha: float, norm: float = 2.0) -> Plan:
+        """The mode with its numbers. `certifier`, or its name, is the bound of modes without looks; others bring theirs."""
+        n, alpha, norm = check_count(n, "n"), check_level(alpha), check_norm(norm)
+        if self.name != "fixed" and n > MOST_TRIALS:
+            raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
+        if self.looks:
+            return RadiiRule(self.radii, n, noise, alpha, norm)
+        price = self.priced(n).price
+        demand = n if price is None else PilotSizes(n, alpha, price)
+        bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
+        return _WithoutLooks(demand, bound, noise, alpha, norm)
+
+    def to_json(self) -> dict[str, Any]:
+        """The mode as it stands in records."""
+        value: dict[str, Any] = {"name": self.name}
+        if self.radii:
+            value["radii"] = list(self.radii)
+        if self.price is not None:
+            value["lambda"] = self.price
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Mode:
+        """The mode again; raises BadParameter for anything that `to_json` does not write."""
+        mode = cls(value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"))
+        if mode.to_json() != value:
+            raise BadParameter(f"expected a mode, its radii or its lambda, got {value}")
+        return mode
+
+
+FIXED: Final = Mode()
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0.0 <= number < math.inf:
+        raise BadParameter(f"{name} must be finite numbers of at least 0, got {value!r}")
+    return number

@@ -1,0 +1,186 @@
+"""Rules that look at the votes on the way, and stop when the question is settled.
+
+Which of the radii r_1 < r_2 < ... hold? (One radius: certify it or stop.) A radius is certified at a look when the evidence
+of mixture.py, at level (1 - w) alpha, or the Clopper-Pearson bound on all N votes, at level w alpha, rejects
+P(class A) <= q_r = Phi(r / sigma). A look compares the misses (trials that were not for A) with a table that is made once.
+
+Source: docs/theory.md, claims 11 and 12.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import clopper_pearson_upper
+from dsmooth.theory.certificate import Certificate, StoppedVotes, Votes, conclude, selected
+from dsmooth.theory.mixture import most_misses
+from dsmooth.theory.noises import Noise
+from dsmooth.theory.predictive import predicted_share
+
+__all__ = ["RadiiRule", "StoppingRule", "Verdict", "looks"]
+
+_FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
+_HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
+_STEP: Final = 100  # votes between looks, until 5 % of the votes so far are more
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a look came to."""
+
+    held: int
+    """How many claims hold, of those that the rule can make, the weakest first."""
+    more: int | None
+    """The number of votes at which it wants to look again; None: nothing is left to find out."""
+
+
+@runtime_checkable
+class StoppingRule(Protocol):
+    """Decides from the votes so far whether more are needed. The first look is at none, when the label is selected.
+
+    It looks at numbers of votes that follow from earlier looks alone, never at more than `most`. `held` is what earlier
+    looks have come to: what held once holds.
+    """
+
+    @property
+    def most(self) -> int: ...
+
+    def look(self, selection: Votes, estimation: Votes, *, held: int, dim: int) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RadiiRule:
+    """Certifies the largest of `radii` that holds, with as few as possible of at most `most` votes.
+
+    A certificate is wrong with probability at most alpha, whatever the looks. radii: increasing, in the given norm, pixels
+    in [0, 1]; the one that a certificate names is included in its promise.
+    """
+
+    radii: tuple[float, ...]
+    most: int
+    noise: Noise
+    alpha: float
+    norm: float = 2.0
+
+    @property
+    def name(self) -> str:
+        """decision (one radius) or curve: what stands in a certificate as the bound that it rests on."""
+        return "decision" if len(self.radii) == 1 else "curve"
+
+    @property
+    def demand(self) -> RadiiRule:
+        """How the number of votes is decided: by this rule."""
+        return self
+
+    def tails(self, dim: int) -> tuple[float, ...]:
+        """1 - q_r for each radius."""
+        return _tails(self.radii, self.noise, self.norm, dim)
+
+    def least_votes(self, dim: int) -> list[int]:
+        """For each radius, the least `most` with which it can be certified: with fewer even unanimity is not enough."""
+        return [math.ceil(math.log(_FINAL_SHARE * self.alpha) / math.log1p(-tail)) for tail in self.tails(dim)]
+
+    def look(self, selection: Votes, estimation: Votes, *, held: int, dim: int) -> Verdict:
+        """How many radii hold, the smallest first, and when to look again."""
+        label = selected(selection)
+        if label is None:
+            return Verdict(0, None)
+        tails = self.tails(dim)
+        place = _place(estimation.trials, self.most)
+        misses = estimation.trials - estimation.of(label)
+        held = max(held, int(np.count_nonzero(misses <= _certifying(tails, self.most, self.alpha)[:, place])))
+        if held == len(self.radii) or estimation.trials == self.most:
+            return Verdict(held, None)
+        hopeful = _hopeful(tails, self.most, self.alpha, selection.trials - selection.of(label), selection.trials)
+        return Verdict(held, looks(self.most)[place + 1] if misses <= hopeful[held, place] else None)
+
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+        """The certificate at the largest radius that held at the best look; abstains where none did."""
+        if not isinstance(estimation, StoppedVotes):
+            raise BadParameter("expected votes that the rule has looked at, got votes of a number fixed in advance")
+        label, best, last = selected(selection), estimation.best, estimation.last
+        held = 0 if label is None else self.look(selection, best, held=0, dim=dim).held
+        tail = self.tails(dim)[held - 1] if held else 1.0
+        return conclude(self.name, label, tail, tail, selection, last, self.noise, self.alpha, self.norm, dim)
+
+
+@lru_cache(maxsize=64)
+def looks(most: int) -> tuple[int, ...]:
+    """The numbers of votes at which a rule looks: 0, every 100, then every 5 %, and `most`."""
+    places, n = [], 0
+    while n < most:
+        places.append(n)
+        n += max(_STEP, n // 20)
+    return (*places, most)
+
+
+@lru_cache(maxsize=64)
+def _tails(radii: tuple[float, ...], noise: Noise, norm: float, dim: int) -> tuple[float, ...]:
+    return tuple(noise.tail(radius, norm=norm, dim=dim) for radius in radii)
+
+
+def _place(trials: int, most: int) -> int:
+    places = looks(most)
+    place = bisect_left(places, trials)
+    if place == len(places) or places[place] != trials:
+        raise BadParameter(f"{trials} votes are none of the numbers at which this rule looks (at most {most})")
+    return place
+
+
+@lru_cache(maxsize=64)
+def _final(tail: float, most: int, alpha: float) -> int:
+    """The most misses in all `most` votes with which the Clopper-Pearson bound is at most `tail`; -1: none."""
+    low, high = -1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if clopper_pearson_upper(middle, most, _FINAL_SHARE * alpha) <= tail:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@lru_cache(maxsize=64)
+def _certifying(tails: tuple[float, ...], most: int, alpha: float) -> Counts:
+    """(radii, looks): the most misses with which the radius is certified at the look.
+
+    By the evidence, or because the bound on all votes will hold even if every vote to come is a miss. Falling in the radius,
+    so that a radius holds only where all smaller ones do.
+    """
+    n = np.array(looks(most), dtype=np.int64)
+    rows = [
+        np.maximum(most_misses(n, tail, (1.0 - _FINAL_SHARE) * alpha), _final(tail, most, alpha) - (most - n))
+        for tail in tails
+    ]
+    return np.minimum.accumulate(np.stack(rows), axis=0)
+
+
+@lru_cache(maxsize=4096)
+def _hopeful(tails: tuple[float, ...], most: int, alpha: float, misses0: int, n0: int) -> Counts:
+    """(radii, looks): the most misses with which the radius is worth more votes, after `misses0` of n0 selection votes.
+
+    Futility cannot make a certificate false, so this is a good guess and no bound: the misses to come are predicted from all
+    votes so far, and the radius is given up where the chance that Clopper-Pearson certifies it in the end is below 1 %.
+    """
+    n = np.array(looks(most), dtype=np.int64)[None, :]
+    to_come = most - n
+    final = np.array([_final(tail, most, alpha) for tail in tails], dtype=np.int64)[:, None]
+    low, high = np.full((len(tails), n.shape[1]), -1), np.minimum(n, final) + 1  # low is hopeful (or -1), high is not
+    while np.any(high - low > 1):
+        middle = (low + high) // 2
+        a, b = predicted_share(middle + misses0, n + n0, np.maximum(to_come, 2))
+        chance = special.betainc(a, b, np.clip((final - middle + 0.5) / np.maximum(to_come, 1), 0.0, 1.0))
+        hope = (chance >= _HOPELESS) | (to_come <= 1)
+        low, high = np.where((middle >= 0) & hope, middle, low), np.where((middle >= 0) & ~hope, middle, high)
+    return low

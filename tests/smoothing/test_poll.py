@@ -1,0 +1,158 @@
+"""Modes through the scheduler: what is counted follows from the key alone, and little is drawn in vain."""
+
+import numpy as np
+import pytest
+
+from dsmooth.backends.eager import Eager
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.errors import BadParameter
+from dsmooth.images import LabelledImage
+from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.theory.certificate import Cohen, Multiclass, StoppedVotes
+from dsmooth.theory.modes import Mode
+from dsmooth.theory.noises import Gaussian
+from support import Constant, Sometimes, Threshold, different_images
+
+NOISE, N0 = Gaussian(0.25), 20
+VALUES = (40, 95, 101, 104, 110, 120, 135, 150, 180, 220)  # true radii from far below 0 to nearly .5
+MODES = [Mode("curve", (0.0, 0.1, 0.3)), Mode("decision", (0.1,)), Mode("radius")]
+
+
+def polls(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_votes=None, values=VALUES):
+    plan = mode.plan(Multiclass(), NOISE, n=n, alpha=0.01)
+    images = [
+        LabelledImage(f"{value} {i}", image)
+        for value in values
+        for i, image in enumerate(different_images(3, value, (1, 3, 1)))
+    ]
+    pipeline = Pipeline(TorchClassifier(module or Threshold(100)), None, NOISE.sigma, Eager("fp32", workers))
+    scheduler = Scheduler(pipeline, NOISE, batch, ahead=ahead)
+    extra = {} if on_votes is None else {"on_votes": on_votes}
+    demand = {Phase.SELECTION: N0, Phase.ESTIMATION: plan.demand}
+    return list(scheduler.run(images, demand, MasterKey.draw(1), **extra))
+
+
+def counted(found):
+    return {poll.image.key: (poll.votes(Phase.SELECTION), poll.estimation) for poll in found}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_what_counts_does_not_depend_on_batch_workers_or_what_was_asked_ahead(mode):
+    expected = counted(polls(mode))
+    assert len(expected) == 3 * len(VALUES)
+    trials = {(e.last if isinstance(e, StoppedVotes) else e).trials for _, e in expected.values()}
+    assert len(trials) > 4
+    for batch, workers, ahead in ((9, 2, True), (37, 1, False), (2048, 3, True)):
+        assert counted(polls(mode, batch=batch, workers=workers, ahead=ahead)) == expected
+
+
+def test_the_same_votes_as_in_mode_fixed():
+    looked = {poll.image.key: poll for poll in polls(MODES[0])}
+    for poll in looked.values():
+        trials = poll.estimation.last.trials
+        if trials:
+            fixed = polls(Mode(), n=trials, values=(int(poll.image.key.split()[0]),))
+            same = next(other for other in fixed if other.image.key == poll.image.key)
+            assert same.estimation == poll.estimation.last
+
+
+def test_votes_that_count_are_announced_in_order():
+    announced = {}
+
+    def on_votes(poll, chunk, labels):
+        assert len(labels) == chunk.count > 0
+        key = (poll.image.key, chunk.phase)
+        assert announced.get(key, 0) == chunk.first
+        announced[key] = chunk.first + chunk.count
+
+    found = polls(MODES[0], batch=500, workers=2, on_votes=on_votes)
+    assert {key: count for (key, phase), count in announced.items() if phase is Phase.ESTIMATION} == {
+        poll.image.key: poll.estimation.last.trials for poll in found if poll.estimation.last.trials
+    }
+
+
+def test_little_is_drawn_in_vain():
+    batch, workers = 50, 2
+    found = polls(MODES[0], n=10_000, batch=batch, workers=workers)
+    wasted = [poll.drawn - N0 - poll.estimation.last.trials for poll in found]
+    assert min(wasted) == 0
+    assert max(wasted) <= batch * (workers + 1)
+    assert sum(wasted) < 0.05 * sum(poll.drawn for poll in found)
+    assert all(poll.drawn == N0 + poll.estimation.last.trials for poll in polls(MODES[0], n=10_000, ahead=False))
+
+
+def test_batches_are_full_while_images_wait_outside():
+    asked = []
+
+    class Counting(Threshold):
+        def forward(self, x):
+            asked.append(len(x))
+            return super().forward(x)
+
+    found = polls(MODES[0], n=10_000, batch=64, module=Counting(100))
+    rows, needed = sum(asked[4:]), sum(poll.drawn for poll in found)  # the probe asks four times
+    assert rows < 1.02 * needed
+
+
+def test_no_more_images_are_open_than_rows_are_in_flight():
+    opened = finished = most = 0
+    batch, workers = 16, 2
+
+    def images():
+        nonlocal opened
+        for i, image in enumerate(different_images(400, 104, (1, 3, 1))):
+            opened += 1
+            yield LabelledImage(str(i), image)
+
+    plan = MODES[1].plan(Multiclass(), NOISE, n=1000, alpha=0.01)
+    pipeline = Pipeline(TorchClassifier(Threshold(100)), None, NOISE.sigma, Eager("fp32", workers))
+    scheduler = Scheduler(pipeline, NOISE, batch)
+    for _ in scheduler.run(images(), {Phase.SELECTION: 5, Phase.ESTIMATION: plan.demand}, MasterKey.draw(1)):
+        finished += 1
+        most = max(most, opened - finished)
+    assert finished == 400
+    assert most <= batch * (workers + 1) + 1
+
+
+def test_memory_does_not_grow_with_n():
+    import tracemalloc
+
+    def peak(n):
+        tracemalloc.start()
+        polls(Mode("decision", (0.099,)), n=n, values=(125,))  # near the border: many looks
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1_000)
+    assert peak(20_000) < 1.5 * peak(1_000)
+
+
+def test_an_image_that_nobody_answers_is_given_up_after_the_selection():
+    for mode in MODES:
+        for poll in polls(mode, module=Sometimes(5000)):
+            assert poll.drawn == N0
+            assert poll.votes(Phase.SELECTION).missing == N0
+
+
+def test_votes_that_were_looked_at_are_no_votes_of_a_fixed_number():
+    poll = polls(MODES[0])[0]
+    with pytest.raises(BadParameter, match="looked at on the way"):
+        poll.votes(Phase.ESTIMATION)
+    with pytest.raises(BadParameter, match="only the rule that looked can certify"):
+        Cohen().certify(poll.votes(Phase.SELECTION), poll.estimation, NOISE, alpha=0.01, dim=3)
+    sized = polls(MODES[2])[0]
+    assert sized.votes(Phase.ESTIMATION) == sized.estimation
+
+
+def test_a_bound_without_looks_is_refused_as_a_stopping_rule():
+    scheduler = Scheduler(Pipeline(TorchClassifier(Constant()), None, NOISE.sigma, Eager("fp32", 1)), NOISE)
+    image = LabelledImage("x", np.zeros((1, 3, 1), np.uint8))
+    for certifier in (Cohen(), Multiclass()):
+        with pytest.raises(BadParameter, match="offers no look: its bound is for a number of votes fixed in advance"):
+            list(scheduler.run([image], {Phase.SELECTION: 5, Phase.ESTIMATION: certifier}, MasterKey.draw(1)))
+    rule = MODES[0].plan(Cohen(), NOISE, n=10, alpha=0.01).demand
+    with pytest.raises(BadParameter, match="n0 must be a whole number"):
+        list(scheduler.run([image], {Phase.ESTIMATION: rule}, MasterKey.draw(1)))
