@@ -45,7 +45,7 @@ class Model:
     sigma: Annotated[float, Parameter(alias="-s")] = 0.25
     """Standard deviation of the noise; pixels are in [0, 1]."""
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
-    """A shipped name, a folder, a safetensors file, or none."""
+    """A shipped name, a folder, a safetensors file, hf:owner/name, tv or nlm (untrained), or none."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs, and part of what is certified."""
     batch: Whole | None = None
