@@ -105,8 +105,9 @@ def save_denoiser(
 def load_denoiser(spec: Path | str) -> Denoiser:
     """The denoiser of that name, folder (model.safetensors inside) or safetensors file, in eval mode, float32.
 
-    "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub. Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without our header is
-    recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
+    "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub. Shipped names are checked against
+    their digest. A bare file of DnCNN or FFDNet weights without our header is recognised by its arrays. Raises BadModel,
+    with what is accepted, for anything else; never unpickles.
     """
     if str(spec) in UNTRAINED:
         return UNTRAINED[str(spec)]().eval()

@@ -20,8 +20,8 @@ from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
 from dsmooth.training.checkpoints import TrainingFolder
-from dsmooth.training.judging import HeldOut
-from dsmooth.training.loop import Report, descend, fabric_for, generator
+from dsmooth.training.judging import Judged
+from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
 from dsmooth.training.patches import Patches, split
 from dsmooth.training.plan import Plan
@@ -110,7 +110,7 @@ def train(
     batches = _batches(recipe, training, device)
     folder.open(told)
 
-    judged = HeldOut(held_out, recipe.seed, device)
+    judged = Judged(held_out, recipe.seed, device)
     for surrogate in surrogates:
         surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss_of = torch.compile(objective.loss) if compiled else objective.loss
@@ -126,13 +126,18 @@ def train(
         with fabric.autocast():
             return loss_of(denoised, clean, sigma, asked, labels)
 
+    def judge(network: Denoiser) -> Scores:
+        with torch.inference_mode(), fabric.autocast():
+            answers = {surrogate.name: surrogate.answer for surrogate in surrogates}
+            return judged.scores(network.denoise, recipe.judged_at, answers)
+
     average, scores = descend(
         fabric,
         denoiser,
         recipe,
         folder,
         loss=loss,
-        judge=lambda network: judged.scores(network, recipe.judged_at, surrogates, fabric.autocast),
+        judge=judge,
         every=every,
         resume=resume,
         compiled=compiled,
