@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+import threading
 
 import huggingface_hub
 import pytest
@@ -8,6 +12,8 @@ from dsmooth import Denoiser
 from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadModel
+from hub_server import TOKEN, Hub
+from support import ROOT
 
 STORY = {"data": "waves, CC0", "metrics": {"psnr_held_out": {"0.25": 30.0}, "recipe": {"steps": 7}}}
 
@@ -77,22 +83,46 @@ def test_a_path_that_is_not_there_asks_no_network(monkeypatch):
         load_denoiser("runs/typo")
 
 
-def test_a_push_uploads_what_was_saved(denoiser, monkeypatch):
-    sent = {}
+PUSH_AND_FETCH = """
+import sys
+import torch
+from dsmooth import Denoiser
+from dsmooth.denoisers.unet import UNet
+from dsmooth.errors import BadModel
+torch.manual_seed(0)
+denoiser = UNet((8, 12), (1, 1))
+try:
+    print(denoiser.push_to_hub("owner/name", data="waves, CC0", metrics={}, license="mit"))
+    fetched = Denoiser.from_pretrained("owner/name")
+    print(fetched.data, Denoiser.from_pretrained("owner/name", revision="v1").digest() == fetched.digest())
+except BadModel as error:
+    print(error)
+"""
 
-    def upload(*, repo_id, folder_path):
-        sent[repo_id] = describe(folder_path)
-        return type("Info", (), {"repo_url": f"https://example.org/{repo_id}"})
 
-    monkeypatch.setattr(huggingface_hub, "create_repo", lambda repository, private, exist_ok: None)
-    monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
-    assert denoiser.push_to_hub("owner/name", **STORY) == "https://example.org/owner/name"
-    assert sent["owner/name"].data == "waves, CC0"
-
-    def refuse(**arguments):
-        raise OSError("token hf_secret is bad")
-
-    monkeypatch.setattr(huggingface_hub, "upload_folder", refuse)
-    with pytest.raises(BadModel, match="cannot be written") as caught:
-        denoiser.push_to_hub("owner/name")
-    assert "hf_secret" not in str(caught.value)
+def test_push_and_fetch_with_the_real_client(tmp_path):
+    hub = Hub()
+    serving = threading.Thread(target=hub.serve_forever)
+    serving.start()
+    try:
+        answers = {}
+        for token in (TOKEN, "hf_wrong"):
+            environment = {
+                **os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_ENDPOINT": hub.address, "HF_TOKEN": token,
+                "HF_HOME": str(tmp_path / token), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
+            }  # fmt: skip
+            environment.pop("HF_HUB_OFFLINE", None)
+            line = [sys.executable, "-c", PUSH_AND_FETCH]
+            done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+            answers[token] = done.stdout.splitlines()
+    finally:
+        hub.shutdown()
+        serving.join()
+        hub.server_close()
+    assert answers[TOKEN][-1] == "waves, CC0 True"
+    assert answers[TOKEN][0].endswith("/owner/name")
+    assert sorted(hub.files) == [f"owner/name/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+    (refused,) = answers["hf_wrong"]
+    assert "owner/name cannot be written on the Hub" in refused
+    assert "hf_wrong" not in refused
