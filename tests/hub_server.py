@@ -30,7 +30,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, {"url": f"{self.server.address}/owner/name"})
         if "/preupload/" in self.path:
             files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
             ]
             return self._answer(200, {"files": files})
         if "/commit/" in self.path:

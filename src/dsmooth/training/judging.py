@@ -14,9 +14,11 @@ from dsmooth.classifiers.base import Answer
 from dsmooth.images import LabelledImage
 from dsmooth.training.loop import Scores, generator
 
-__all__ = ["PSNR", "Denoise", "Judged", "psnr"]
+__all__ = ["LARGEST", "PSNR", "Denoise", "Judged", "psnr"]
 
-_LARGEST = 224  # pixels: images are judged on their upper left square of at most this side
+LARGEST: Final = 224
+"""Pixels a side of what is judged, where nothing else is said."""
+
 _AT_ONCE = 250 * 32 * 32  # pixels
 
 
@@ -37,11 +39,16 @@ PSNR: Final[Mapping[str, Quality]] = {"psnr": psnr}
 
 
 class Judged:
-    """Images to judge a denoiser on, on the device, with the same noise for each every time."""
+    """Images to judge a denoiser on, on the device, with the same noise for each every time.
 
-    def __init__(self, images: Sequence[LabelledImage], seed: int, device: torch.device) -> None:
+    Of images with a side of more than `largest` pixels the upper left square is taken.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], seed: int, device: torch.device, largest: int = LARGEST
+    ) -> None:
         self._seed, self._device = seed, device
-        cut = [(image.pixels[:_LARGEST, :_LARGEST], image.label) for image in images]
+        cut = [(image.pixels[:largest, :largest], image.label) for image in images]
         self._batches: list[tuple[Tensor, list[int | None]]] = []
         for _, group in groupby(cut, key=lambda pair: pair[0].shape):
             same = list(group)

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from dsmooth.classifiers.base import Classifier
-from dsmooth.errors import require
+from dsmooth.errors import BadImage, require
 from dsmooth.images import ImageSet
 from dsmooth.training.judging import PSNR, Denoise, Judged
 
 __all__ = ["Measurement", "measure", "picture_strip"]
 
+_WINDOW = 7  # pixels a side: what SSIM looks at
 _GAP = 2  # pixels between the images of a strip
 
 
@@ -49,8 +50,11 @@ def measure(
 
     def ssim(denoised: Tensor, clean: Tensor) -> float:
         pairs = zip(denoised.float().clamp(0.0, 1.0).numpy(), clean.numpy(), strict=True)
-        return float(np.mean([similarity(a, b, channel_axis=0, data_range=1.0) for a, b in pairs]))
+        return float(np.mean([similarity(a, b, win_size=_WINDOW, channel_axis=0, data_range=1.0) for a, b in pairs]))
 
+    for image in images:
+        if min(image.pixels.shape[:2]) < _WINDOW:
+            raise BadImage(f"{image.key}: expected at least {_WINDOW} x {_WINDOW} pixels for SSIM")
     judged = Judged(list(images), seed, torch.device("cpu"))
     answers = {} if classifier is None else {"classifier": classifier.prepared(torch.float32)}
     rows = []
