@@ -9,6 +9,7 @@ python -m recipes.cifar10_denoisers dncnn-stab+mse
 Each goes on where it stopped when it is called again. Those that start from another one look for it in runs/.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -88,6 +89,8 @@ def learn(
     surrogates: names (resnet20) or specs (import:recipes.vnncomp:resnet_2b). start: a denoiser, or none. widths: of the
     U-Net, with blocks 2, 2, 4. small: a network for a CPU.
     """
+    if name not in RECIPES:
+        sys.exit(f"expected one of {', '.join(RECIPES)}, got {name!r}")
     recipe = RECIPES[name]
     if start is None and name in STARTS:
         start = str(RUNS / f"cifar10-{STARTS[name]}" / "model.safetensors")

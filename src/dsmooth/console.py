@@ -119,11 +119,14 @@ def training_bar(plan: Plan) -> Iterator[Callable[[Report], None]]:
 
 
 def _scores_line(scores: Mapping[str, Any]) -> str:
-    parts = []
-    for sigma, quality in scores["psnr"].items():
-        shares = "".join(f", {name} {100 * s[sigma]:.1f} %" for name, s in scores.get("accuracy", {}).items())
-        parts.append(f"sigma {sigma} {quality:.2f} dB{shares}")
-    return "; ".join(parts) or "nothing"
+    """By sigma: PSNR, and what each classifier answers right."""
+    parts: dict[str, list[str]] = {}
+    for sigma, quality in scores.get("psnr", {}).items():
+        parts.setdefault(sigma, []).append(f"{quality:.2f} dB")
+    for name, shares in scores.get("accuracy", {}).items():
+        for sigma, share in shares.items():
+            parts.setdefault(sigma, []).append(f"{name} {100 * share:.1f} %")
+    return "; ".join(f"sigma {sigma}: {', '.join(words)}" for sigma, words in parts.items()) or "nothing"
 
 
 def named(label: Label | None, names: Sequence[str] | None) -> str:

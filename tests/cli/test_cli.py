@@ -153,6 +153,20 @@ def test_train_through_a_classifier(folder):
     assert "course: den/course.svg" in done.stdout
 
 
+def test_a_denoiser_is_measured(folder):
+    done = run(
+        folder, "test-denoiser", "images", "-d", "photo", "-c", "import:support:Linear", "--sigma", "0.1", "0.5",
+        "--picture", "strip.png",
+    )  # fmt: skip
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| 0.")]
+    assert [row.split("|")[2].strip() for row in rows] == ["noisy", "denoised"] * 2
+    assert rows[0].split("|")[3].strip().startswith("21.")  # -20 log10(.1) = 20, and clipping helps dark images
+    assert rows[3].count("%") == 1
+    with Image.open(folder / "strip.png") as strip:
+        assert strip.size == (4 * (64 + 2), 8 * (64 + 2))
+    assert "no denoiser 'x'" in run(folder, "test-denoiser", "images", "-d", "x", code=2).stderr
+
+
 BAD = {
     "sigma 0": (["--sigma", "0"], "sigma must be between"),
     "sigma nan": (["--sigma", "nan"], "sigma must be between"),
@@ -173,7 +187,7 @@ BAD = {
     "size": (["--size", "-3"], "size must be from 0"),
     "seed": (["--seed", "-1"], "seed must be a whole number"),
     "n empty": (["--n", ""], "n must be a whole number"),
-    "denoiser": (["-d", "nothing"], "no denoiser 'nothing': expected a name (photo)"),
+    "denoiser": (["-d", "nothing"], "no denoiser 'nothing': expected a name (photo, tv, nlm)"),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "expected a classifier as"),
     "classifier file": (["-c", "onnx:none.onnx"], "no such ONNX file"),
@@ -231,7 +245,9 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
     assert "expected TwoNames" in done.stderr or "2 classes, got 10 logits" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["certify", "predict", "train", "report", "demo"])
+@pytest.mark.parametrize(
+    "command", ["certify", "predict", "train", "train-classifier", "test-denoiser", "report", "demo"]
+)
 def test_help_has_examples(folder, command):
     assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
 

@@ -231,6 +231,7 @@ def test_minutes_end_a_training(tmp_path, images):
         ({"surrogates": ("onnx:x.onnx",)}, r"no such ONNX file"),
         ({"surrogates": SURROGATE * 2}, "each surrogate once"),
         ({"surrogates": ("import:support:nothing",)}, "cannot be imported"),
+        ({"surrogates": (OTHER,), "padding": None, "patch": 8}, r"does not accept images of shape \(1, 3, 8, 8\)"),
     ],
 )
 def test_unusable_surrogates_are_refused(tmp_path, halves, changes, message):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, load_weights
 from dsmooth.errors import BadModel
 
-__all__ = ["CIFAR10_NAMES", "CifarResNet", "TinyResNet", "cifar_classifier"]
+__all__ = ["CIFAR10_NAMES", "CifarResNet", "TinyResNet", "cifar_classifier", "normalised"]
 
 CIFAR10_NAMES: Final = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -86,6 +87,12 @@ class TinyResNet(nn.Module):
             y = F.relu(shortcut(y) + flat(F.relu(down(padded))))
         logits: Tensor = self.fc(y.mean(dim=(2, 3)))
         return logits
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] as a CifarResNet expects them."""
+    mean, std = (torch.tensor(numbers, device=images.device).view(1, 3, 1, 1) for numbers in (_MEAN, _STD))
+    return (images - mean) / std
 
 
 def cifar_classifier(name: str, checkpoint: Path | str) -> TorchClassifier:

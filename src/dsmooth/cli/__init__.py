@@ -14,7 +14,9 @@ from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
 from dsmooth.cli.report import report
+from dsmooth.cli.test_denoiser import measure_denoiser
 from dsmooth.cli.train import train
+from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.console import complain, note
 from dsmooth.errors import DsmoothError
 
@@ -28,8 +30,9 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, predict, train, report, demo):
+for command in (certify, predict, train, train_classifier, report, demo):
     app.command(command)
+app.command(measure_denoiser, name="test-denoiser")
 
 _KEPT = "what certify or train had finished is on disk, and --resume goes on from there"
 

@@ -46,7 +46,7 @@ class Model:
     sigma: Annotated[float, Parameter(alias="-s")] = 0.25
     """Standard deviation of the noise; pixels are in [0, 1]."""
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
-    """A shipped name, a folder, a safetensors file, or none."""
+    """A shipped name, a folder, a safetensors file, hf:owner/name, tv or nlm (untrained), or none."""
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
     backend: Literal["auto", "eager", "openvino", "cuda"] = "auto"
@@ -109,14 +109,14 @@ class Data:
         if self.size is not None and not 0 <= self.size <= _LARGEST:
             raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
 
-    def open(self, path: Path, classifier: Classifier) -> ImageSet:
-        """The images that the options choose."""
+    def open(self, path: Path, classifier: Classifier | None) -> ImageSet:
+        """The images that the options choose, for this classifier."""
         from dsmooth.images import holds_arrays, open_images
 
-        size = self.size
-        if size is None and not (path.exists() and holds_arrays(path)):
+        size, names = self.size, None if classifier is None else classifier.class_names
+        if size is None and classifier is not None and not (path.exists() and holds_arrays(path)):
             size = classifier.input_size
-        images = open_images(path, labels=self.labels, size=size or None, class_names=classifier.class_names)
+        images = open_images(path, labels=self.labels, size=size or None, class_names=names)
         return images[:: self.skip][: self.max]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -31,6 +35,12 @@ class Denoiser(nn.Module, ABC):
     sigma_range: tuple[float, float] | None = None
     """Smallest and largest sigma that it was trained for; None where that is unknown."""
 
+    data: str = "unknown"
+    """What it was trained on, and under which terms, in words."""
+
+    metrics: Mapping[str, Any] = MappingProxyType({})
+    """What was measured, and the recipe, where it is known."""
+
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -56,6 +66,40 @@ class Denoiser(nn.Module, ABC):
         if clean.shape != x.shape:
             raise BadModel(f"{self.architecture} turned shape {tuple(x.shape)} into {tuple(clean.shape)}")
         return clean
+
+    @staticmethod
+    def from_pretrained(name: Path | str, *, revision: str | None = None) -> Denoiser:
+        """The denoiser of that shipped name, folder, file or Hub repository ("owner/name"), in eval mode.
+
+        Folders, files and shipped names need no network. Raises BadModel for anything else; never unpickles.
+        """
+        from dsmooth.denoisers import pretrained
+
+        return pretrained.from_pretrained(name, revision)
+
+    def save_pretrained(
+        self,
+        folder: Path | str,
+        *,
+        data: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        license: str | None = None,
+    ) -> Path:
+        """`folder` holds model.safetensors (float16), config.json and a model card README.md; answers with the folder.
+
+        data, metrics: what the card says; what the denoiser was loaded with by default. license: of the weights, as the
+        Hub names it ("mit").
+        """
+        from dsmooth.denoisers import pretrained
+
+        return pretrained.save_pretrained(self, folder, data=data, metrics=metrics, license=license)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
+        """The address of what save_pretrained wrote (`card`: its arguments), on the Hub as "owner/name"."""
+        from dsmooth.denoisers import pretrained
+
+        with tempfile.TemporaryDirectory() as folder:
+            return pretrained.push_to_hub(self.save_pretrained(folder, **card), repository, private=private)
 
     def digest(self) -> str:
         """SHA-256 of architecture, configuration and weights: changes when one bit of the function changes."""

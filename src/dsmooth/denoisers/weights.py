@@ -18,10 +18,11 @@ from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.memnet import MemNet
 from dsmooth.denoisers.unet import UNet
-from dsmooth.errors import BadModel
+from dsmooth.denoisers.untrained import UNTRAINED
+from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import canonical_json, digest_file
 
-__all__ = ["ARCHITECTURES", "SHIPPED", "Description", "build", "describe", "load_denoiser", "save_denoiser"]
+__all__ = ["ARCHITECTURES", "HUB", "SHIPPED", "Description", "build", "describe", "load_denoiser", "save_denoiser"]
 
 ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, MemNet, FFDNet)}
 
@@ -29,6 +30,9 @@ SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
+
+HUB: Final = "hf:"
+"""What the name of a repository of the Hugging Face Hub begins with: hf:owner/name, or hf:owner/name@revision."""
 
 _KEY = "dsmooth"
 _SCHEMA = 1
@@ -101,9 +105,12 @@ def save_denoiser(
 def load_denoiser(spec: Path | str) -> Denoiser:
     """The denoiser of that name, folder (model.safetensors inside) or safetensors file, in eval mode, float32.
 
-    Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without our header is
-    recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
+    "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub. Shipped names are checked against
+    their digest. A bare file of DnCNN or FFDNet weights without our header is recognised by its arrays. Raises BadModel,
+    with what is accepted, for anything else; never unpickles.
     """
+    if str(spec) in UNTRAINED:
+        return UNTRAINED[str(spec)]().eval()
     path = _path_of(spec)
     arrays, described = _read(path)
     if described is None:
@@ -116,6 +123,7 @@ def load_denoiser(spec: Path | str) -> Denoiser:
         raise BadModel(
             f"{path}: the weights do not fit {described.architecture} {described.config}: {first}"
         ) from error
+    denoiser.data, denoiser.metrics = described.data, described.metrics
     return denoiser.eval().requires_grad_(False)
 
 
@@ -132,13 +140,27 @@ def _path_of(spec: Path | str) -> Path:
         if not path.is_file() or digest_file(path) != SHIPPED[str(spec)]:
             raise BadModel(f"the shipped denoiser {spec!r} is missing or damaged: reinstall dsmooth")
         return path
+    if str(spec).startswith(HUB):
+        return _fetched(str(spec).removeprefix(HUB))
     path = Path(spec)
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
-        known = ", ".join(SHIPPED) or "none yet"
-        raise BadModel(f"no denoiser {str(spec)!r}: expected a name ({known}), a folder or a .safetensors file")
+        known = ", ".join([*SHIPPED, *UNTRAINED])
+        raise BadModel(
+            f"no denoiser {str(spec)!r}: expected a name ({known}), a folder, a .safetensors file or {HUB}owner/name"
+        )
     return path
+
+
+def _fetched(repository: str) -> Path:
+    """The weights of a repository of the Hub, from its cache where they are there."""
+    hub = require("huggingface_hub", "hub")
+    name, _, revision = repository.partition("@")
+    try:
+        return Path(hub.hf_hub_download(name, "model.safetensors", revision=revision or None))
+    except Exception as error:  # the client raises many kinds, none of which is this program's fault
+        raise BadModel(f"{HUB}{repository} cannot be fetched from the Hub ({type(error).__name__})") from error
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], Description | None]:

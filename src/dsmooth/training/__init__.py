@@ -1,4 +1,4 @@
-"""Teach a denoiser: one readable loop.
+"""Teach a denoiser, or a classifier under noise: one readable loop.
 
 plan.py         how weights move: optimiser, learning rate, averaging, length
 loop.py         the loop, for any network and any loss
@@ -7,7 +7,9 @@ patches.py      images of any size: random crops, decided by seed and step alone
 resident.py     images of one size: all on the device, shifted and mirrored there
 objectives.py   what is good: squared error, the classifier's own answers, true labels, sums of them
 surrogates.py   the frozen classifiers that objectives and judgement ask
-judging.py      PSNR and accuracy on held-out images
+judging.py      PSNR and accuracy on images with noise, for held-out images and for measure.py
+measure.py      a denoiser measured: PSNR, SSIM, accuracy, a picture
 course.py       loss, PSNR and accuracy as a picture
 denoising.py    the training of a denoiser: Recipe, train
+classifying.py  the training of a classifier on noisy images: ClassifierRecipe, train_classifier
 """

@@ -12,7 +12,7 @@ import torch
 
 from dsmooth.errors import BadRun
 
-__all__ = ["TrainingFolder"]
+__all__ = ["TrainingFolder", "write_whole"]
 
 _KEPT = 2  # checkpoints
 
@@ -52,18 +52,18 @@ class TrainingFolder:
         """The folder exists and says what is trained in it."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(self.path / "recipe.json", lambda file: file.write_text(json.dumps(told, indent=2) + "\n"))
+            write_whole(self.path / "recipe.json", lambda file: file.write_text(json.dumps(told, indent=2) + "\n"))
         except OSError as error:
             raise BadRun(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def save(self, step: int, state: dict[str, Any], line: dict[str, Any]) -> None:
         """The state is on disk under this step, older ones but one are gone, and the line is added to the course."""
-        _write(self.path / f"checkpoint-{step:08d}.pt", lambda file: torch.save({**state, "step": step}, file))
+        write_whole(self.path / f"checkpoint-{step:08d}.pt", lambda file: torch.save({**state, "step": step}, file))
         for old in sorted(self.path.glob("checkpoint-*.pt"))[:-_KEPT]:
             old.unlink()
         course = [row for row in self.course() if row["step"] < step]  # a step may be done again after a kill
         text = "".join(json.dumps(row) + "\n" for row in [*course, line])
-        _write(self.path / "metrics.jsonl", lambda file: file.write_text(text))
+        write_whole(self.path / "metrics.jsonl", lambda file: file.write_text(text))
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None."""
@@ -81,7 +81,8 @@ class TrainingFolder:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _write(path: Path, fill: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
+    """What `fill` writes into the file that it is given is on disk at `path`, all or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     fill(temporary)
     with temporary.open("rb") as file:

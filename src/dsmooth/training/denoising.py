@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
-from dsmooth.errors import BadImage, BadModel, BadParameter
+from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
 from dsmooth.training.checkpoints import TrainingFolder
-from dsmooth.training.judging import HeldOut
-from dsmooth.training.loop import Report, descend, fabric_for, generator
+from dsmooth.training.judging import LARGEST, Judged
+from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
 from dsmooth.training.patches import Patches, split
 from dsmooth.training.plan import Plan
@@ -106,11 +106,15 @@ def train(
     denoiser = _fresh(recipe)
     objective = Objective.parse(recipe.objective)
     training, held_out = split(sets)
-    _check_images([image for images in (*training, held_out) for image in images], denoiser, objective, surrogates)
+    # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
+    largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
+    every_image = [image for images in (*training, held_out) for image in images]
+    _check_images(every_image, denoiser, objective)
+    _check_surrogates(surrogates, every_image, largest)
     batches = _batches(recipe, training, device)
     folder.open(told)
 
-    judged = HeldOut(held_out, recipe.seed, device)
+    judged = Judged(held_out, recipe.seed, device, largest)
     for surrogate in surrogates:
         surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss_of = torch.compile(objective.loss) if compiled else objective.loss
@@ -126,13 +130,18 @@ def train(
         with fabric.autocast():
             return loss_of(denoised, clean, sigma, asked, labels)
 
+    def judge(network: Denoiser) -> Scores:
+        with torch.inference_mode(), fabric.autocast():
+            answers = {surrogate.name: surrogate.answer for surrogate in surrogates}
+            return judged.scores(network.denoise, recipe.judged_at, answers)
+
     average, scores = descend(
         fabric,
         denoiser,
         recipe,
         folder,
         loss=loss,
-        judge=lambda network: judged.scores(network, recipe.judged_at, surrogates, fabric.autocast),
+        judge=judge,
         every=every,
         resume=resume,
         compiled=compiled,
@@ -157,28 +166,37 @@ def _fresh(recipe: Recipe) -> Denoiser:
     return denoiser
 
 
-def _check_images(
-    images: Sequence[LabelledImage], denoiser: Denoiser, objective: Objective, surrogates: Sequence[Surrogate]
-) -> None:
+def _check_images(images: Sequence[LabelledImage], denoiser: Denoiser, objective: Objective) -> None:
     for image in images:
         if image.pixels.shape[2] != denoiser.channels:
             raise BadImage(
                 f"expected training images of {denoiser.channels} channels, got one of {image.pixels.shape[2]}"
             )
-    labels = [image.label for image in images if image.label is not None]
-    if objective.classification > 0.0 and len(labels) < len(images):
+    unknown = sum(image.label is None for image in images)
+    if objective.classification > 0.0 and unknown:
         raise BadImage(
-            f"classification needs the label of every image, {len(images) - len(labels)} of {len(images)} have none: "
+            f"classification needs the label of every image, {unknown} of {len(images)} have none: "
             "use class sub-folders, --labels or the objective stab"
         )
-    if not surrogates or not labels:
+
+
+def _check_surrogates(surrogates: Sequence[Surrogate], images: Sequence[LabelledImage], largest: int) -> None:
+    """Raises BadInput unless each accepts such images, and knows the classes of their labels."""
+    if not surrogates or not images:
         return
-    probe = torch.from_numpy(images[0].pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
+    probe = torch.from_numpy(images[0].pixels[None, :largest, :largest].transpose(0, 3, 1, 2).copy()).float() / 255
+    label = max((image.label for image in images if image.label is not None), default=0)
     for surrogate in surrogates:
-        with torch.inference_mode():
-            classes = surrogate.network(probe).shape[1]
-        if max(labels) >= classes:
-            raise BadImage(f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {max(labels)}")
+        try:
+            with torch.inference_mode():
+                classes = surrogate.network(probe).shape[1]
+        except DsmoothError:
+            raise
+        except Exception as error:  # whatever a stranger's network raises is about the network
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise BadModel(f"{surrogate.name} does not accept images of shape {tuple(probe.shape)}: {line}") from error
+        if label >= classes:
+            raise BadImage(f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}")
 
 
 def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:

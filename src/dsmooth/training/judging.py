@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dsmooth.denoisers.base import Denoiser
+from dsmooth.classifiers.base import Answer
 from dsmooth.images import LabelledImage
 from dsmooth.training.loop import Scores, generator
-from dsmooth.training.surrogates import Surrogate
 
-__all__ = ["HeldOut", "psnr"]
+__all__ = ["LARGEST", "PSNR", "Denoise", "Judged", "psnr"]
 
-_LARGEST = 224  # pixels: images are judged on their upper left square of at most this side
+LARGEST: Final = 224
+"""Pixels a side of what is judged, where nothing else is said."""
+
 _AT_ONCE = 250 * 32 * 32  # pixels
+
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
+
+Quality = Callable[[Tensor, Tensor], float]
+"""Denoised, clean (B, C, H, W) -> the mean over the images."""
 
 
 def psnr(denoised: Tensor, clean: Tensor) -> float:
@@ -29,63 +35,62 @@ def psnr(denoised: Tensor, clean: Tensor) -> float:
     return float((-10.0 * errors.log10()).mean())
 
 
-class HeldOut:
-    """Images that take no part in the training, on the device, and the same noise for them every time."""
+PSNR: Final[Mapping[str, Quality]] = {"psnr": psnr}
 
-    def __init__(self, images: Sequence[LabelledImage], seed: int, device: torch.device) -> None:
+
+class Judged:
+    """Images to judge a denoiser on, on the device, with the same noise for each every time.
+
+    Of images with a side of more than `largest` pixels the upper left square is taken.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], seed: int, device: torch.device, largest: int = LARGEST
+    ) -> None:
         self._seed, self._device = seed, device
-        cut = [(image.pixels[:_LARGEST, :_LARGEST], image.label) for image in images]
-        self._batches: list[tuple[Tensor, Tensor | None]] = []
+        cut = [(image.pixels[:largest, :largest], image.label) for image in images]
+        self._batches: list[tuple[Tensor, list[int | None]]] = []
         for _, group in groupby(cut, key=lambda pair: pair[0].shape):
             same = list(group)
             size = max(1, _AT_ONCE // (same[0][0].shape[0] * same[0][0].shape[1]))
             for i in range(0, len(same), size):
                 pixels = np.stack([pixels for pixels, _ in same[i : i + size]]).transpose(0, 3, 1, 2)
                 labels = [label for _, label in same[i : i + size]]
-                self._batches.append(
-                    (
-                        torch.from_numpy(np.ascontiguousarray(pixels)).to(device),
-                        None if None in labels else torch.tensor(labels, device=device),
-                    )
-                )
+                self._batches.append((torch.from_numpy(np.ascontiguousarray(pixels)).to(device), labels))
 
-    def noisy(self, sigma: float) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Batches of noisy images, clean ones in [0, 1], and labels where all are known."""
+    def batches(self, sigma: float) -> Iterator[tuple[Tensor, Tensor, list[int | None]]]:
+        """Batches of noisy images, clean ones in [0, 1], and labels."""
         for i, (pixels, labels) in enumerate(self._batches):
             clean = pixels.float() / 255
             noise = torch.randn(clean.shape, generator=generator(self._device, self._seed, i), device=self._device)
             yield clean + sigma * noise, clean, labels
 
-    def scores(
-        self,
-        denoiser: Denoiser,
-        sigmas: Sequence[float],
-        surrogates: Sequence[Surrogate],
-        autocast: Callable[[], AbstractContextManager[Any]],
-    ) -> Scores:
-        """PSNR in dB by sigma, and for each surrogate the share of right answers on one noisy draw of each image.
+    def score(
+        self, denoise: Denoise, sigma: float, classifiers: Mapping[str, Answer], qualities: Mapping[str, Quality] = PSNR
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """The mean of each quality, and for each classifier the share of right answers on one noisy draw of each image.
 
-        Where labels are unknown it is the share of answers that agree with the surrogate's own on the clean image.
+        Where a label is unknown, right is what the classifier says of the clean image.
         """
-        quality: dict[str, float] = {}
-        accuracy: dict[str, dict[str, float]] = {surrogate.name: {} for surrogate in surrogates}
-        for sigma in sigmas:
-            values: list[float] = []
-            right = torch.zeros(len(surrogates), device=self._device)
-            count = 0
-            for noisy, clean, labels in self.noisy(sigma):
-                with torch.inference_mode(), autocast():
-                    denoised = denoiser.denoise(noisy, sigma)
-                    answers = [
-                        (s.network(denoised).argmax(1), s.network(clean).argmax(1) if labels is None else labels)
-                        for s in surrogates
-                    ]
-                values += [psnr(denoised, clean)] * len(clean)
-                count += len(clean)
-                for k, (answer, truth) in enumerate(answers):
-                    right[k] += (answer == truth).sum()
-            if count:  # a single image is trained on, not held out
-                quality[f"{sigma:g}"] = round(math.fsum(values) / count, 3)
-                for surrogate, share in zip(surrogates, (right / count).tolist(), strict=True):
-                    accuracy[surrogate.name][f"{sigma:g}"] = round(share, 4)
-        return {"psnr": quality, "accuracy": accuracy} if surrogates else {"psnr": quality}
+        sums, right = dict.fromkeys(qualities, 0.0), dict.fromkeys(classifiers, 0)
+        count = 0
+        for noisy, clean, labels in self.batches(sigma):
+            denoised = denoise(noisy, sigma)
+            count += len(clean)
+            for name, quality in qualities.items():
+                sums[name] += quality(denoised, clean) * len(clean)
+            for name, answer in classifiers.items():
+                own = answer(clean) if None in labels else labels
+                truth = [k if label is None else label for label, k in zip(labels, own, strict=True)]
+                right[name] += sum(a == t for a, t in zip(answer(denoised), truth, strict=True))
+        return {name: value / count for name, value in sums.items()}, {name: k / count for name, k in right.items()}
+
+    def scores(self, denoise: Denoise, sigmas: Sequence[float], classifiers: Mapping[str, Answer]) -> Scores:
+        """`score` by sigma, rounded, as it is written down; nothing where there is no image."""
+        found: Scores = {"psnr": {}, **({"accuracy": {name: {} for name in classifiers}} if classifiers else {})}
+        for sigma in sigmas if self._batches else ():  # a single image is trained on, not held out
+            qualities, shares = self.score(denoise, sigma, classifiers)
+            found["psnr"][f"{sigma:g}"] = round(qualities["psnr"], 3)
+            for name, share in shares.items():
+                found["accuracy"][name][f"{sigma:g}"] = round(share, 4)
+        return found

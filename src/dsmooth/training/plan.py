@@ -67,7 +67,8 @@ class Plan:
             progress *= self.steps / self.horizon
         if self.schedule == "stepped":
             return self.lr * 0.1 ** math.floor(3.0 * progress)
-        return self.lr * min(1.0, progress / _WARM_UP + 1e-3) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        warm = min(1.0, progress / _WARM_UP + 1e-3)  # more than zero at the first step
+        return self.lr * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def optimizers(self, weights: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
         """The optimisers, in the order in which they are used."""

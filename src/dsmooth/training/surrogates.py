@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
-from dsmooth.classifiers.base import DifferentiableClassifier
+from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadModel, BadParameter
+from dsmooth.theory.certificate import Label
 
 __all__ = ["Surrogate", "load_surrogates"]
 
@@ -22,6 +23,10 @@ class Surrogate:
     name: str
     digest: str
     network: nn.Module
+
+    def answer(self, images: Tensor) -> Sequence[Label | None]:
+        """Its answers to images (B, C, H, W)."""
+        return labels_of(self.network(images).float())
 
 
 def load_surrogates(specs: Sequence[str]) -> list[Surrogate]:

@@ -1,0 +1,128 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import huggingface_hub
+import pytest
+import torch
+
+from dsmooth import Denoiser
+from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.weights import describe, load_denoiser
+from dsmooth.errors import BadModel
+from hub_server import TOKEN, Hub
+from support import ROOT
+
+STORY = {"data": "waves, CC0", "metrics": {"psnr_held_out": {"0.25": 30.0}, "recipe": {"steps": 7}}}
+
+
+@pytest.fixture
+def denoiser():
+    torch.manual_seed(0)
+    made = UNet((8, 12), (1, 1))
+    made.sigma_range = (0.1, 0.6)
+    return made
+
+
+def test_a_folder_says_what_is_in_it_and_comes_back_without_a_network(tmp_path, denoiser, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    folder = denoiser.save_pretrained(tmp_path / "owner" / "name", **STORY, license="mit")
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    loaded = Denoiser.from_pretrained(folder)
+    assert loaded.digest() == load_denoiser(folder).digest()
+    assert (loaded.data, loaded.metrics, loaded.sigma_range) == (STORY["data"], STORY["metrics"], (0.1, 0.6))
+    monkeypatch.chdir(tmp_path)
+    assert Denoiser.from_pretrained("owner/name").digest() == loaded.digest()  # the folder, not the repository
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architecture"] == "unet"
+    assert config["config"] == denoiser.config
+    again = loaded.save_pretrained(tmp_path / "again")
+    assert describe(again) == describe(folder)
+
+
+def test_the_card_is_one_that_the_hub_reads(tmp_path, denoiser):
+    folder = denoiser.save_pretrained(tmp_path, **STORY, license="mit")
+    card = huggingface_hub.ModelCard.load(folder / "README.md")
+    assert card.data.license == "mit"
+    assert card.data.library_name == "dsmooth"
+    assert "sigma 0.1 to 0.6" in card.text
+    assert "waves, CC0" in card.text
+    assert '"0.25": 30.0' in card.text
+    assert '"steps": 7' in card.text
+
+
+def test_shipped_names_are_found():
+    assert Denoiser.from_pretrained("photo").digest() == load_denoiser("photo").digest()
+
+
+def test_hub_repositories_are_fetched_through_the_cache(tmp_path, denoiser, monkeypatch):
+    """A cache laid out as the Hub's client lays it out, and no network."""
+    cache = tmp_path / "cache"
+    snapshot = cache / "models--owner--name" / "snapshots" / ("a" * 40)
+    denoiser.save_pretrained(snapshot, **STORY)
+    for name in ("main", "v1"):
+        reference = cache / "models--owner--name" / "refs" / name
+        reference.parent.mkdir(exist_ok=True)
+        reference.write_text("a" * 40)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    expected = load_denoiser(snapshot).digest()
+    assert Denoiser.from_pretrained("owner/name").digest() == expected
+    assert Denoiser.from_pretrained("owner/name", revision="v1").digest() == expected
+    assert load_denoiser("hf:owner/name@v1").digest() == expected
+    for missing in ("hf:owner/other", "hf:owner/name@v2", "hf:not a name", "hf:"):
+        with pytest.raises(BadModel, match="cannot be fetched from the Hub"):
+            load_denoiser(missing)
+
+
+def test_a_path_that_is_not_there_asks_no_network(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    with pytest.raises(BadModel, match="no denoiser 'runs/typo'"):
+        load_denoiser("runs/typo")
+
+
+PUSH_AND_FETCH = """
+import sys
+import torch
+from dsmooth import Denoiser
+from dsmooth.denoisers.unet import UNet
+from dsmooth.errors import BadModel
+torch.manual_seed(0)
+denoiser = UNet((8, 12), (1, 1))
+try:
+    print(denoiser.push_to_hub("owner/name", data="waves, CC0", metrics={}, license="mit"))
+    fetched = Denoiser.from_pretrained("owner/name")
+    print(fetched.data, Denoiser.from_pretrained("owner/name", revision="v1").digest() == fetched.digest())
+except BadModel as error:
+    print(error)
+"""
+
+
+def test_push_and_fetch_with_the_real_client(tmp_path):
+    hub = Hub()
+    serving = threading.Thread(target=hub.serve_forever)
+    serving.start()
+    try:
+        answers = {}
+        for token in (TOKEN, "hf_wrong"):
+            environment = {
+                **os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_ENDPOINT": hub.address, "HF_TOKEN": token,
+                "HF_HOME": str(tmp_path / token), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1",
+            }  # fmt: skip
+            environment.pop("HF_HUB_OFFLINE", None)
+            line = [sys.executable, "-c", PUSH_AND_FETCH]
+            done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+            answers[token] = done.stdout.splitlines()
+    finally:
+        hub.shutdown()
+        serving.join()
+        hub.server_close()
+    assert answers[TOKEN][-1] == "waves, CC0 True"
+    assert answers[TOKEN][0].endswith("/owner/name")
+    assert sorted(hub.files) == [f"owner/name/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+    (refused,) = answers["hf_wrong"]
+    assert "owner/name cannot be written on the Hub" in refused
+    assert "hf_wrong" not in refused
