@@ -77,6 +77,12 @@ def data() -> Path:
     return path
 
 
+def environment(*folders: Path) -> dict[str, str]:
+    """For a process of its own: what is imported here can be imported there, and what lies in these folders."""
+    path = os.pathsep.join(map(str, [ROOT / "tests", *folders, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+
+
 def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9, 1)) -> np.ndarray:
     """Images that share the first coordinate and differ elsewhere, so that each has noise of its own."""
     images = np.zeros((count, *shape), dtype=np.uint8)

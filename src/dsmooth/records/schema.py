@@ -7,12 +7,12 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.theory.certificate import Certificate, Certifier, Votes, certifier_named, round_down
 from dsmooth.theory.noises import Gaussian, check_norm
 
-__all__ = ["SCHEMA", "Record", "certificate_of", "radius_text", "votes_from_json", "votes_to_json"]
+__all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 
 SCHEMA: Final = 1
 _PLACES = 9  # decimals of a radius: rounded down
@@ -50,6 +50,7 @@ class Record:
     versions: dict[str, str]
     seconds: float
     nondeterministic: bool = False
+    attempt: int = 1
     previous: str = ""
     digest: str = ""
     schema: int = SCHEMA
@@ -76,9 +77,18 @@ class Record:
     def parse(cls, line: str) -> Record:
         """The record of a line; raises BadRun (with what is wrong) for anything that is not exactly a sealed record.
 
-        Its digest is checked, and so is what follows from its counts: trials, answer and radius.
+        Its digest is checked, and so is what follows from its counts: trials, answer and radius (Disproved).
         """
-        value = json.loads(line, object_pairs_hook=_no_duplicates)
+        try:
+            return cls._parse(line)
+        except BadRun:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise BadRun(f"expected a record, got something else ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _parse(cls, line: str) -> Record:
+        value = json.loads(line, object_pairs_hook=no_duplicates)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             got = value.get("schema") if isinstance(value, dict) else type(value).__name__
             raise BadRun(f"expected a record of schema {SCHEMA}, got {got!r}")
@@ -89,12 +99,12 @@ class Record:
             value[name] = tuple(value[name])
         record = cls(**value)
         if record.line() != line or record.sealed(record.previous) != record:
-            raise BadRun("expected a record with the digest of its content, got another digest")
+            raise Disproved("expected a record with the digest of its content, got another digest")
         if (record.selection["trials"], record.estimation["trials"]) != (record.n0, record.n):
-            raise BadRun(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
+            raise Disproved(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
         certificate = certificate_of(record)
         if (certificate.label, radius_text(certificate.radius)) != (record.answer, record.radius):
-            raise BadRun(
+            raise Disproved(
                 f"expected the answer and radius that follow from the counts, {certificate.label} and "
                 f"{radius_text(certificate.radius)}, got {record.answer} and {record.radius}"
             )
@@ -135,7 +145,8 @@ def radius_text(radius: float) -> str:
     return round_down(radius, _PLACES)
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which a name may stand once only; raises BadRun otherwise."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise BadRun("expected each field once, got one twice")

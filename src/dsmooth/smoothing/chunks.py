@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from dsmooth.errors import BadParameter
 from dsmooth.records.digests import canonical_json
+from dsmooth.records.keys import commitment_of
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.noises import Gaussian
 
@@ -49,7 +50,7 @@ class MasterKey:
     @property
     def commitment(self) -> str:
         """SHA-256 of the key: may be published before the key is."""
-        return hashlib.sha256(self.value).hexdigest()
+        return commitment_of(self.value)
 
     def stream(self, image: str, noise: Gaussian, phase: Phase) -> bytes:
         """The 16-byte key of one stream of noise: another for each image (its digest), law, sigma and phase."""

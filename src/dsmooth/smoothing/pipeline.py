@@ -28,6 +28,7 @@ DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Denoise = Callable[[Tensor, float], Tensor]
 """(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
 
+_NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")  # torch says it in a RuntimeError
 _ONE_AT_A_TIME = threading.RLock()
 _MOST_AT_ONCE = 256
 _PIXELS_AT_ONCE = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
@@ -83,8 +84,10 @@ class Pipeline:
                 finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
-                if isinstance(error, DsmoothError | MemoryError) or "out of memory" in str(error):
+                if isinstance(error, DsmoothError | MemoryError):
                     raise
+                if any(words in str(error) for words in _NO_MEMORY):
+                    raise MemoryError(f"no memory for a batch of {len(noisy)} images") from error
                 shape = (len(noisy), noisy.shape[3], *noisy.shape[1:3])
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise BadModel(f"the networks do not accept images of shape {shape} in {self.dtype}: {line}") from error

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from dsmooth.errors import BadModel
+from dsmooth.errors import BadModel, Drifted
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
@@ -26,10 +28,11 @@ from dsmooth.theory.certificate import Label, Votes
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.noises import Gaussian
 
-__all__ = ["OnVotes", "Poll", "Scheduler"]
+__all__ = ["OnRestart", "OnVotes", "Poll", "Scheduler", "no_restart", "no_votes"]
 
 _NAMES = {Phase.SELECTION: "n0"}
 _KEPT = 4  # the probe keeps every fourth row and changes the others
+_CANARY_EVERY = 200  # batches
 
 
 @dataclass
@@ -75,8 +78,16 @@ OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
 """Called for every chunk, in order of samples within each image and phase."""
 
 
-def _nothing(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-    return None
+def no_votes(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+    """Nobody listens."""
+
+
+OnRestart = Callable[[Sequence[str], int], None]
+"""Called where memory ran out: the images that start again, by key, and the new batch."""
+
+
+def no_restart(keys: Sequence[str], batch: int) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Scheduler:
     of shape, and at the end, the batch is padded, because a kernel may round differently at another batch size and the
     votes must come from one fixed function. That function is probed once for each shape: a batch again, and its rows again
     in other company. Answers that depend on the company are refused (BadModel): such votes would not be independent.
+    Every 200 batches, and at the end, that batch is asked again: another answer than at the start raises Drifted. Where
+    memory runs out the batch is halved, and the images in progress start again, with the same noise.
     """
 
     pipeline: Pipeline
@@ -105,18 +118,46 @@ class Scheduler:
         demand: Mapping[Phase, int],
         key: MasterKey,
         *,
-        on_votes: OnVotes = _nothing,
+        on_votes: OnVotes = no_votes,
+        on_restart: OnRestart = no_restart,
     ) -> Iterator[Poll]:
         """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
         for phase, count in demand.items():
             check_count(count, _NAMES.get(phase, "n"))
+        scheduler, ahead, begun = self, iter(images), deque[LabelledImage]()
+
+        def noted(ahead: Iterator[LabelledImage]) -> Iterator[LabelledImage]:
+            for image in ahead:
+                begun.append(image)
+                yield image
+
+        while True:
+            try:
+                for poll in scheduler._run(noted(ahead), demand, key, on_votes):
+                    begun.popleft()
+                    yield poll
+                return
+            except MemoryError as error:
+                batch = scheduler.batch or default_batch(*begun[0].pixels.shape[:2])
+                if batch == 1:
+                    raise BadModel("the memory does not suffice for a single image: use smaller networks") from error
+                scheduler = replace(scheduler, batch=batch // 2)
+                on_restart([image.key for image in begun], batch // 2)
+                ahead = chain(list(begun), ahead)
+                begun.clear()
+
+    def _run(
+        self, images: Iterable[LabelledImage], demand: Mapping[Phase, int], key: MasterKey, on_votes: OnVotes
+    ) -> Iterator[Poll]:
         sampler = Sampler(self.noise)
         polls = (self._poll(image, demand, key) for image in images)
         batches = self._batches(polls)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
+        canaries: list[_Canary] = []
         threads = torch.get_num_threads()
         executor = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
+        asked = 0
         try:
             while True:
                 while len(waiting) <= self.workers and (batch := next(batches, None)) is not None:
@@ -124,13 +165,20 @@ class Scheduler:
                     shape = first.image.pixels.shape
                     if shape not in probed:
                         probed[shape] = executor.submit(self._probe, sampler, first, key).result()
+                        if not probed[shape]:
+                            canaries.append(executor.submit(self._canary, sampler, first, key).result())
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
+                    asked += 1
+                    if asked % _CANARY_EVERY == 0:
+                        self._check(executor, canaries)
                 if not waiting:
-                    return
+                    break
                 batch, future = waiting.popleft()
                 yield from _distribute(batch, future.result(), on_votes)
+            if asked > _CANARY_EVERY:
+                self._check(executor, canaries)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
@@ -176,6 +224,23 @@ class Scheduler:
                 )
         return False
 
+    def _canary(self, sampler: Sampler, poll: Poll, key: MasterKey) -> _Canary:
+        """A batch beyond the probe's, and its answers now."""
+        stream = key.stream(poll.digest, self.noise, Phase.PROBE)
+        steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 2 * poll.batch, poll.batch), poll.image.pixels.size)
+        noisy = (steps.reshape(-1, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
+        return _Canary(noisy, self.pipeline.labels(noisy))
+
+    def _check(self, executor: ThreadPoolExecutor, canaries: Sequence[_Canary]) -> None:
+        for canary in canaries:
+            now = executor.submit(self.pipeline.labels, canary.noisy).result()
+            if now != canary.expected:
+                changed = sum(a != b for a, b in zip(now, canary.expected, strict=True))
+                raise Drifted(
+                    f"the classifier answers {changed} of {len(now)} images differently than at the start of the run: "
+                    f"its weights or its service changed; the images of the last {_CANARY_EVERY} batches are in doubt"
+                )
+
     def _answer(self, sampler: Sampler, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
         first = batch[0][0]
@@ -191,6 +256,14 @@ class Scheduler:
         noisy[row:] = noisy[0]
         labels = self.pipeline.labels(noisy)[:row]
         return [None if lost else label for label, lost in zip(labels, undecided, strict=False)]
+
+
+@dataclass(frozen=True)
+class _Canary:
+    """A batch, and what was answered to it at the start."""
+
+    noisy: npt.NDArray[np.int16]
+    expected: Sequence[Label | None]
 
 
 _Batch = list[tuple[Poll, Chunk]]

@@ -17,7 +17,7 @@ from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import OnVotes, Poll, Scheduler
+from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Poll, Scheduler, no_restart, no_votes
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
 from dsmooth.theory.noises import Gaussian, check_norm
@@ -119,12 +119,11 @@ class SmoothedClassifier:
         demand: dict[Phase, int],
         key: MasterKey,
         *,
-        on_votes: OnVotes | None = None,
+        on_votes: OnVotes = no_votes,
+        on_restart: OnRestart = no_restart,
     ) -> Iterator[Poll]:
         """The votes on a stream of images of any length, as each image is finished."""
-        if on_votes is None:
-            return self._scheduler.run(images, demand, key)
-        return self._scheduler.run(images, demand, key, on_votes=on_votes)
+        return self._scheduler.run(images, demand, key, on_votes=on_votes, on_restart=on_restart)
 
 
 def _cores() -> int:
