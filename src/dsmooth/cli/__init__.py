@@ -15,6 +15,7 @@ from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
 from dsmooth.cli.report import report
 from dsmooth.cli.train import train
+from dsmooth.cli.verify import verify
 from dsmooth.console import complain, note
 from dsmooth.errors import DsmoothError
 
@@ -28,7 +29,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, predict, train, report, demo):
+for command in (certify, verify, predict, train, report, demo):
     app.command(command)
 
 _KEPT = "what certify or train had finished is on disk, and --resume goes on from there"

@@ -26,6 +26,7 @@ def certify(
     norm: float = 2.0,
     bound: Literal["multiclass", "cohen"] = "multiclass",
     seed: Whole | None = None,
+    certificates: Path | None = None,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
     """Certify images: a label, and a radius within which no change of the pixels alters it.
@@ -40,7 +41,7 @@ def certify(
         dsmooth certify cifar-10-batches-bin/ -c cifar:resnet56@resnet56.safetensors -d dncnn.safetensors
         --sigma 0.25 --n 10000 --skip 20 --out runs/cifar
 
-        dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat
+        dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat --certificates certificates/cat
 
     Parameters
     ----------
@@ -60,9 +61,12 @@ def certify(
         multiclass certifies more; cohen is the one that papers quote. The report shows both.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
+    certificates: Path | None
+        A new folder for one certificate file an image, which others can check with `dsmooth verify`.
     resume: bool
         Go on with the run in --out.
     """
+    from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.store import check_free
     from dsmooth.theory.bounds import check_count, check_level
     from dsmooth.theory.certificate import certifier_named, least_votes
@@ -76,6 +80,8 @@ def certify(
         check_count(seed, "seed", least=0)
     data.check()
     check_free(out, resume)
+    if certificates is not None:
+        check_certificates_folder(certificates)
     if n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
     smoothed = model.smoothed(bound)
@@ -119,3 +125,5 @@ def certify(
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
+    if certificates is not None:
+        say(f"certificates: {len(write_certificates(run, certificates))} files in {certificates}")

@@ -100,6 +100,8 @@ class Record:
         record = cls(**value)
         if record.line() != line or record.sealed(record.previous) != record:
             raise Disproved("expected a record with the digest of its content, got another digest")
+        if record.law != record.noise.law:
+            raise BadRun(f"expected noise of the law {record.noise.law}, got {record.law!r}")
         if (record.selection["trials"], record.estimation["trials"]) != (record.n0, record.n):
             raise Disproved(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
         certificate = certificate_of(record)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dsmooth.classifiers.base import digest_module
@@ -32,9 +33,9 @@ from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Label
 from dsmooth.theory.noises import check_norm
 
-__all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
+__all__ = ["BACKEND", "Progress", "certify_run", "denoiser_digest", "versions"]
 
-_BACKEND = "torch-cpu"
+BACKEND = "torch-cpu"
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ class _Recorder:
             classifier=parameters["classifier"],
             denoiser=parameters["denoiser"],
             dtype=parameters["dtype"],
-            backend=_BACKEND,
+            backend=BACKEND,
             batch=(poll.batch, channels, height, width),
             versions=self.versions,
             seconds=round(now - self.clock, 3),
@@ -220,7 +221,7 @@ def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha:
         "norm": "inf" if norm == float("inf") else norm,
         "certifier": smoothed.certifier.name,
         "dtype": smoothed.pipeline.dtype,
-        "backend": _BACKEND,
+        "backend": BACKEND,
         "batch": smoothed.batch,
         "generator": GENERATOR,
         "classifier_name": smoothed.classifier.name,
@@ -249,4 +250,5 @@ def denoiser_digest(denoiser: object) -> str | None:
 def versions() -> dict[str, str]:
     """What the votes were computed with."""
     packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
-    return {**packages, "python": platform.python_version(), "machine": platform.machine(), "os": os.name}
+    machine = {"machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(), "os": os.name}
+    return {**packages, "python": platform.python_version(), **machine}

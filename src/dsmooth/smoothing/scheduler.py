@@ -183,6 +183,23 @@ class Scheduler:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
 
+    def replay(
+        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+    ) -> Iterator[list[Label | None]]:
+        """The answers to these samples (phase, number), in their order, in batches of the usual shape."""
+        sampler = Sampler(self.noise)
+        size = self.batch or default_batch(*image.pixels.shape[:2])
+        poll = Poll(image, digest_image(image.pixels), {}, streams, size)
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(1, "dsmooth", initializer=torch.set_num_threads, initargs=(1,)) as executor:
+                for start in range(0, len(samples), size):
+                    part = samples[start : start + size]
+                    batch = [(poll, Chunk(phase, streams[phase], i, 1)) for phase, i in part]
+                    yield executor.submit(self._answer, sampler, batch).result()
+        finally:
+            torch.set_num_threads(threads)
+
     def _poll(self, image: LabelledImage, demand: Mapping[Phase, int], key: MasterKey) -> Poll:
         digest = digest_image(image.pixels)
         streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}

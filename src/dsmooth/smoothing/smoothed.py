@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Poll, Scheduler, no_restart, no_votes
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
+from dsmooth.theory.certificate import Certificate, Certifier, Label, Multiclass, Prediction, predict_votes
 from dsmooth.theory.noises import Gaussian, check_norm
 
 __all__ = ["SmoothedClassifier"]
@@ -124,6 +124,12 @@ class SmoothedClassifier:
     ) -> Iterator[Poll]:
         """The votes on a stream of images of any length, as each image is finished."""
         return self._scheduler.run(images, demand, key, on_votes=on_votes, on_restart=on_restart)
+
+    def replay(
+        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+    ) -> Iterator[list[Label | None]]:
+        """The answers to these samples of recorded streams, batch by batch, in their order."""
+        return self._scheduler.replay(image, streams, samples)
 
 
 def _cores() -> int:
