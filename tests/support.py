@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
+import sys
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +98,31 @@ def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9
     for column in range(1, min(5, flat.shape[1])):
         flat[:, column] = (numbers >> (8 * (column - 1))) & 255
     return images
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command of the program did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def dsmooth(*arguments: object) -> Done:
+    """The program in this process: a subprocess takes seconds, and a catalogue has many rows."""
+    from dsmooth.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    told, terminated, code = sys.argv, signal.getsignal(signal.SIGTERM), 0
+    sys.argv = ["dsmooth", *map(str, arguments)]
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            warnings.simplefilter("default")
+            main()
+    except SystemExit as stop:
+        code = 0 if stop.code is None else int(stop.code)
+    finally:
+        sys.argv = told
+        signal.signal(signal.SIGTERM, terminated)
+    return Done(code, out.getvalue(), err.getvalue())

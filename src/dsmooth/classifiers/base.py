@@ -13,7 +13,7 @@ from dsmooth.errors import BadModel
 from dsmooth.records.digests import digest_arrays
 from dsmooth.theory.certificate import Label
 
-__all__ = ["Answer", "Classifier", "copy_for_inference", "digest_module", "labels_of"]
+__all__ = ["Answer", "Classifier", "DifferentiableClassifier", "copy_for_inference", "digest_module", "labels_of"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -40,6 +40,15 @@ class Classifier(Protocol):
 
     def digest(self) -> str:
         """SHA-256 that changes when the function changes, as far as that can be known."""
+        ...
+
+
+@runtime_checkable
+class DifferentiableClassifier(Classifier, Protocol):
+    """A classifier that shows its logits, and lets gradients through to the images: what an attack needs."""
+
+    def logits(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """The function from images (B, C, H, W) to float32 logits (B, K): in eval mode, its networks in this dtype."""
         ...
 
 

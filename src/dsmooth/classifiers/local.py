@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,16 @@ class TorchClassifier:
         self._mean, self._std = mean, std
 
     def prepared(self, dtype: torch.dtype) -> Answer:
+        logits = self.logits(dtype)
+        return lambda images: labels_of(logits(images))
+
+    def logits(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         module = copy_for_inference(self.module, dtype)
         shift = None if self._mean is None else torch.tensor(self._mean).view(1, -1, 1, 1)
         scale = None if self._std is None else torch.tensor(self._std).view(1, -1, 1, 1)
         classes = None if self.class_names is None else len(self.class_names)
 
-        def answer(images: Tensor) -> Sequence[Any]:
+        def logits_of(images: Tensor) -> Tensor:
             x = images.to(torch.float32)
             if shift is not None and shift.shape[1] != x.shape[1]:
                 raise BadModel(f"expected images of {shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
@@ -72,9 +76,9 @@ class TorchClassifier:
                 raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")
             if classes is not None and logits.shape[1] != classes:
                 raise BadModel(f"expected {self.name} to know {classes} classes, got {logits.shape[1]} logits")
-            return labels_of(logits.float())
+            return logits.float()
 
-        return answer
+        return logits_of
 
     def digest(self) -> str:
         return digest_module(f"classifier mean {self._mean} std {self._std}", self.module)

@@ -10,6 +10,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 import dsmooth
+from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
@@ -29,7 +30,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, verify, predict, train, report, demo):
+for command in (certify, verify, attack, predict, train, report, demo):
     app.command(command)
 
 _KEPT = "what certify or train had finished is on disk, and --resume goes on from there"

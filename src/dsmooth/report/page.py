@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dsmooth.audit.findings import FOLDER, curve_of, read_findings
 from dsmooth.errors import BadRun
 from dsmooth.records.store import Run
-from dsmooth.report.curve import curve_svg
+from dsmooth.report.curve import attack_svg, curve_svg
 from dsmooth.report.export import latex_table, markdown_table, table_cells, tsv
 from dsmooth.report.summary import Summary
 from dsmooth.theory.certificate import certifier_named, round_down
@@ -73,6 +74,7 @@ def _listing(run: Run) -> dict[str, Any]:
 
     records = sorted(run.records, key=lambda record: record.index)
     return {
+        "attack": _attack(run),
         "name": run.folder.resolve().name,
         "parameters": run.parameters,
         "commitment": run.header.get("key_commitment", ""),
@@ -89,4 +91,32 @@ def _listing(run: Run) -> dict[str, Any]:
             }
             for record in records[:_SHOWN]
         ],
+    }
+
+
+def _attack(run: Run) -> dict[str, Any] | None:
+    """What `dsmooth attack` found, where it was run."""
+    folder = run.folder / FOLDER
+    if not folder.is_dir():
+        return None
+    findings = read_findings(folder)
+    curve = curve_of(findings)
+    rows = (
+        []
+        if curve is None
+        else [
+            (f"{strength:g}", *(f"{100 * share:.1f}" for share in shares))
+            for strength, *shares in zip(
+                curve.strengths, curve.undefended, curve.smoothed, curve.certified, strict=True
+            )
+        ]
+    )
+    return {
+        "images": len(findings.images),
+        "inside": sum(finding.inside for finding in findings.all),
+        "flips": len(findings.flips),
+        "steps": findings.parameters["steps"],
+        "draws": findings.parameters["draws"],
+        "rows": rows,
+        "svg": None if curve is None or not curve.strengths else attack_svg(curve),
     }

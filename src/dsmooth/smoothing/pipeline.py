@@ -21,7 +21,7 @@ from dsmooth.errors import BadModel, BadParameter, DsmoothError
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
-__all__ = ["DTYPES", "Denoise", "Pipeline", "default_batch"]
+__all__ = ["DTYPES", "Denoise", "Pipeline", "default_batch", "prepared_denoiser"]
 
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -69,7 +69,7 @@ class Pipeline:
         self.dtype, self.sigma, self.copies = dtype, sigma, copies
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
         for _ in range(copies):
-            self._free.put(_Networks(_prepared(denoiser, DTYPES[dtype]), classifier.prepared(DTYPES[dtype])))
+            self._free.put(_Networks(prepared_denoiser(denoiser, DTYPES[dtype]), classifier.prepared(DTYPES[dtype])))
 
     def images(self, noisy: npt.NDArray[np.int16]) -> Tensor:
         """What the classifier sees: (B, H, W, C) steps of 1/255 as (B, C, H, W) in [0, 1] scale, denoised."""
@@ -126,7 +126,8 @@ def _label(answer: Any) -> Label | None:
         ) from None
 
 
-def _prepared(denoiser: Any, dtype: torch.dtype) -> Denoise | None:
+def prepared_denoiser(denoiser: Any, dtype: torch.dtype) -> Denoise | None:
+    """A copy of the denoiser in eval mode and in this dtype, as a function; None for none."""
     if denoiser is None:
         return None
     if isinstance(denoiser, Denoiser):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from dsmooth.classifiers.base import Classifier
@@ -16,7 +17,7 @@ from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.pipeline import Pipeline, prepared_denoiser
 from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Poll, Scheduler, no_restart, no_votes
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Certifier, Label, Multiclass, Prediction, predict_votes
@@ -130,6 +131,11 @@ class SmoothedClassifier:
     ) -> Iterator[list[Label | None]]:
         """The answers to these samples of recorded streams, batch by batch, in their order."""
         return self._scheduler.replay(image, streams, samples)
+
+    def denoised_logits(self, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The logits of noisy images behind the denoiser, float32, open to gradients: for attacks, not for votes."""
+        denoise = prepared_denoiser(self.denoiser, torch.float32)
+        return logits if denoise is None else lambda noisy: logits(denoise(noisy, self.noise.sigma))
 
 
 def _cores() -> int:
