@@ -25,7 +25,7 @@ from dsmooth.runs.certify import denoiser_digest
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import predict_votes
+from dsmooth.theory.certificate import Votes, predict_votes
 
 __all__ = ["Attack", "attack_run"]
 
@@ -37,7 +37,8 @@ class Attack:
     """What is tried on each image.
 
     strengths: l2 radii at which the accuracy under attack is measured, beside each certified ball (l2 and l_inf).
-    n, alpha: votes for the answer at an attacked image, and the probability with which it may be a wrong one.
+    n: votes for the answer at an attacked image.
+    alpha: probability with which a majority that is called sure may be chance; only a sure one proves a certificate false.
     """
 
     ascent: Ascent = Ascent()
@@ -147,7 +148,8 @@ class _Attacker:
             logits, image.pixels, target, sigma, norm, float(strength), attack.seed + record.index
         )
         moved = snap(image.pixels, delta, norm, Fraction(strength))
-        answer, votes = self._smoothed_answer(moved) if defended else (self._plain_answer(moved), [])
+        votes = self._votes(moved) if defended else Votes({}, 0)
+        answer = votes.ranked()[0][0] if votes.counts else None
         finding = Finding(
             name=record.name,
             digest=digest_image(moved),
@@ -159,19 +161,19 @@ class _Attacker:
             certified=record.answer,
             radius=radius,
             inside=record.answer is not None and inside(image.pixels, moved, norm, Fraction(radius)),
-            answer=answer,
-            votes=votes,
+            answer=answer if defended else self._plain_answer(moved),
+            sure=defended and not predict_votes(votes, attack.alpha).abstained,
+            votes=[list(pair) for pair in votes.ranked()],
         )
         if finding.flip:
             shown = moved if moved.shape[2] == 3 else moved[:, :, 0]
             Image.fromarray(shown).save(folder / f"flip-{finding.digest[:16]}.png")
         return finding
 
-    def _smoothed_answer(self, pixels: Pixels) -> tuple[int | str | None, list[list[Any]]]:
+    def _votes(self, pixels: Pixels) -> Votes:
         images = [LabelledImage("attacked", pixels)]
         (poll,) = self.smoothed.polls(images, {Phase.PREDICTION: self.attack.n}, MasterKey.draw(self.attack.seed))
-        prediction = predict_votes(poll.votes(Phase.PREDICTION), self.attack.alpha)
-        return prediction.label, [list(pair) for pair in prediction.votes.ranked()]
+        return poll.votes(Phase.PREDICTION)
 
     def _plain_answer(self, pixels: Pixels) -> int | str | None:
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255

@@ -41,13 +41,15 @@ class Finding:
     inside: bool
     """Closer than the certified radius, in exact arithmetic."""
     answer: int | str | None
-    """Of the smoothed classifier (None: abstains), or of the classifier alone."""
+    """Of the majority of the votes, or of the classifier alone; None where there is no answer."""
+    sure: bool
+    """Whether the majority is beyond chance at the attack's alpha."""
     votes: list[list[Any]]
 
     @property
     def flip(self) -> bool:
         """A confident answer that a certificate rules out."""
-        return self.defended and self.inside and self.answer is not None and self.answer != self.certified
+        return self.defended and self.inside and self.sure and self.answer != self.certified
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of the attacked images at each strength (l2): right without defence, right when smoothed, certified."""
+    """Shares of the attacked images at each l2 strength: right without defence, right by majority, certified for the label."""
 
     strengths: tuple[float, ...]
     undefended: tuple[float, ...]

@@ -121,7 +121,7 @@ def attack(
 def _line(name: str, findings: Sequence[Finding]) -> str:
     told = (
         f"l{finding.norm} {finding.strength} {'smoothed' if finding.defended else 'alone'}: "
-        f"{'abstains' if finding.answer is None else finding.answer}"
+        f"{'nothing' if finding.answer is None else finding.answer}{'' if finding.sure or not finding.defended else '?'}"
         for finding in findings
     )
     return f"{name:<20.20}  {', '.join(told) or 'no certificate, no label'}"
