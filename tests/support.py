@@ -7,7 +7,9 @@ import io
 import os
 import signal
 import sys
+import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,3 +128,47 @@ def dsmooth(*arguments: object) -> Done:
         sys.argv = told
         signal.signal(signal.SIGTERM, terminated)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+SECONDS, BYTES = 20.0, 1_500_000_000
+"""What a refusal may take: seconds even where four other processes want the core; memory of the whole process."""
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything in a folder: names, times of change, contents."""
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+@contextlib.contextmanager
+def frugal() -> Iterator[None]:
+    """Raises AssertionError where what is done inside takes long, or more memory than any refusal should."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        peak.write_text("5")  # the peak of the resident memory starts again
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    assert seconds < SECONDS, seconds
+    if peak.exists():
+        status = Path("/proc/self/status").read_text()
+        most = 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+        assert most < BYTES, most
+
+
+def refused(folder: Path, *arguments: object, says: str) -> Done:
+    """The command is refused: exit code 2, one line that says this, quickly, nothing in the folder created or changed."""
+    before = tree(folder)
+    with frugal():
+        done = dsmooth(*arguments)
+    lines = [line for line in done.err.splitlines() if line.startswith("dsmooth: ")]
+    assert done.code == 2, (done.code, done.out, done.err)
+    assert lines, done.err
+    assert says in lines[-1], lines
+    assert "Traceback" not in done.err + done.out
+    assert len(lines[-1]) < 1000
+    assert tree(folder) == before
+    return done

@@ -24,7 +24,7 @@ from dsmooth.records.store import Run
 from dsmooth.runs.certify import denoiser_digest
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.bounds import check_count, check_level
+from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.certificate import Votes, predict_votes
 
 __all__ = ["Attack", "attack_run"]
@@ -50,7 +50,7 @@ class Attack:
     def __post_init__(self) -> None:
         check_count(self.n, "n")
         check_level(self.alpha)
-        check_count(self.seed, "seed", least=0)
+        check_seed(self.seed)
         if not all(0.0 < strength < _INF for strength in self.strengths):
             raise BadParameter(f"strengths must be finite numbers above 0, got {list(self.strengths)}")
 

@@ -89,7 +89,7 @@ def attack(
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
     first = held.records[0]
-    size = None if images.exists() and holds_arrays(images) else size_of_images(held.records)
+    size = None if holds_arrays(images) else size_of_images(held.records)
     shown = open_images(images, channels=first.shape[2], size=size)
     smoothed = SmoothedClassifier(classifier, denoiser, first.sigma, dtype=first.dtype, batch=first.batch[0])
     total = len(held.records[:max])

@@ -68,7 +68,7 @@ def certify(
     """
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.store import check_free
-    from dsmooth.theory.bounds import check_count, check_level
+    from dsmooth.theory.bounds import check_count, check_level, check_seed
     from dsmooth.theory.certificate import certifier_named, least_votes
     from dsmooth.theory.noises import check_norm
 
@@ -77,7 +77,7 @@ def certify(
     check_count(n0, "n0")
     check_count(n, "n")
     if seed is not None:
-        check_count(seed, "seed", least=0)
+        check_seed(seed)
     data.check()
     check_free(out, resume)
     if certificates is not None:

@@ -51,7 +51,7 @@ def verify(
     all_votes: bool
         Ask for all votes again.
     """
-    from dsmooth.images import open_images
+    from dsmooth.images import holds_arrays, open_images
     from dsmooth.runs.verify import Check, Outcome, read_evidence, size_of_images, verify_evidence, verify_networks
 
     if not 0.0 < share <= 1.0:
@@ -65,7 +65,8 @@ def verify(
     shown = None
     if images is not None:
         channels = evidence.records[0].shape[2] if evidence.records else 3
-        shown = open_images(images, channels=channels, size=_size(images, size_of_images(evidence.records)))
+        size = None if holds_arrays(images) else size_of_images(evidence.records)
+        shown = open_images(images, channels=channels, size=size)
     checks: list[Check] = []
 
     def tell(check: Check) -> None:
@@ -100,9 +101,3 @@ def verify(
     unsure = outcomes.get("replay") is Outcome.OPEN
     say(f"{certificate}: {'does not hold' if failed else 'the votes cannot be checked here' if unsure else 'holds'}")
     sys.exit(1 if failed else 2 if unsure else 0)
-
-
-def _size(images: Path, cut: int | None) -> int | None:
-    from dsmooth.images import holds_arrays
-
-    return None if images.exists() and holds_arrays(images) else cut

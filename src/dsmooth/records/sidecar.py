@@ -76,7 +76,7 @@ def read_sidecar(folder: Path, entry: dict[str, Any], samples: int) -> Iterator[
 def read_packed(folder: Path, entry: dict[str, Any]) -> bytes:
     """The file's bytes, as they are; raises BadRun where it cannot be read or lies outside the folder."""
     path = folder / str(entry["file"])
-    if path.resolve().parent.parent != folder.resolve():
+    if path.resolve().parent.parent != folder.resolve() or (path.exists() and not path.is_file()):
         raise BadRun(f"{path}: expected a file of votes within the run")
     try:
         return path.read_bytes()

@@ -86,10 +86,11 @@ def read_run(folder: Path | str) -> Run:
 
 
 def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple[list[Record], int]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return [], 0
+    if not path.is_file():
+        raise BadRun(f"{path}: expected a file of records, got a folder, device or pipe")
+    data = path.read_bytes()
     records: list[Record] = []
     names: set[str] = set()
     places: set[int] = set()
@@ -220,7 +221,7 @@ def _check_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]
 def _locked(path: Path) -> Any:
     import fcntl  # POSIX only; imported here so that reading runs works everywhere
 
-    file = path.open("w")
+    file = path.open("a")  # leaves an existing lock as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -20,7 +20,7 @@ import torch
 from dsmooth.errors import BadModel, Drifted
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.chunks import LIMITS, Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline, default_batch
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.bounds import check_count
@@ -110,7 +110,7 @@ class Scheduler:
     def __post_init__(self) -> None:
         for name in ("batch", "workers"):
             if (value := getattr(self, name)) is not None:
-                check_count(value, name)
+                check_count(value, name, most=LIMITS[name])
 
     def run(
         self,

@@ -16,7 +16,7 @@ from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
-from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.chunks import LIMITS, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline, prepared_denoiser
 from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Poll, Scheduler, no_restart, no_votes
 from dsmooth.theory.bounds import check_count, check_level
@@ -65,7 +65,7 @@ class SmoothedClassifier:
                 stacklevel=2,
             )
         self.batch = batch
-        self.workers = _cores() if workers is None else check_count(workers, "workers")
+        self.workers = _cores() if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
         self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=self.workers)
         self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers)
 

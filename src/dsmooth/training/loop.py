@@ -22,7 +22,7 @@ from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
 from dsmooth.errors import BadModel, BadParameter, BadRun, TrainingDiverged, require
 from dsmooth.images import ImageSet, Pixels
 from dsmooth.records.digests import digest_json
-from dsmooth.theory.bounds import check_count
+from dsmooth.theory.bounds import check_count, check_seed
 from dsmooth.training.patches import Patches, split
 
 __all__ = ["Recipe", "Report", "mean_squared_error", "psnr", "train"]
@@ -63,7 +63,7 @@ class Recipe:
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
         for name in ("steps", "batch", "patch"):
             check_count(getattr(self, name), name)
-        check_count(self.seed, "seed", least=0)
+        check_seed(self.seed)
         if not 0.0 < self.lr < math.inf or not 0.0 <= self.average < 1.0:
             raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
 
