@@ -1,7 +1,7 @@
 """CIFAR-10, ResNet-56, sigma .25: the classifier alone, the smoothed one and its certificates, under attack.
 
-The same 100 images as cifar10_sigma25_resnet56; `--images` takes fewer, `--denoiser` another one than FFDNet (a name, a folder
-or a file). Interrupted, the same command goes on.
+The same 100 images as cifar10_sigma25_resnet56; `--images` takes fewer, `--denoiser` another one than FFDNet (a name, a
+folder or a file). Interrupted, the same command goes on.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
             smoothed,
             Attack(strengths=STRENGTHS),
             resume=(out / FOLDER).exists(),
-            on_image=lambda name, findings: bar.say(f"{name}: {[(f.strength, f.defended, f.answer) for f in findings]}"),
+            on_image=lambda name, findings: bar.say(
+                f"{name}: {[(f.strength, f.defended, f.answer) for f in findings]}"
+            ),
         )
     report(f"{name}-report", [out], (0.0, *STRENGTHS))
     print(curve_of(found))

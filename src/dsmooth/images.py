@@ -388,7 +388,9 @@ def _arrays(path: Path) -> ImageSet:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > _MOST_ARRAYS:
-            raise BadImage(f"{path}: expected arrays of at most {_MOST_ARRAYS:,} bytes, got {size:,}: use a folder or zip")
+            raise BadImage(
+                f"{path}: expected arrays of at most {_MOST_ARRAYS:,} bytes, got {size:,}: use a folder or zip"
+            )
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("images", "labels", "indices") if key in file.files}
     except BadImage:

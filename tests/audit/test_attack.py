@@ -28,7 +28,9 @@ QUICK = Attack(ascent=Ascent(8, 4), strengths=(0.05, 0.3), n=60)
 
 def network(seed=0):
     torch.manual_seed(seed)
-    layers = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(192, 5))
+    layers = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(192, 5)
+    )
     return layers.eval()
 
 
@@ -47,7 +49,7 @@ def test_as_strong_as_foolbox(norm, radius):
         length = np.abs(delta).max() if norm == INF else np.linalg.norm(delta)
         assert length <= radius * (1 + 1e-5)
         moved = torch.from_numpy((one / 255 + delta).astype(np.float32).transpose(2, 0, 1).copy())[None]
-        assert -1e-6 <= float(moved.min())
+        assert float(moved.min()) >= -1e-6
         assert float(moved.max()) <= 1 + 1e-6
         ours += int(model(moved).argmax()) != label
     theirs = foolbox.attacks.L2PGD(steps=40) if norm == 2.0 else foolbox.attacks.LinfPGD(steps=40)
@@ -73,7 +75,10 @@ def test_foolbox_finds_no_flip_inside_certified_balls(tmp_path):
             logits = model((x[None] + noise).flatten(0, 1))
             return logits.softmax(1).view(32, len(x), -1).mean(0).log()
 
-    attack, wrapped = foolbox.attacks.L2PGD(steps=20), foolbox.PyTorchModel(Smoothed().eval(), bounds=(0, 1), device="cpu")
+    attack, wrapped = (
+        foolbox.attacks.L2PGD(steps=20),
+        foolbox.PyTorchModel(Smoothed().eval(), bounds=(0, 1), device="cpu"),
+    )
     for image, certificate in zip(images, certificates, strict=True):
         if certificate.label is None:
             continue

@@ -6,8 +6,6 @@ from PIL import Image
 
 from support import dsmooth
 
-MODEL = "from support import Constant, Linear\n\ndef linear():\n    return Linear()\n\ndef constant():\n    return Constant()\n"
-
 
 @pytest.fixture(scope="session")
 def good_run(tmp_path_factory):

@@ -92,7 +92,10 @@ def zip_of_something_else(folder):
 
 def compressed_bomb(folder):
     torch_file(folder, {"x": torch.zeros(50_000_000)}, "big.pt")
-    with zipfile.ZipFile(folder / "big.pt") as source, zipfile.ZipFile(folder / "w.pt", "w", zipfile.ZIP_DEFLATED) as out:
+    with (
+        zipfile.ZipFile(folder / "big.pt") as source,
+        zipfile.ZipFile(folder / "w.pt", "w", zipfile.ZIP_DEFLATED) as out,
+    ):
         for entry in source.infolist():
             out.writestr(entry.filename, source.read(entry))
     (folder / "big.pt").unlink()
@@ -190,11 +193,13 @@ def header(entries, data=b""):
     return struct.pack("<Q", len(text)) + text + data
 
 
+CONFIG = {"depth": 3, "width": 4, "channels": 3}
+STORY = {"schema": 1, "architecture": "ffdnet", "config": CONFIG, "sigma_range": [0.1, 0.6], "data": "", "metrics": {}}
+
+
 def story(**changes):
-    described = {"schema": 1, "architecture": "ffdnet", "config": {"depth": 3, "width": 4, "channels": 3}, "sigma_range": [0.1, 0.6],
-                 "data": "", "metrics": {}, **changes}  # fmt: skip
     arrays = {key: value.clone() for key, value in FFDNet(3, 4).state_dict().items()}
-    return save(arrays, {"dsmooth": json.dumps(described)})
+    return save(arrays, {"dsmooth": json.dumps({**STORY, **changes})})
 
 
 def nan_denoiser():
@@ -212,9 +217,15 @@ SAFETENSORS = {
     "a header that is no json": (header(b"{'x': 1}"), READ),
     "a header that is a list": (header([1, 2]), READ),
     "deep json": (header(b"[" * 5000), READ),
-    "an array beyond the file": (header({"x": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}, b"\0" * 8), READ),
+    "an array beyond the file": (
+        header({"x": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}, b"\0" * 8),
+        READ,
+    ),
     "a shape that lies": (header({"x": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 8]}}, b"\0" * 8), READ),
-    "a shape that overflows": (header({"x": {"dtype": "F32", "shape": [2**63, 4], "data_offsets": [0, 8]}}, b"\0" * 8), READ),
+    "a shape that overflows": (
+        header({"x": {"dtype": "F32", "shape": [2**63, 4], "data_offsets": [0, 8]}}, b"\0" * 8),
+        READ,
+    ),
     "a negative shape": (header({"x": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, b"\0" * 8), READ),
     "overlapping arrays": (
         header({n: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in ("x", "y")}, b"\0" * 8),
@@ -288,7 +299,11 @@ OUT = value_info(b"y", [b"n", 5])
 def outside(place):
     location = field(1, b"location") + field(2, place)
     tensor = field(1, 3) + field(1, 5) + field(2, 1) + field(8, b"w") + field(13, location) + field(14, 1)
-    nodes = [node(b"GlobalAveragePool", [b"x"], [b"p"]), node(b"Flatten", [b"p"], [b"f"]), node(b"MatMul", [b"f", b"w"], [b"y"])]
+    nodes = [
+        node(b"GlobalAveragePool", [b"x"], [b"p"]),
+        node(b"Flatten", [b"p"], [b"f"]),
+        node(b"MatMul", [b"f", b"w"], [b"y"]),
+    ]
     return onnx(nodes, [IMAGE], [OUT], field(5, tensor))
 
 
@@ -338,7 +353,10 @@ LATE = {
         "2 classes, got 10 logits",
     ),
     "no logits": ("from torch import nn\ndef model():\n    return nn.Identity()\n", "(B, K) logits"),
-    "another size": ("from torch import nn\ndef model():\n    return nn.Linear(7, 2)\n", "do not accept images of shape"),
+    "another size": (
+        "from torch import nn\ndef model():\n    return nn.Linear(7, 2)\n",
+        "do not accept images of shape",
+    ),
     "a wrong normalisation": (
         "from dsmooth import TorchClassifier\nfrom support import Linear\n"
         "def model():\n    return TorchClassifier(Linear(), mean=[0.5], std=[0.5])\n",

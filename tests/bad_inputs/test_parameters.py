@@ -14,10 +14,18 @@ CERTIFY = [
     *[("--sigma", value, "sigma") for value in ("big", "", "0,25", "0x1p-2")],
     *[("--alpha", value, LEVEL) for value in ("0", "1", "1.5", "-0.1", "nan", "inf")],
     *[("--alpha", value, "alpha") for value in ("small", "")],
-    *[(f"--{name}", value, COUNT) for name in ("n", "n0") for value in ("0", "-1", "1.5", "1e3", "many", "", "nan", "9" * 30)],
+    *[
+        (f"--{name}", value, COUNT)
+        for name in ("n", "n0")
+        for value in ("0", "-1", "1.5", "1e3", "many", "", "nan", "9" * 30)
+    ],
     *[("--norm", value, "norm must be a number from 1 to inf") for value in ("0", "0.5", "-2", "nan", "-inf")],
     *[("--norm", value, "norm") for value in ("l2", "two", "")],
-    *[(f"--{name}", value, COUNT) for name in ("batch", "workers") for value in ("0", "-1", "1.5", "all", "1000000000")],
+    *[
+        (f"--{name}", value, COUNT)
+        for name in ("batch", "workers")
+        for value in ("0", "-1", "1.5", "all", "1000000000")
+    ],
     *[(f"--{name}", value, COUNT) for name in ("skip", "max") for value in ("0", "-1", "1.5", "x")],
     *[("--size", value, "size must be from 0") for value in ("-1", "5001")],
     ("--size", "7.5", COUNT),
@@ -36,7 +44,10 @@ CERTIFY = [
     ("--sgima", "1", "sgima"),
     ("--resume", "maybe", "maybe"),
     *[("-d", value, "no denoiser") for value in ("nothing", "photo.safetensors", "", ".", "photo\x1b[31m")],
-    *[("-c", value, "expected a classifier as") for value in ("resnet", "", "timm:", "onnx:", "cifar:resnet56", "import:a")],
+    *[
+        ("-c", value, "expected a classifier as")
+        for value in ("resnet", "", "timm:", "onnx:", "cifar:resnet56", "import:a")
+    ],
     ("-c", "cifar:resnet7@arrays.npz", "ResNet of depth"),
     ("-c", "cifar:vgg@arrays.npz", "expected cifar:resnet20@FILE"),
     ("-c", "import:nosuchmodule:x", "cannot be imported"),
@@ -72,7 +83,11 @@ def test_predict(folder, option, value, says):
 
 
 TRAIN = [
-    *[(f"--{name}", value, COUNT) for name in ("steps", "batch", "patch", "every", "seed") for value in ("-1", "0.5", "x")],
+    *[
+        (f"--{name}", value, COUNT)
+        for name in ("steps", "batch", "patch", "every", "seed")
+        for value in ("-1", "0.5", "x")
+    ],
     *[("--lr", value, "expected lr > 0") for value in ("0", "-1", "nan", "inf")],
     *[("--sigma-min", value, "0 < low <= high") for value in ("0", "-1", "nan", "0.7")],
     *[("--sigma-max", value, "0 < low <= high") for value in ("inf", "nan", "0.01")],
@@ -106,7 +121,10 @@ OTHERS = {
     "verify a device": (["verify", "/dev/zero"], "expected a certificate file"),
     "verify with no share": (["verify", "nothing", "--share", "nan"], "share must be above 0"),
     "verify with too much": (["verify", "nothing", "--share", "1.01"], "share must be above 0"),
-    "attack nothing": (["attack", "nothing", "--images", "images", "-c", "import:support:Linear"], "expected a run folder"),
+    "attack nothing": (
+        ["attack", "nothing", "--images", "images", "-c", "import:support:Linear"],
+        "expected a run folder",
+    ),
     "demo of no noise": (["demo", "--sigma", "0"], "sigma must be between"),
     "demo of no votes": (["demo", "--n", "0"], COUNT),
     "demo into a file": (["demo", "-o", "arrays.npz", "--n", "1"], "arrays.npz"),

@@ -242,7 +242,9 @@ def test_noise_that_the_denoiser_does_not_know_is_said(folder):
 
 def test_a_closed_pipe_ends_nothing(folder):
     command = f"{sys.executable} -m dsmooth certify images -c import:support:Linear -d none --n 20 -o run | head -1"
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     assert len(read_run(folder / "run").records) == 4

@@ -125,7 +125,9 @@ def test_bad_parameters_leave_nothing_behind(tmp_path, images):
 def command(tmp_path, images, out, *extra):
     arguments = [str(images), "-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8", "--n0", "10"]
     line = [sys.executable, "-m", "dsmooth", "certify", *arguments, "--n", "90", "--seed", "1", "-o", str(out), *extra]
-    return subprocess.Popen(line, env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        line, env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def records_in(out):

@@ -173,7 +173,18 @@ def test_exit_codes(base, tmp_path, factory):
 
 
 def test_certificates_by_command(base, tmp_path, factory):
-    arguments = ["certify", base / "images.npz", "-c", factory, "-d", "none", "--n", "20", "--certificates", tmp_path / "c"]
+    arguments = [
+        "certify",
+        base / "images.npz",
+        "-c",
+        factory,
+        "-d",
+        "none",
+        "--n",
+        "20",
+        "--certificates",
+        tmp_path / "c",
+    ]
     done = dsmooth(*arguments, "-o", tmp_path / "run")
     assert done.code == 0, done.err
     assert f"certificates: 4 files in {tmp_path / 'c'}" in done.out

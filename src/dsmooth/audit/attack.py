@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Attack:
     alpha: probability with which a majority that is called sure may be chance; only a sure one proves a certificate false.
     """
 
-    ascent: Ascent = Ascent()
+    ascent: Ascent = field(default_factory=Ascent)
     strengths: tuple[float, ...] = ()
     n: int = 200
     alpha: float = 1e-6
@@ -83,7 +83,9 @@ def attack_run(
     """
     classifier = smoothed.classifier
     if not isinstance(classifier, DifferentiableClassifier):
-        raise BadModel(f"an attack needs gradients, and {classifier.name} has none: give the classifier as torch weights")
+        raise BadModel(
+            f"an attack needs gradients, and {classifier.name} has none: give the classifier as torch weights"
+        )
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(smoothed.denoiser)}
     for what, digest in given.items():
         if run.parameters[what] != digest:
@@ -114,9 +116,7 @@ def _named(images: ImageSet, records: Sequence[Record]) -> Iterator[LabelledImag
 class _Attacker:
     """Attacks on one smoothed classifier."""
 
-    def __init__(
-        self, smoothed: SmoothedClassifier, logits: Callable[[Tensor], Tensor], attack: Attack
-    ) -> None:
+    def __init__(self, smoothed: SmoothedClassifier, logits: Callable[[Tensor], Tensor], attack: Attack) -> None:
         self.smoothed, self.attack, self.alone = smoothed, attack, logits
         self.behind = smoothed.denoised_logits(logits)
 

@@ -16,7 +16,7 @@ __all__ = ["distance_text", "inside", "snap"]
 
 
 def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction) -> Pixels:
-    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l2 or l_inf, and as near to delta as that allows.
+    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l2 or l_inf, and near to delta.
 
     delta is in the scale [0, 1]. Coordinates are rounded to whole steps of 1/255; where that leaves the ball, those that
     were rounded outwards the most are rounded inwards instead.

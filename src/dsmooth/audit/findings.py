@@ -71,7 +71,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of the attacked images at each l2 strength: right without defence, right by majority, certified for the label."""
+    """Shares of the attacked images at each l2 strength: right without defence, right by majority, certified."""
 
     strengths: tuple[float, ...]
     undefended: tuple[float, ...]
@@ -89,7 +89,9 @@ def begin_findings(folder: Path, parameters: Mapping[str, Any], *, resume: bool)
         found = read_findings(folder)
         for name, value in parameters.items():
             if found.parameters.get(name) != value:
-                raise BadRun(f"{folder} was made with {name} {found.parameters.get(name)}, not {value}: delete that folder")
+                raise BadRun(
+                    f"{folder} was made with {name} {found.parameters.get(name)}, not {value}: delete that folder"
+                )
         whole = path.read_bytes()
         if not whole.endswith(b"\n"):  # a crash left an unfinished line
             os.truncate(path, whole.rfind(b"\n") + 1)

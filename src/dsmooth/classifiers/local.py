@@ -130,7 +130,9 @@ def _check_stored(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if entry.file_size != entry.compress_size:
-                    raise BadModel(f"{path}: expected torch weights as torch stores them, got {entry.filename} compressed")
+                    raise BadModel(
+                        f"{path}: expected torch weights as torch stores them, got {entry.filename} compressed"
+                    )
 
 
 def timm_classifier(name: str, checkpoint: Path | str | None = None) -> TorchClassifier:

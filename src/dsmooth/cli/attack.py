@@ -106,8 +106,8 @@ def attack(
     balls = sum(finding.inside for finding in found.all)
     for flip in found.flips:
         say(
-            f"BUG: {flip.name} is certified as {flip.certified} within l{flip.norm} {flip.radius}, and answers {flip.answer} "
-            f"at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; report it with the run folder"
+            f"BUG: {flip.name} is certified as {flip.certified} within l{flip.norm} {flip.radius}, and answers "
+            f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; report it with the run folder"
         )
     say(
         f"{len(found.flips)} flips among {balls} attacked images inside certified balls "

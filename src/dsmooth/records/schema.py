@@ -103,7 +103,9 @@ class Record:
         if record.law != record.noise.law:
             raise BadRun(f"expected noise of the law {record.noise.law}, got {record.law!r}")
         if (record.selection["trials"], record.estimation["trials"]) != (record.n0, record.n):
-            raise Disproved(f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}")
+            raise Disproved(
+                f"expected {record.n0} and {record.n} trials, got {record.selection} and {record.estimation}"
+            )
         certificate = certificate_of(record)
         if (certificate.label, radius_text(certificate.radius)) != (record.answer, record.radius):
             raise Disproved(

@@ -105,7 +105,9 @@ def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple
                 f"{path}, byte {offset}: expected a record, found damage ({error}); nothing was changed"
             ) from error
         if record.previous != previous:
-            raise Disproved(f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed")
+            raise Disproved(
+                f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed"
+            )
         for name in _SHARED:
             if getattr(record, name) != header["parameters"].get(name):
                 raise Disproved(

@@ -51,7 +51,7 @@ def curve_svg(summary: Summary) -> str:
 
 
 def attack_svg(curve: Curve) -> str:
-    """One inline <svg>: accuracy against the strength of the attack, without defence and smoothed, and the certified below."""
+    """One inline <svg>: accuracy against the strength of the attack, without defence, smoothed, and certified."""
     lines = (
         ("classifier alone, attacked", curve.undefended, "#c8553d", "--"),
         ("smoothed, attacked", curve.smoothed, "#0b6e99", "-"),
@@ -60,7 +60,12 @@ def attack_svg(curve: Curve) -> str:
     with _axes() as (axes, drawn):
         for label, shares, colour, style in lines:
             axes.plot(
-                curve.strengths, [100.0 * share for share in shares], color=colour, linestyle=style, marker="o", label=label
+                curve.strengths,
+                [100.0 * share for share in shares],
+                color=colour,
+                linestyle=style,
+                marker="o",
+                label=label,
             )
         axes.set_xlabel("strength of the attack ($\\ell_2$)")
         axes.set_ylabel("accuracy (%)")

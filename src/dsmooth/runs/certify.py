@@ -95,7 +95,9 @@ def certify_run(
         if writer.torn:
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
         if writer.header["attempt"] > 1 and not writer.records:
-            on_notice(f"attempt {writer.header['attempt']} at the same question in {out.absolute().parent}; records say so")
+            on_notice(
+                f"attempt {writer.header['attempt']} at the same question in {out.absolute().parent}; records say so"
+            )
         key = MasterKey(writer.key, writer.header["key_source"])
         if seed is not None and key != MasterKey.draw(seed):
             raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
@@ -155,7 +157,9 @@ class _Recorder:
             if (sidecar := self.sidecars.pop(name, None)) is not None:
                 self.samples -= sidecar.count
                 sidecar.abandon()
-        self.on_notice(f"out of memory: batches of {batch} from here on; images in progress start again, with the same noise")
+        self.on_notice(
+            f"out of memory: batches of {batch} from here on; images in progress start again, with the same noise"
+        )
 
     def _finish(self, poll: Poll) -> None:
         now = time.monotonic()

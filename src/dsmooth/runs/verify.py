@@ -82,12 +82,16 @@ def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Che
     if evidence.chained:
         sealed = "nothing was added or cut off at the end" if evidence.key else "the run is unfinished: its end is open"
         yield Check("chain", Outcome.HOLDS, f"each record names the one before; {sealed}")
-    yield _all("votes", evidence.records, lambda record: _votes_sum_up(evidence, record), "the packed votes sum to the counts")
+    yield _all(
+        "votes", evidence.records, lambda record: _votes_sum_up(evidence, record), "the packed votes sum to the counts"
+    )
     yield _key(evidence)
     if images is None:
         yield Check("images", Outcome.OPEN, "give --images to compare them")
     else:
-        yield _all("images", evidence.records, lambda record: _same_image(images, record), "the pixels are those certified")
+        yield _all(
+            "images", evidence.records, lambda record: _same_image(images, record), "the pixels are those certified"
+        )
 
 
 def verify_networks(

@@ -67,8 +67,8 @@ def judge_noise(noise: Gaussian, selection: npt.NDArray[np.int16], estimation: n
     bad += [name for name, chance in chances.items() if not chance >= _CHANCE]
     if bad:
         raise NoiseFailed(
-            f"the noise failed its self-test ({', '.join(bad)}; scores {scores}, chances {chances}): the generator is broken, "
-            "nothing was certified; report this"
+            f"the noise failed its self-test ({', '.join(bad)}; scores {scores}, chances {chances}): "
+            "the generator is broken and nothing was certified; report this"
         )
     return {
         "coordinates": count,
