@@ -145,7 +145,7 @@ class _Attacker:
         attack = self.attack
         logits, sigma = (self.behind, record.sigma) if defended else (self.alone, 0.0)
         delta = attack.ascent.attack(
-            logits, image.pixels, target, sigma, norm, float(strength), attack.seed + record.index
+            logits, image.pixels, target, sigma, norm, float(strength), (attack.seed + record.index) % 2**63
         )
         moved = snap(image.pixels, delta, norm, Fraction(strength))
         votes = self._votes(moved) if defended else Votes({}, 0)

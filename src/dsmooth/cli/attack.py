@@ -107,7 +107,8 @@ def attack(
     for flip in found.flips:
         say(
             f"BUG: {flip.name} is certified as {flip.certified} within l{flip.norm} {flip.radius}, and answers "
-            f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; report it with the run folder"
+            f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
+            "report it with the run folder"
         )
     say(
         f"{len(found.flips)} flips among {balls} attacked images inside certified balls "

@@ -148,10 +148,12 @@ class RunWriter:
                 keep_secret(folder, key)
                 write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
             run = read_run(folder)
+            if lacking := header.keys() - run.header.keys():
+                raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 _check_same(folder, run.parameters, header["parameters"])
             self.header, self.records, self.torn = run.header, run.records, run.torn
-            self.key = run.key or read_secret(folder, run.header["key_commitment"])
+            self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = _sha256((folder / _HEADER).read_bytes())
             if self.records:
                 self._previous = self.records[-1].digest

@@ -9,7 +9,7 @@ from dsmooth.audit.findings import FOLDER, curve_of, read_findings
 from dsmooth.errors import BadRun
 from dsmooth.records.store import Run
 from dsmooth.report.curve import attack_svg, curve_svg
-from dsmooth.report.export import latex_table, markdown_table, table_cells, tsv
+from dsmooth.report.export import latex_table, markdown_table, percent, table_cells, tsv
 from dsmooth.report.summary import Summary
 from dsmooth.theory.certificate import certifier_named, round_down
 
@@ -101,16 +101,10 @@ def _attack(run: Run) -> dict[str, Any] | None:
         return None
     findings = read_findings(folder)
     curve = curve_of(findings)
-    rows = (
-        []
-        if curve is None
-        else [
-            (f"{strength:g}", *(f"{100 * share:.1f}" for share in shares))
-            for strength, *shares in zip(
-                curve.strengths, curve.undefended, curve.smoothed, curve.certified, strict=True
-            )
-        ]
-    )
+    rows = []
+    if curve is not None:
+        columns = zip(curve.strengths, curve.undefended, curve.smoothed, curve.certified, strict=True)
+        rows = [(f"{strength:g}", *map(percent, shares)) for strength, *shares in columns]
     return {
         "images": len(findings.images),
         "inside": sum(finding.inside for finding in findings.all),
@@ -118,5 +112,5 @@ def _attack(run: Run) -> dict[str, Any] | None:
         "steps": findings.parameters["steps"],
         "draws": findings.parameters["draws"],
         "rows": rows,
-        "svg": None if curve is None or not curve.strengths else attack_svg(curve),
+        "svg": attack_svg(curve) if curve is not None and rows else None,
     }

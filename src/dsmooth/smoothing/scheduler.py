@@ -33,6 +33,7 @@ __all__ = ["OnRestart", "OnVotes", "Poll", "Scheduler", "no_restart", "no_votes"
 _NAMES = {Phase.SELECTION: "n0"}
 _KEPT = 4  # the probe keeps every fourth row and changes the others
 _CANARY_EVERY = 200  # batches
+_CANARIES = 4  # shapes: each keeps a batch in memory
 
 
 @dataclass
@@ -138,6 +139,8 @@ class Scheduler:
                     yield poll
                 return
             except MemoryError as error:
+                if not begun:
+                    raise
                 batch = scheduler.batch or default_batch(*begun[0].pixels.shape[:2])
                 if batch == 1:
                     raise BadModel("the memory does not suffice for a single image: use smaller networks") from error
@@ -165,7 +168,7 @@ class Scheduler:
                     shape = first.image.pixels.shape
                     if shape not in probed:
                         probed[shape] = executor.submit(self._probe, sampler, first, key).result()
-                        if not probed[shape]:
+                        if not probed[shape] and len(canaries) < _CANARIES:
                             canaries.append(executor.submit(self._canary, sampler, first, key).result())
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
