@@ -56,7 +56,6 @@ CERTIFY = [
     ("-c", "import:os:getcwd", "expected a torch.nn.Module"),
     ("-c", "import:json:loads", "failed: TypeError"),
     ("-c", "import::", "cannot be imported"),
-    ("-c", "timm:nothing", "timm has no model 'nothing'"),
     ("-c", "onnx:none.onnx", "no such ONNX file"),
 ]
 

@@ -58,7 +58,7 @@ def spoil(data, whole):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_spoilt_files_are_refused_or_say_what_they_said(base, name, data):
     folder = base.with_name("spoilt")
@@ -87,7 +87,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_field_of_any_type_is_refused(base, data):
     """Also where the digest was made to fit."""

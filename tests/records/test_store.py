@@ -212,6 +212,26 @@ def test_an_existing_run_or_folder_is_not_overwritten(tmp_path):
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
+def test_a_header_that_lacks_a_field_is_refused(tmp_path):
+    folder = written(tmp_path / "run", 0)
+    header = json.loads((folder / "run.json").read_text())
+    del header["key_commitment"]
+    (folder / "run.json").write_text(json.dumps(header))
+    with pytest.raises(BadRun, match="lacks key_commitment"):
+        RunWriter(folder, HEADER, KEY, resume=True)
+
+
+def test_a_run_does_not_end_before_its_last_image(tmp_path):
+    folder = written(tmp_path / "run", 2)
+    with RunWriter(folder, HEADER, KEY, resume=True) as writer:
+        with pytest.raises(BadRun, match="expected 3 records at the end, got 2"):
+            writer.finish()
+        writer.append(record(2))
+        writer.finish()
+    assert read_run(folder).key == KEY
+    assert not (folder / "key.secret").exists()
+
+
 def test_a_second_writer_is_refused(tmp_path):
     folder = tmp_path / "run"
     with RunWriter(folder, HEADER, KEY, resume=False) as writer:

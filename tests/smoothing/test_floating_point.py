@@ -10,6 +10,7 @@ Both are fixed functions of what they are shown, so the theorem speaks of them; 
 """
 
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ def gap(dtype, differs, level, other):
     return abs(b - a) / (a * (1 - a) + b * (1 - b) + 1e-4) ** 0.5, a, b
 
 
+@cache
 def round_trip(dtype):
     """The level, a neighbour, the test of a pixel, and the shares of pixels that fail it around each."""
     best = None
@@ -49,6 +51,7 @@ def round_trip(dtype):
     return best
 
 
+@cache
 def rounding_search(dtype):
     chance, best = np.random.default_rng(0), None
     for _ in range(400):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dsmooth.console import Bar, note, say
+from dsmooth.console import Bar, complain, say
 from dsmooth.errors import BadParameter, Disproved
 
 __all__ = ["verify"]
@@ -59,7 +59,7 @@ def verify(
     try:
         evidence = read_evidence(certificate)
     except Disproved as error:
-        note(f"dsmooth: {error}")
+        complain(str(error))
         say(f"{certificate}: does not hold")
         sys.exit(1)
     shown = None

@@ -99,7 +99,7 @@ class Scheduler:
     of shape, and at the end, the batch is padded, because a kernel may round differently at another batch size and the
     votes must come from one fixed function. That function is probed once for each shape: a batch again, and its rows again
     in other company. Answers that depend on the company are refused (BadModel): such votes would not be independent.
-    Every 200 batches, and at the end, that batch is asked again: another answer than at the start raises Drifted. Where
+    Every 200 batches, and at the end, another batch is asked again: an answer other than at the start raises Drifted. Where
     memory runs out the batch is halved, and the images in progress start again, with the same noise.
     """
 
@@ -125,28 +125,29 @@ class Scheduler:
         """The finished polls, in the order of the images; `demand` says how many samples each phase takes."""
         for phase, count in demand.items():
             check_count(count, _NAMES.get(phase, "n"))
-        scheduler, ahead, begun = self, iter(images), deque[LabelledImage]()
+        scheduler, ahead = self, iter(images)
+        begun: dict[int, LabelledImage] = {}  # by identity: names may repeat
 
         def noted(ahead: Iterator[LabelledImage]) -> Iterator[LabelledImage]:
             for image in ahead:
-                begun.append(image)
+                begun[id(image)] = image
                 yield image
 
         while True:
             try:
                 for poll in scheduler._run(noted(ahead), demand, key, on_votes):
-                    begun.popleft()
+                    del begun[id(poll.image)]
                     yield poll
                 return
             except MemoryError as error:
                 if not begun:
                     raise
-                batch = scheduler.batch or default_batch(*begun[0].pixels.shape[:2])
+                batch = scheduler.batch or default_batch(*next(iter(begun.values())).pixels.shape[:2])
                 if batch == 1:
                     raise BadModel("the memory does not suffice for a single image: use smaller networks") from error
                 scheduler = replace(scheduler, batch=batch // 2)
-                on_restart([image.key for image in begun], batch // 2)
-                ahead = chain(list(begun), ahead)
+                on_restart([image.key for image in begun.values()], batch // 2)
+                ahead = chain(list(begun.values()), ahead)
                 begun.clear()
 
     def _run(
