@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +111,12 @@ def data() -> Path:
     return path
 
 
+def environment(*folders: Path) -> dict[str, str]:
+    """For a process of its own: what is imported here can be imported there, and what lies in these folders."""
+    path = os.pathsep.join(map(str, [ROOT / "tests", *folders, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+
+
 def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9, 1)) -> np.ndarray:
     """Images that share the first coordinate and differ elsewhere, so that each has noise of its own."""
     images = np.zeros((count, *shape), dtype=np.uint8)
@@ -112,3 +126,75 @@ def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9
     for column in range(1, min(5, flat.shape[1])):
         flat[:, column] = (numbers >> (8 * (column - 1))) & 255
     return images
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command of the program did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def dsmooth(*arguments: object) -> Done:
+    """The program in this process: a subprocess takes seconds, and a catalogue has many rows."""
+    from dsmooth.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    told, terminated, code = sys.argv, signal.getsignal(signal.SIGTERM), 0
+    sys.argv = ["dsmooth", *map(str, arguments)]
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            warnings.simplefilter("default")
+            main()
+    except SystemExit as stop:
+        code = 0 if stop.code is None else int(stop.code)
+    finally:
+        sys.argv = told
+        signal.signal(signal.SIGTERM, terminated)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+SECONDS, BYTES = 20.0, 1_500_000_000
+"""What a refusal may take: seconds even where four other processes want the core; memory of the whole process."""
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything in a folder: names, times of change, contents."""
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+@contextlib.contextmanager
+def frugal() -> Iterator[None]:
+    """Raises AssertionError where what is done inside takes long, or more memory than any refusal should."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        peak.write_text("5")  # the peak of the resident memory starts again
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    assert seconds < SECONDS, seconds
+    if peak.exists():
+        status = Path("/proc/self/status").read_text()
+        most = 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+        assert most < BYTES, most
+
+
+def refused(folder: Path, *arguments: object, says: str) -> Done:
+    """The command is refused: exit code 2, one line that says this, quickly, nothing in the folder created or changed."""
+    before = tree(folder)
+    with frugal():
+        done = dsmooth(*arguments)
+    lines = [line for line in done.err.splitlines() if line.startswith("dsmooth: ")]
+    assert done.code == 2, (done.code, done.out, done.err)
+    assert lines, done.err
+    assert says in lines[-1], lines
+    assert "Traceback" not in done.err + done.out
+    assert len(lines[-1]) < 1000
+    assert tree(folder) == before
+    return done

@@ -6,7 +6,10 @@
     │   ├── BadImage        an image that cannot be read, or is off the pixel grid
     │   ├── BadModel        a classifier or denoiser that cannot be loaded or does not fit
     │   └── BadRun          a run folder that is missing, damaged, or made with other parameters
+    │       └── Disproved   what is written contradicts the evidence that is written beside it
     ├── MissingPackage      an optional package is not installed                    (exit code 2)
+    ├── Drifted             the classifier changed its answers while a run went on  (exit code 1)
+    ├── NoiseFailed         the noise failed its self-test: nothing was certified   (exit code 1)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
 Messages are one line: what was expected, what came, what to do.
@@ -23,8 +26,11 @@ __all__ = [
     "BadModel",
     "BadParameter",
     "BadRun",
+    "Disproved",
+    "Drifted",
     "DsmoothError",
     "MissingPackage",
+    "NoiseFailed",
     "TrainingDiverged",
     "require",
 ]
@@ -58,10 +64,22 @@ class BadRun(BadInput):
     """A run folder is missing, damaged, busy, or was made with other parameters."""
 
 
+class Disproved(BadRun):
+    """A record or certificate says what its own evidence (digests, counts, votes, key) contradicts."""
+
+
 class MissingPackage(DsmoothError, ImportError):
     """An optional package is not installed; the message has the line that installs it."""
 
     exit_code = 2
+
+
+class Drifted(DsmoothError):
+    """The classifier answered the same batch differently than before: the votes since then are of another function."""
+
+
+class NoiseFailed(DsmoothError):
+    """The noise of a run is not the noise that the theorem speaks of."""
 
 
 class TrainingDiverged(DsmoothError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ Pixels = npt.NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 25_000_000
+_MOST_ARRAYS = 1 << 30  # bytes
 _CIFAR_SIDE, _CIFAR_RECORD = 32, 3073
 
 
@@ -140,13 +142,18 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
             image, steps = _upright(opened, channels)
     except BadImage:
         raise
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got many more") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise BadImage(
             f"{name}: expected a readable {', '.join(FORMATS)} file, got another, broken or truncated one "
             f"({type(error).__name__})"
         ) from error
     if size is not None and image.size != (size, size):
-        image, more = centred(image, size)
+        try:
+            image, more = centred(image, size)
+        except BadImage as error:
+            raise BadImage(f"{name}: {error}") from error
         steps += more
     pixels = np.asarray(image)
     return LabelledImage(name, check_pixels(pixels, name=name), None, tuple(steps))
@@ -174,6 +181,11 @@ def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
     short = round(size * 256 / 224)
     scale = short / min(image.size)
     wide, high = (max(short, round(side * scale)) for side in image.size)
+    if wide * high > MAX_PIXELS:
+        raise BadImage(
+            f"expected an image of a usual shape, got {image.width} x {image.height}: with its shorter side at {short} it "
+            f"would have {wide * high:,} pixels"
+        )
     left, top = (wide - size) // 2, (high - size) // 2
     cut = image.resize((wide, high), Image.Resampling.LANCZOS).crop((left, top, left + size, top + size))
     return cut, [f"shorter side to {short} (Lanczos)", f"centre {size} x {size}"]
@@ -181,7 +193,10 @@ def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
 
 def holds_arrays(path: Path) -> bool:
     """Whether the images at `path` are pixels already (.npz, CIFAR-10 binary), with labels of their own."""
-    return path.suffix in (".npz", ".bin") if path.is_file() else bool(list(path.glob("*.bin")))
+    try:
+        return bool(list(path.glob("*.bin"))) if path.is_dir() else path.suffix in (".npz", ".bin")
+    except OSError:  # a name that is too long, say: whoever opens it will hear why
+        return False
 
 
 def open_images(
@@ -200,7 +215,10 @@ def open_images(
     class_index): it chooses the files and their order, relative to the folder or within the zip. With `class_names`,
     class sub-folders must be named by class or by number, or be as many as there are classes, and labels must be classes.
     """
-    images = _open(Path(path), labels, channels, size, class_names)
+    try:
+        images = _open(Path(path), labels, channels, size, class_names)
+    except OSError as error:
+        raise BadImage(f"{str(path)[:200]}: cannot be read ({error.strerror})") from error
     if not images:
         raise BadImage(f"{path}: expected at least one image, found none")
     if class_names is not None:
@@ -264,7 +282,10 @@ def _zipped(
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise BadImage(f"{path}: expected a zip file of images, got a broken one ({error})") from error
-    entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = {entry.filename: entry for entry in files}
+    if len(entries) != len(files):
+        raise BadImage(f"{path}: expected each file of the zip once, got one name twice")
     names = sorted(name for name in entries if PurePosixPath(name).suffix.lower() in SUFFIXES)
     names, classes = _labelled(path, names, labels, class_names, inside=frozenset(entries))
 
@@ -315,6 +336,8 @@ def _numbered(base: Path, folders: list[str], class_names: Sequence[str] | None)
 
 
 def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tuple[list[str], list[int | None]]:
+    if not manifest.is_file():
+        raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it (no such file)")
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -348,6 +371,8 @@ def _cifar(path: Path) -> ImageSet:
     if size == 0 or size % _CIFAR_RECORD:
         raise BadImage(f"{path}: expected CIFAR-10 records of {_CIFAR_RECORD} bytes, got a file of {size} bytes")
     records = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, _CIFAR_RECORD)
+    if (highest := int(records[:, 0].max())) > 9:
+        raise BadImage(f"{path}: expected CIFAR-10 labels from 0 to 9, got {highest}")
     planes = (3, _CIFAR_SIDE, _CIFAR_SIDE)
 
     def read(i: int) -> LabelledImage:
@@ -360,9 +385,17 @@ def _cifar(path: Path) -> ImageSet:
 
 def _arrays(path: Path) -> ImageSet:
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MOST_ARRAYS:
+            raise BadImage(
+                f"{path}: expected arrays of at most {_MOST_ARRAYS:,} bytes, got {size:,}: use a folder or zip"
+            )
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("images", "labels", "indices") if key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except BadImage:
+        raise
+    except (EOFError, MemoryError, OSError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise BadImage(f"{path}: expected an .npz with `images`, cannot read it ({type(error).__name__})") from error
     images = arrays.get("images")
     if (

@@ -1,6 +1,5 @@
 """The program as people run it: what it prints, what it refuses, and what it leaves behind."""
 
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dsmooth.records.store import read_run
-from support import CHECKOUT, data
+from support import data, environment
 
 
 @pytest.fixture
@@ -27,9 +26,8 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments, code=0):
-    environment = {**os.environ, "PYTHONPATH": CHECKOUT, "COLUMNS": "200"}
     line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
-    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     return done
@@ -246,7 +244,8 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["certify", "predict", "train", "train-classifier", "test-denoiser", "report", "demo"]
+    "command",
+    ["certify", "verify", "attack", "predict", "train", "train-classifier", "test-denoiser", "report", "demo"],
 )
 def test_help_has_examples(folder, command):
     assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
@@ -320,9 +319,10 @@ def test_noise_that_the_denoiser_does_not_know_is_said(folder):
 
 
 def test_a_closed_pipe_ends_nothing(folder):
-    environment = {**os.environ, "PYTHONPATH": CHECKOUT}
     command = f"{sys.executable} -m dsmooth certify images -c import:support:Linear -d none --n 20 -o run | head -1"
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     assert len(read_run(folder / "run").records) == 4

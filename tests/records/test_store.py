@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.keys import commitment_of
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
 from dsmooth.records.store import _SHARED, RunWriter, read_run
@@ -52,11 +53,16 @@ def record(index=0, **changes):
     return replace(made, answer=certificate.label, radius=radius_text(certificate.radius))
 
 
-HEADER = {"parameters": {name: getattr(record(), name) for name in _SHARED}, "images": 3, "key": "00"}
+KEY = b"k" * 32
+HEADER = {
+    "parameters": {name: getattr(record(), name) for name in _SHARED},
+    "images": 3,
+    "key_commitment": commitment_of(KEY),
+}
 
 
 def written(folder, count=3):
-    with RunWriter(folder, HEADER, resume=False) as writer:
+    with RunWriter(folder, HEADER, KEY, resume=False) as writer:
         for i in range(count):
             writer.append(record(i))
     return folder
@@ -77,7 +83,7 @@ def test_a_torn_last_line_is_cut_off_and_said(tmp_path):
     (folder / "records.jsonl").write_bytes(whole + b'{"index": 2, "na')
     assert read_run(folder).torn == 16
     assert (folder / "records.jsonl").read_bytes() != whole  # reading changes nothing
-    with RunWriter(folder, HEADER, resume=True) as writer:
+    with RunWriter(folder, HEADER, KEY, resume=True) as writer:
         assert writer.torn == 16
         writer.append(record(2))
     run = read_run(folder)
@@ -125,7 +131,7 @@ def test_damage_in_the_middle_is_refused_and_left_alone(tmp_path, damage):
     with pytest.raises(BadRun, match=r"records\.jsonl, byte \d+"):
         read_run(folder)
     with pytest.raises(BadRun, match=r"nothing was changed"):
-        RunWriter(folder, HEADER, resume=True)
+        RunWriter(folder, HEADER, KEY, resume=True)
     assert path.read_bytes() == before
 
 
@@ -146,7 +152,7 @@ def test_a_record_says_what_follows_from_its_counts_or_is_refused(tmp_path):
     for i, wrong in enumerate(
         (record(radius="9.0", answer=1), record(radius=good, answer=0), record(n0=99), record(2, sigma=0.5), record(7))
     ):
-        with RunWriter(tmp_path / str(i), HEADER, resume=False) as writer:
+        with RunWriter(tmp_path / str(i), HEADER, KEY, resume=False) as writer:
             writer.append(wrong)
         with pytest.raises(BadRun, match=r"expected|another sigma|no image of this run"):
             read_run(tmp_path / str(i))
@@ -157,7 +163,7 @@ def test_what_a_crash_leaves_before_the_first_record_can_be_resumed(tmp_path):
     folder.mkdir()
     (folder / "lock").touch()
     (folder / ".run.json").write_text('{"half')
-    with RunWriter(folder, HEADER, resume=True) as writer:
+    with RunWriter(folder, HEADER, KEY, resume=True) as writer:
         writer.append(record(0))
     assert len(read_run(folder).records) == 1
 
@@ -174,7 +180,7 @@ def test_a_run_that_came_while_waiting_for_the_lock_is_not_overwritten(tmp_path,
 
     monkeypatch.setattr(store, "_locked", late)
     with pytest.raises(BadRun, match="already holds a run"):
-        RunWriter(tmp_path / "run", HEADER, resume=False)
+        RunWriter(tmp_path / "run", HEADER, KEY, resume=False)
     assert len(read_run(tmp_path / "run").records) == 3
 
 
@@ -190,30 +196,50 @@ def test_another_parameter_is_refused_with_both_values(tmp_path):
     folder = written(tmp_path / "run")
     other = {**HEADER, "parameters": {**HEADER["parameters"], "sigma": 0.5}}
     with pytest.raises(BadRun, match=r"made with sigma 0\.25, not 0\.5"):
-        RunWriter(folder, other, resume=True)
+        RunWriter(folder, other, KEY, resume=True)
 
 
 def test_an_existing_run_or_folder_is_not_overwritten(tmp_path):
     folder = written(tmp_path / "run")
     with pytest.raises(BadRun, match="--resume"):
-        RunWriter(folder, HEADER, resume=False)
+        RunWriter(folder, HEADER, KEY, resume=False)
     (tmp_path / "file").write_text("precious")
     with pytest.raises(BadRun, match="is a file"):
-        RunWriter(tmp_path / "file", HEADER, resume=False)
+        RunWriter(tmp_path / "file", HEADER, KEY, resume=False)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     with pytest.raises(BadRun, match="holds other files"):
-        RunWriter(tmp_path / "other", HEADER, resume=False)
+        RunWriter(tmp_path / "other", HEADER, KEY, resume=False)
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
+
+
+def test_a_header_that_lacks_a_field_is_refused(tmp_path):
+    folder = written(tmp_path / "run", 0)
+    header = json.loads((folder / "run.json").read_text())
+    del header["key_commitment"]
+    (folder / "run.json").write_text(json.dumps(header))
+    with pytest.raises(BadRun, match="lacks key_commitment"):
+        RunWriter(folder, HEADER, KEY, resume=True)
+
+
+def test_a_run_does_not_end_before_its_last_image(tmp_path):
+    folder = written(tmp_path / "run", 2)
+    with RunWriter(folder, HEADER, KEY, resume=True) as writer:
+        with pytest.raises(BadRun, match="expected 3 records at the end, got 2"):
+            writer.finish()
+        writer.append(record(2))
+        writer.finish()
+    assert read_run(folder).key == KEY
+    assert not (folder / "key.secret").exists()
 
 
 def test_a_second_writer_is_refused(tmp_path):
     folder = tmp_path / "run"
-    with RunWriter(folder, HEADER, resume=False) as writer:
+    with RunWriter(folder, HEADER, KEY, resume=False) as writer:
         with pytest.raises(BadRun, match="another process is writing"):
-            RunWriter(folder, HEADER, resume=True)
+            RunWriter(folder, HEADER, KEY, resume=True)
         writer.append(record(0))
-    with RunWriter(folder, HEADER, resume=True) as writer:
+    with RunWriter(folder, HEADER, KEY, resume=True) as writer:
         assert len(writer.records) == 1
 
 

@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.certificate import Votes
 from dsmooth.theory.modes import Mode
-from support import CHECKOUT, Linear, Threshold, different_images
+from support import Linear, Threshold, different_images, environment
 
 SLOW = """
 import time
@@ -178,9 +177,10 @@ def test_bad_parameters_leave_nothing_behind(tmp_path, images):
 
 def command(tmp_path, images, out, *extra):
     arguments = [str(images), "-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8", "--n0", "10"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([CHECKOUT, str(tmp_path)])}
     line = [sys.executable, "-m", "dsmooth", "certify", *arguments, "--n", "90", "--seed", "1", "-o", str(out), *extra]
-    return subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        line, env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def records_in(out):

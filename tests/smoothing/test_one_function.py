@@ -211,19 +211,6 @@ def test_numbers_are_normalised_before_they_are_written(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_a_swapped_key_is_noticed(tmp_path):
-    import json
-
-    np.savez(tmp_path / "x.npz", images=IMAGES)
-    images, smoothed = open_images(tmp_path / "x.npz"), SmoothedClassifier(Constant(), None, 0.5)
-    run = certify_run(smoothed, images, tmp_path / "run", n0=5, n=20)
-    (tmp_path / "run" / "records.jsonl").unlink()
-    for key in ("0" * 64, "zz", 5):
-        (tmp_path / "run" / "run.json").write_text(json.dumps({**run.header, "key": key}))
-        with pytest.raises(BadRun, match=r"key in run\.json"):
-            certify_run(smoothed, images, tmp_path / "run", n0=5, n=20, resume=True)
-
-
 def test_threads_that_ask_for_laws_at_once_get_the_exact_ones():
     expected = {sigma: grid_law(Gaussian(sigma)).thresholds.copy() for sigma in (0.11, 0.13, 0.17, 0.19)}
     grid_law.cache_clear()

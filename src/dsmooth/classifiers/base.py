@@ -41,7 +41,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class DifferentiableClassifier(Classifier, Protocol):
-    """A classifier that runs here as a network: what a denoiser can be trained through."""
+    """A classifier that runs here as a network: what denoisers are trained through and attacks follow."""
 
     def network(self) -> nn.Module:
         """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""

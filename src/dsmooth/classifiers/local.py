@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,11 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
         else:
+            _check_stored(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, ImportError) as error:
+    except BadModel:
+        raise
+    except (SafetensorError, MemoryError, OSError, RuntimeError, ValueError, EOFError, KeyError, ImportError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadModel(f"{path}: expected safetensors, or torch weights without pickled code: {line}") from error
     except Exception as error:  # torch's unpickler raises pickle.UnpicklingError, which is no OSError
@@ -135,7 +139,22 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadModel(f"{path}: expected a mapping from names to tensors, got {type(state).__name__}")
+    for key, value in state.items():
+        dense = value.layout is torch.strided and not value.is_meta
+        if not dense or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise BadModel(f"{path}: expected tensors that are stored whole, got {key} of {tuple(value.shape)}")
     return {str(key): value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _check_stored(path: Path) -> None:
+    """Raises BadModel where a torch file is compressed: torch does not, and unpacking could fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if entry.file_size != entry.compress_size:
+                    raise BadModel(
+                        f"{path}: expected torch weights as torch stores them, got {entry.filename} compressed"
+                    )
 
 
 def timm_classifier(name: str, checkpoint: Path | str | None = None) -> TorchClassifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +35,10 @@ class OnnxClassifier:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the scheduler has the cores at work already
         options.log_severity_level = 4
+        # from bytes, not from the path, so that the runtime has no folder to read external data from; without this line it
+        # would take the current one
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
-            # from bytes, not from the path: the runtime then has no folder to read external data from
             self._session = runtime.InferenceSession(
                 self.path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )

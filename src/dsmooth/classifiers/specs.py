@@ -62,13 +62,15 @@ def _imported(module_name: str, factory_name: str) -> Classifier:
         sys.path.insert(0, folder)
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadModel(f"import:{module_name}:{factory_name} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        raise BadModel(
+            f"import:{module_name}:{factory_name} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     try:
         made = factory()
     except DsmoothError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadModel(f"import:{module_name}:{factory_name} failed: {type(error).__name__}: {error}") from error
     try:
         classifier = as_classifier(made)

@@ -10,6 +10,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 import dsmooth
+from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
@@ -17,6 +18,7 @@ from dsmooth.cli.report import report
 from dsmooth.cli.test_denoiser import measure_denoiser
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
+from dsmooth.cli.verify import verify
 from dsmooth.console import complain, note
 from dsmooth.errors import DsmoothError
 
@@ -30,7 +32,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, predict, train, train_classifier, report, demo):
+for command in (certify, verify, attack, predict, train, train_classifier, report, demo):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

@@ -31,6 +31,7 @@ def certify(
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     bound: Literal["multiclass", "cohen"] = "multiclass",
     seed: Whole | None = None,
+    certificates: Path | None = None,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
     """Certify images: a label, and a radius within which no change of the pixels alters it.
@@ -45,7 +46,7 @@ def certify(
         dsmooth certify cifar-10-batches-bin/ -c cifar:resnet56@resnet56.safetensors -d dncnn.safetensors
         --sigma 0.25 --n 10000 --skip 20 --out runs/cifar
 
-        dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat
+        dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat --certificates certificates/cat
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
 
@@ -78,12 +79,15 @@ def certify(
         For the modes fixed and radius. multiclass certifies more; cohen is the one that papers quote. The report shows both.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
+    certificates: Path | None
+        A new folder for one certificate file an image, which others can check with `dsmooth verify`.
     resume: bool
         Go on with the run in --out.
     """
+    from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.store import check_free
     from dsmooth.report.export import saving
-    from dsmooth.theory.bounds import check_count, check_level
+    from dsmooth.theory.bounds import check_count, check_level, check_seed
     from dsmooth.theory.certificate import certifier_named, least_votes
     from dsmooth.theory.mixture import MOST_TRIALS
     from dsmooth.theory.modes import Mode
@@ -97,9 +101,11 @@ def certify(
     chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
     plan = chosen_mode.plan(bound, Gaussian(model.sigma), n=n, alpha=alpha, norm=norm)
     if seed is not None:
-        check_count(seed, "seed", least=0)
+        check_seed(seed)
     data.check()
     check_free(out, resume)
+    if certificates is not None:
+        check_certificates_folder(certificates)
     if isinstance(plan, RadiiRule):
         for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
             if n < least:
@@ -152,6 +158,8 @@ def certify(
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
+    if certificates is not None:
+        say(f"certificates: {len(write_certificates(run, certificates))} files in {certificates}")
 
 
 def _radii(mode: str, radii: list[float] | None, radius: float | None) -> tuple[float, ...]:

@@ -58,6 +58,7 @@ class Model:
 
     def smoothed(self, bound: str = "multiclass") -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
+        from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
         from dsmooth.theory.certificate import certifier_named
         from dsmooth.theory.noises import Gaussian
@@ -66,7 +67,7 @@ class Model:
         certifier = certifier_named(bound)
         for name in ("batch", "workers"):
             if (value := getattr(self, name)) is not None:
-                check_count(value, name)
+                check_count(value, name, most=LIMITS[name])
 
         from dsmooth.backends.choice import SLOWER, fastest
         from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -114,7 +115,7 @@ class Data:
         from dsmooth.images import holds_arrays, open_images
 
         size, names = self.size, None if classifier is None else classifier.class_names
-        if size is None and classifier is not None and not (path.exists() and holds_arrays(path)):
+        if size is None and classifier is not None and not holds_arrays(path):
             size = classifier.input_size
         images = open_images(path, labels=self.labels, size=size or None, class_names=names)
         return images[:: self.skip][: self.max]

@@ -36,6 +36,7 @@ HUB: Final = "hf:"
 
 _KEY = "dsmooth"
 _SCHEMA = 1
+_MOST = 4096  # of any number in a configuration
 _BARE = (FFDNet, DnCNN)  # architectures that a file without a header is tried as, most particular first
 _FOLDER = Path(__file__).parent / "shipped"
 
@@ -115,6 +116,7 @@ def load_denoiser(spec: Path | str) -> Denoiser:
     arrays, described = _read(path)
     if described is None:
         described = _recognise(path, arrays)
+    _check_size(path, described, arrays)
     denoiser = build(described.architecture, described.config, described.sigma_range)
     try:
         denoiser.load_state_dict(arrays)
@@ -125,6 +127,21 @@ def load_denoiser(spec: Path | str) -> Denoiser:
         ) from error
     denoiser.data, denoiser.metrics = described.data, described.metrics
     return denoiser.eval().requires_grad_(False)
+
+
+def _check_size(path: Path, described: Description, arrays: Mapping[str, torch.Tensor]) -> None:
+    """Raises BadModel where the network would be larger than its arrays: a short file must not claim all memory."""
+    numbers = [part for value in described.config.values() for part in (value if isinstance(value, list) else [value])]
+    if any(isinstance(number, int | float) and not 0 <= number <= _MOST for number in numbers) or len(numbers) > _MOST:
+        raise BadModel(f"{path}: {described.architecture} cannot be built with {str(described.config)[:200]}")
+    with torch.device("meta"):
+        needed = sum(value.numel() for value in build(described.architecture, described.config).state_dict().values())
+    held = sum(array.numel() for array in arrays.values())
+    if needed != held:
+        raise BadModel(
+            f"{path}: the weights do not fit {described.architecture} {described.config}: "
+            f"it has {needed:,} numbers, the file {held:,}"
+        )
 
 
 def describe(spec: Path | str) -> Description:

@@ -7,13 +7,13 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.theory.certificate import Certificate, Certifier, StoppedVotes, Votes, round_down
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.noises import Gaussian, check_norm
 
-__all__ = ["SCHEMA", "Record", "certificate_of", "radius_text", "votes_from_json", "votes_to_json"]
+__all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 
 SCHEMA: Final = 1
 _PLACES = 9  # decimals of a radius: rounded down
@@ -53,6 +53,7 @@ class Record:
     versions: dict[str, str]
     seconds: float
     nondeterministic: bool = False
+    attempt: int = 1
     mode: dict[str, Any] = field(default_factory=FIXED.to_json)
     reached: dict[str, Any] | None = None
     """Where votes were looked at on the way: the votes at the look at which the radius held."""
@@ -78,9 +79,9 @@ class Record:
 
     def line(self) -> str:
         """The record as it stands in records.jsonl, without the line's end."""
-        return canonical_json(self._value())
+        return canonical_json(self.value())
 
-    def _value(self) -> dict[str, Any]:
+    def value(self) -> dict[str, Any]:
         """What is spelled: all fields, and those that came with the modes only where the mode is not fixed."""
         value = asdict(self)
         if self.mode == FIXED.to_json():
@@ -91,15 +92,24 @@ class Record:
     def sealed(self, previous: str) -> Record:
         """The record with the digest of the one before it, and its own, which covers everything else in it."""
         open_record = replace(self, previous=previous, digest="")
-        return replace(open_record, digest=digest_json(open_record._value()))
+        return replace(open_record, digest=digest_json(open_record.value()))
 
     @classmethod
     def parse(cls, line: str) -> Record:
         """The record of a line; raises BadRun (with what is wrong) for anything that is not exactly a sealed record.
 
-        Its digest is checked, and so is what follows from its counts: trials, answer and radius.
+        Its digest is checked, and so is what follows from its counts: trials, answer and radius (Disproved).
         """
-        value = json.loads(line, object_pairs_hook=_no_duplicates)
+        try:
+            return cls._parse(line)
+        except BadRun:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise BadRun(f"expected a record, got something else ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _parse(cls, line: str) -> Record:
+        value = json.loads(line, object_pairs_hook=no_duplicates)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             got = value.get("schema") if isinstance(value, dict) else type(value).__name__
             raise BadRun(f"expected a record of schema {SCHEMA}, got {got!r}")
@@ -110,12 +120,14 @@ class Record:
             value[name] = tuple(value[name])
         record = cls(**value)
         if record.line() != line or record.sealed(record.previous) != record:
-            raise BadRun("expected a record with the digest of its content, got another digest")
+            raise Disproved("expected a record with the digest of its content, got another digest")
+        if record.law != record.noise.law:
+            raise BadRun(f"expected noise of the law {record.noise.law}, got {record.law!r}")
         record._check_trials()
         certificate = certificate_of(record)
         follows = (certificate.label, radius_text(certificate.radius), certificate.certifier)
         if follows != (record.answer, record.radius, record.certifier):
-            raise BadRun(
+            raise Disproved(
                 f"expected the answer, radius and bound that follow from the counts, {follows}, "
                 f"got {(record.answer, record.radius, record.certifier)}"
             )
@@ -125,9 +137,9 @@ class Record:
         selected, estimated = self.selection["trials"], self.estimation["trials"]
         fixed = self.mode == FIXED.to_json()
         if selected != self.n0 or not 0 <= estimated <= self.n or (fixed and estimated != self.n):
-            raise BadRun(f"expected {self.n0} and {self.n} trials, got {self.selection} and {self.estimation}")
+            raise Disproved(f"expected {self.n0} and {self.n} trials, got {self.selection} and {self.estimation}")
         if self.samples < selected + estimated or (self.reached is not None) != Mode.from_json(self.mode).looks:
-            raise BadRun(
+            raise Disproved(
                 f"expected the votes that mode {self.mode['name']} leaves, got {self.reached}, {self.drawn} drawn"
             )
 
@@ -166,7 +178,8 @@ def radius_text(radius: float) -> str:
     return round_down(radius, _PLACES)
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which a name may stand once only; raises BadRun otherwise."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise BadRun("expected each field once, got one twice")

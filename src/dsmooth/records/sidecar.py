@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadRun, Disproved
 
-__all__ = ["FORMAT", "SidecarWriter", "read_sidecar"]
+__all__ = ["FORMAT", "SidecarWriter", "read_packed", "read_sidecar", "unpack_votes"]
 
 FORMAT = "zlib-u16"
 """Two bytes a sample, little-endian, in order of samples, phase after phase, then zlib. 0 is a missing vote, and
@@ -32,6 +32,7 @@ class SidecarWriter:
         self._zip = zlib.compressobj(6)
         self._hash = hashlib.sha256()
         self._codes: dict[int | str, int] = {}
+        self.count = 0
 
     def add(self, labels: Sequence[int | str | None]) -> None:
         """The next samples' labels; None is a missing vote."""
@@ -41,6 +42,7 @@ class SidecarWriter:
             if code > _MOST_LABELS:
                 raise BadRun(f"{self.path}: expected at most {_MOST_LABELS} different labels for an image, got more")
             codes[i] = code
+        self.count += len(labels)
         self._write(self._zip.compress(codes.tobytes()))
 
     def close(self) -> dict[str, Any]:
@@ -68,19 +70,32 @@ class SidecarWriter:
 
 def read_sidecar(folder: Path, entry: dict[str, Any], samples: int) -> Iterator[int | str | None]:
     """The labels of `samples` samples; raises BadRun where the file is not the one that the record names."""
-    path = folder / entry["file"]
+    return unpack_votes(read_packed(folder, entry), entry, samples)
+
+
+def read_packed(folder: Path, entry: dict[str, Any]) -> bytes:
+    """The file's bytes, as they are; raises BadRun where it cannot be read or lies outside the folder."""
+    path = folder / str(entry["file"])
+    if path.resolve().parent.parent != folder.resolve() or (path.exists() and not path.is_file()):
+        raise BadRun(f"{path}: expected a file of votes within the run")
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BadRun(f"{path}: expected the votes behind a record, cannot read them ({error.strerror})") from error
-    if entry["format"] != FORMAT or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise BadRun(f"{path}: expected the votes that the record names ({FORMAT}, by SHA-256), got other bytes")
-    unzip = zlib.decompressobj()
+
+
+def unpack_votes(data: bytes, entry: dict[str, Any], samples: int) -> Iterator[int | str | None]:
+    """The labels in a file's bytes; raises BadRun (Disproved where the digest differs) unless they are `samples` labels."""
+    name = entry["file"]
+    if entry["format"] != FORMAT:
+        raise BadRun(f"{name}: expected votes in the format {FORMAT}, got {entry['format']!r}")
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise Disproved(f"{name}: expected the votes that the record names by SHA-256, got other bytes")
     try:
-        codes = np.frombuffer(unzip.decompress(data, 2 * samples + 1), dtype="<u2")
+        codes = np.frombuffer(zlib.decompressobj().decompress(data, 2 * samples + 1), dtype="<u2")
     except (zlib.error, ValueError) as error:
-        raise BadRun(f"{path}: cannot be unpacked ({error})") from error
+        raise BadRun(f"{name}: cannot be unpacked ({error})") from error
     labels = [None, *entry["labels"]]
     if len(codes) != samples or int(codes.max(initial=0)) >= len(labels):
-        raise BadRun(f"{path}: expected {samples} votes for {len(labels) - 1} labels, got {len(codes)}")
+        raise Disproved(f"{name}: expected {samples} votes for {len(labels) - 1} labels, got {len(codes)}")
     return (labels[code] for code in codes)

@@ -1,8 +1,10 @@
 """A run folder: append-only, crash-safe, one writer at a time.
 
-run.json        the parameters, fixed before the first image, and the key of the noise
+run.json        the parameters, fixed before the first image, and the commitment to the key of the noise
+key.secret      the key, while the run goes on
 records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
+end.json        the key, revealed when every image has its record
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dsmooth.errors import BadRun
-from dsmooth.records.schema import SCHEMA, Record
+from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.keys import END, SECRET, keep_secret, read_end, read_secret, reveal, write_whole
+from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.theory.modes import FIXED, Mode
 
 __all__ = ["Run", "RunWriter", "check_free", "holds_run", "read_run"]
 
 _HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
-_OURS = (_LOCK, f".{_HEADER}")  # what a crash can leave of a run that had not begun
+_OURS = (_LOCK, f".{_HEADER}", SECRET, f".{SECRET}")  # what a crash can leave of a run that had not begun
 _SHARED = (
     "sigma",
     "law",
@@ -52,6 +55,8 @@ class Run:
     records: list[Record]
     torn: int
     """Bytes of an unfinished last line, which a crash left behind; no part of any record."""
+    key: bytes | None
+    """The key of the noise; None while the run is unfinished and the key is secret."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -81,22 +86,24 @@ def read_run(folder: Path | str) -> Run:
         raise BadRun(f"{folder}: expected a run folder with {_HEADER}, found none")
     header_bytes = (folder / _HEADER).read_bytes()
     try:
-        header = json.loads(header_bytes)
-        known = header["schema"] == SCHEMA and isinstance(header["parameters"], dict) and header["images"] >= 0
-    except (ValueError, KeyError, TypeError) as error:
+        header = json.loads(header_bytes, object_pairs_hook=no_duplicates)
+        known = header["schema"] == SCHEMA and isinstance(header["parameters"], dict) and int(header["images"]) >= 0
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the parameters of a run, cannot read them ({error})") from error
     if not known:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA}, got {header['schema']!r}")
     header["parameters"].setdefault("mode", FIXED.to_json())  # runs from before there were modes
     records, torn = _read_records(folder / _RECORDS, header, _sha256(header_bytes))
-    return Run(folder, header, records, torn)
+    key = read_end(folder, header.get("key_commitment"), len(records), records[-1].digest if records else "")
+    return Run(folder, header, records, torn, key)
 
 
 def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple[list[Record], int]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return [], 0
+    if not path.is_file():
+        raise BadRun(f"{path}: expected a file of records, got a folder, device or pipe")
+    data = path.read_bytes()
     records: list[Record] = []
     names: set[str] = set()
     places: set[int] = set()
@@ -105,15 +112,18 @@ def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple
     for line in lines:
         try:
             record = Record.parse(line.decode())
-        except (ValueError, TypeError) as error:
-            raise BadRun(
+        except ValueError as error:
+            kind = Disproved if isinstance(error, Disproved) else BadRun
+            raise kind(
                 f"{path}, byte {offset}: expected a record, found damage ({error}); nothing was changed"
             ) from error
         if record.previous != previous:
-            raise BadRun(f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed")
+            raise Disproved(
+                f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed"
+            )
         for name in _SHARED:
             if getattr(record, name) != header["parameters"].get(name):
-                raise BadRun(
+                raise Disproved(
                     f"{path}, byte {offset}: this record has another {name} than {_HEADER}; nothing was changed"
                 )
         if record.name in names or record.index in places or not 0 <= record.index < header["images"]:
@@ -131,11 +141,12 @@ def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple
 class RunWriter:
     """The one writer of a run folder, while it is open.
 
-    A new folder gets `header` (parameters, number of images, key); an existing one must have been made with the same
-    parameters and needs `resume`. Raises BadRun, with nothing changed, otherwise and where another writer is at work.
+    A new folder gets `header` (parameters, number of images, commitment) and keeps `key` secret; an existing one must have
+    been made with the same parameters, needs `resume`, and has a key of its own. Raises BadRun, with nothing changed,
+    otherwise and where another writer is at work.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
         self.folder = folder
         check_free(folder, resume)
         try:
@@ -147,11 +158,15 @@ class RunWriter:
             check_free(folder, resume)  # again: another writer may have come and gone before the lock was ours
             exists = (folder / _HEADER).exists()
             if not exists:
-                _write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
+                keep_secret(folder, key)
+                write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
             run = read_run(folder)
+            if lacking := header.keys() - run.header.keys():
+                raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 _check_same(folder, run.parameters, header["parameters"])
             self.header, self.records, self.torn = run.header, run.records, run.torn
+            self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = _sha256((folder / _HEADER).read_bytes())
             if self.records:
                 self._previous = self.records[-1].digest
@@ -175,6 +190,13 @@ class RunWriter:
         self._previous = record.digest
         self.records.append(record)
         return record
+
+    def finish(self) -> None:
+        """The key is revealed; raises BadRun unless every image has its record."""
+        if len(self.records) != self.header["images"]:
+            raise BadRun(f"{self.folder}: expected {self.header['images']} records at the end, got {len(self.records)}")
+        if not (self.folder / END).exists():
+            reveal(self.folder, self.key, len(self.records), self._previous)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -216,22 +238,13 @@ def _check_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]
 def _locked(path: Path) -> Any:
     import fcntl  # POSIX only; imported here so that reading runs works everywhere
 
-    file = path.open("w")
+    file = path.open("a")  # leaves an existing lock as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
         raise BadRun(f"{path.parent}: another process is writing this run; wait for it, or end it") from error
     return file
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _sha256(data: bytes) -> str:

@@ -10,7 +10,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.certificate import Certifier, round_down
 
-__all__ = ["latex_table", "markdown_table", "saving", "table_cells", "tsv"]
+__all__ = ["latex_table", "markdown_table", "percent", "saving", "table_cells", "tsv"]
 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
@@ -21,7 +21,7 @@ def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
             row.name + ("" if row.complete else " (unfinished)"),
             f"{row.sigma:g}",
             row.certifier,
-            _percent(row.abstained, up=True),
+            percent(row.abstained, up=True),
             *map(_cell, row.cells),
         ]
         for row in summary.rows
@@ -70,10 +70,10 @@ def tsv(run: Run, certifier: Certifier | None = None) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _percent(cell.share) + ("" if cell.bound is None else f" [{_percent(cell.bound)}]")
+    return percent(cell.share) + ("" if cell.bound is None else f" [{percent(cell.bound)}]")
 
 
-def _percent(share: float, *, up: bool = False) -> str:
+def percent(share: float, *, up: bool = False) -> str:
     """One decimal, rounded to the unfavourable side; the 1e-9 undoes the noise of 100 * share."""
     tenths = math.ceil(1000.0 * share - 1e-9) if up else math.floor(1000.0 * share + 1e-9)
     return f"{tenths / 10:.1f}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dsmooth.audit.findings import FOLDER, curve_of, read_findings
 from dsmooth.errors import BadRun
 from dsmooth.records.store import Run
-from dsmooth.report.curve import curve_svg
-from dsmooth.report.export import latex_table, markdown_table, saving, table_cells, tsv
+from dsmooth.report.curve import attack_svg, curve_svg
+from dsmooth.report.export import latex_table, markdown_table, percent, saving, table_cells, tsv
 from dsmooth.report.summary import Summary
 from dsmooth.theory.certificate import round_down
 
@@ -74,6 +75,7 @@ def _listing(run: Run) -> dict[str, Any]:
 
     records = sorted(run.records, key=lambda record: record.index)
     return {
+        "attack": _attack(run),
         "name": run.folder.resolve().name,
         "parameters": run.parameters,
         "commitment": run.header.get("key_commitment", ""),
@@ -91,4 +93,26 @@ def _listing(run: Run) -> dict[str, Any]:
             }
             for record in records[:_SHOWN]
         ],
+    }
+
+
+def _attack(run: Run) -> dict[str, Any] | None:
+    """What `dsmooth attack` found, where it was run."""
+    folder = run.folder / FOLDER
+    if not folder.is_dir():
+        return None
+    findings = read_findings(folder)
+    curve = curve_of(findings)
+    rows = []
+    if curve is not None:
+        columns = zip(curve.strengths, curve.undefended, curve.smoothed, curve.certified, strict=True)
+        rows = [(f"{strength:g}", *map(percent, shares)) for strength, *shares in columns]
+    return {
+        "images": len(findings.images),
+        "inside": sum(finding.inside for finding in findings.all),
+        "flips": len(findings.flips),
+        "steps": findings.parameters["steps"],
+        "draws": findings.parameters["draws"],
+        "rows": rows,
+        "svg": attack_svg(curve) if curve is not None and rows else None,
     }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dsmooth.backends.networks import digest_module
@@ -19,12 +21,14 @@ from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.keys import count_attempts
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import GENERATOR
+from dsmooth.smoothing.selftest import check_noise
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certificate import Certificate, Label, StoppedVotes
@@ -90,36 +94,32 @@ def certify_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
-        "key": key.value.hex(),
         "key_source": key.source,
         "key_commitment": key.commitment,
+        "attempt": count_attempts(out, parameters, key.commitment),
+        "noise_test": check_noise(smoothed.noise, key, digest_image(images[0].pixels), images[0].pixels.size),
     }
     if resume and str(parameters["denoiser"]).startswith("unknown:"):
         raise BadRun(
             "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
         )
-    with RunWriter(out, header, resume=resume) as writer:
+    with RunWriter(out, header, key.value, resume=resume) as writer:
         if writer.torn:
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
-        key = _key_of(out, writer.header)
+        if writer.header["attempt"] > 1 and not writer.records:
+            on_notice(
+                f"attempt {writer.header['attempt']} at the same question in {out.absolute().parent}; records say so"
+            )
+        key = MasterKey(writer.key, writer.header["key_source"])
         if seed is not None and key != MasterKey.draw(seed):
             raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
         done = {record.name for record in writer.records}
         missing = [i for i, name in enumerate(images.keys) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress).run(images.subset(missing))
+        _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress, on_notice).run(images.subset(missing))
+        writer.finish()
     return read_run(out)
-
-
-def _key_of(out: Path, header: Mapping[str, Any]) -> MasterKey:
-    try:
-        key = MasterKey(bytes.fromhex(header["key"]), header["key_source"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRun(f"{out}: the key in run.json is damaged ({error})") from error
-    if key.commitment != header.get("key_commitment"):
-        raise BadRun(f"{out}: the key in run.json is not the one that was committed to")
-    return key
 
 
 class _Recorder:
@@ -134,7 +134,9 @@ class _Recorder:
         key: MasterKey,
         parameters: dict[str, Any],
         on_progress: Callable[[Progress], None],
+        on_notice: Callable[[str], None],
     ) -> None:
+        self.on_notice = on_notice
         self.smoothed, self.plan, self.writer, self.positions = smoothed, plan, writer, positions
         self.key, self.parameters, self.on_progress = key, parameters, on_progress
         self.versions = versions()
@@ -148,7 +150,7 @@ class _Recorder:
         self.order = dict(zip(images.keys, self.positions, strict=True))
         demand: dict[Phase, Demand] = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.plan.demand}
         try:
-            for poll in self.smoothed.polls(images, demand, self.key, on_votes=self._count):
+            for poll in self.smoothed.polls(images, demand, self.key, on_votes=self._count, on_restart=self._restart):
                 self._finish(poll)
         finally:
             for sidecar in self.sidecars.values():
@@ -161,6 +163,16 @@ class _Recorder:
         self.sidecars[name].add(labels)
         self.samples += chunk.count
         self.on_progress(Progress(self.samples, self.in_all))
+
+    def _restart(self, names: Sequence[str], batch: int) -> None:
+        """Memory ran out: the votes so far of unfinished images were of another batch shape, and count for nothing."""
+        for name in names:
+            if (sidecar := self.sidecars.pop(name, None)) is not None:
+                self.samples -= sidecar.count
+                sidecar.abandon()
+        self.on_notice(
+            f"out of memory: batches of {batch} from here on; images in progress start again, with the same noise"
+        )
 
     def _finish(self, poll: Poll) -> None:
         now = time.monotonic()
@@ -203,6 +215,7 @@ class _Recorder:
             versions=self.versions,
             seconds=round(now - self.clock, 3),
             nondeterministic=poll.nondeterministic,
+            attempt=self.writer.header["attempt"],
             mode=parameters["mode"],
             reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
             drawn=None if parameters["mode"] == FIXED.to_json() else poll.drawn,
@@ -252,4 +265,9 @@ def denoiser_digest(denoiser: object) -> str | None:
 def versions() -> dict[str, str]:
     """What the votes were computed with."""
     packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
-    return {**packages, "python": platform.python_version(), "machine": platform.machine(), "os": os.name}
+    if importlib.util.find_spec("openvino"):
+        packages["openvino"] = importlib.metadata.version("openvino")
+    machine = {"machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(), "os": os.name}
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return {**packages, "python": platform.python_version(), **machine}

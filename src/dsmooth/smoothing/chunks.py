@@ -6,13 +6,18 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.records.digests import canonical_json
-from dsmooth.theory.bounds import check_count
+from dsmooth.records.keys import commitment_of
+from dsmooth.theory.bounds import check_seed
 from dsmooth.theory.noises import Gaussian
 
-__all__ = ["Chunk", "MasterKey", "Phase"]
+__all__ = ["LIMITS", "Chunk", "MasterKey", "Phase"]
+
+LIMITS: Final = {"batch": 1 << 16, "workers": 1 << 10}
+"""Beyond these a typing error would eat all memory before anything could be said."""
 
 _KEY_BYTES = 32
 
@@ -43,13 +48,13 @@ class MasterKey:
         """A fresh key from the operating system, or the key that belongs to this seed."""
         if seed is None:
             return cls(secrets.token_bytes(_KEY_BYTES), "os")
-        seed = check_count(seed, "seed", least=0)
+        seed = check_seed(seed)
         return cls(hashlib.blake2b(f"dsmooth seed {seed}".encode(), digest_size=_KEY_BYTES).digest(), "seed")
 
     @property
     def commitment(self) -> str:
         """SHA-256 of the key: may be published before the key is."""
-        return hashlib.sha256(self.value).hexdigest()
+        return commitment_of(self.value)
 
     def stream(self, image: str, noise: Gaussian, phase: Phase) -> bytes:
         """The 16-byte key of one stream of noise: another for each image (its digest), law, sigma and phase."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
-__all__ = ["Denoise", "Noisy", "Pipeline"]
+__all__ = ["Denoise", "Noisy", "Pipeline", "denoiser_at"]
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
@@ -30,6 +30,7 @@ Denoise = Callable[[Tensor, float], Tensor]
 Noisy = npt.NDArray[np.int16] | Tensor
 """(B, H, W, C) noisy pixels in steps of 1/255, here or on the backend's device."""
 
+_NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")  # torch says it in a RuntimeError
 _ONE_AT_A_TIME = threading.RLock()
 
 
@@ -54,7 +55,7 @@ class Pipeline:
     ) -> None:
         self.sigma, self.backend = sigma, backend
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
-        network = _at_sigma(denoiser, sigma)
+        network = denoiser_at(denoiser, sigma)
         for _ in range(backend.workers):
             self._free.put(_Networks(_prepared(network, backend), classifier.prepared(backend)))
 
@@ -71,8 +72,10 @@ class Pipeline:
                 finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
-                if isinstance(error, DsmoothError | MemoryError) or "out of memory" in str(error):
+                if isinstance(error, DsmoothError | MemoryError):
                     raise
+                if any(words in str(error) for words in _NO_MEMORY):
+                    raise MemoryError(f"no memory for a batch of {len(noisy)} images") from error
                 shape = (len(noisy), noisy.shape[3], *noisy.shape[1:3])
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise BadModel(
@@ -128,8 +131,8 @@ class _AtSigma(nn.Module):
         return answer
 
 
-def _at_sigma(denoiser: Any, sigma: float) -> nn.Module | Network | None:
-    """The denoiser at this sigma: a module wherever it is one, or the method of one."""
+def denoiser_at(denoiser: Any, sigma: float) -> nn.Module | Network | None:
+    """The denoiser at this sigma as a function of images (B, C, H, W): a module wherever it is one, or the method of one."""
     if denoiser is None:
         return None
     if isinstance(denoiser, nn.Module):

@@ -11,14 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from dsmooth.errors import BadModel
+from dsmooth.errors import BadModel, Drifted
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.chunks import LIMITS, Chunk, MasterKey, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.poll import Poll, checked_demand
@@ -29,14 +31,28 @@ from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.noises import Gaussian
 
-__all__ = ["OnVotes", "Scheduler"]
+__all__ = ["OnRestart", "OnVotes", "Scheduler", "no_restart", "no_votes"]
 
 _MOST = 4096  # rows, however small the images
 _KEPT = 4  # the probe keeps every fourth row and changes the others
+_CANARY_EVERY = 200  # batches
+_CANARIES = 4  # shapes: each keeps a batch in memory
 
 
 OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
 """Called with the answers that count, in order of samples within each image and phase."""
+
+
+def no_votes(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+    """Nobody listens."""
+
+
+OnRestart = Callable[[Sequence[str], int], None]
+"""Called where memory ran out: the images that start again, by key, and the new batch."""
+
+
+def no_restart(keys: Sequence[str], batch: int) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,9 @@ class Scheduler:
     threads as the backend has workers. Images of one shape share batches; at a change of shape, and at the end, the batch
     is padded, because a kernel may round differently at another batch size and the votes must come from one fixed
     function. That function is probed once for each shape: a batch again, and its rows again in other company. Answers
-    that depend on the company are refused (BadModel): such votes would not be independent.
+    that depend on the company are refused (BadModel): such votes would not be independent. Every 200 batches, and at the
+    end, another batch is asked again: an answer other than at the start raises Drifted. Where memory runs out the batch is
+    halved, and the images in progress start again, with the same noise.
     """
 
     pipeline: Pipeline
@@ -59,7 +77,7 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         if self.batch is not None:
-            check_count(self.batch, "batch")
+            check_count(self.batch, "batch", most=LIMITS["batch"])
 
     def rows(self, shape: tuple[int, ...]) -> int:
         """Rows of every batch of images (H, W, C)."""
@@ -71,21 +89,51 @@ class Scheduler:
         demand: Mapping[Phase, Demand],
         key: MasterKey,
         *,
-        on_votes: OnVotes | None = None,
+        on_votes: OnVotes = no_votes,
+        on_restart: OnRestart = no_restart,
     ) -> Iterator[Poll]:
         """The finished polls, as they are finished: with fixed numbers of votes, in the order of the images.
 
         `demand` says how many votes each phase takes, or what decides that.
         """
         demand = checked_demand(demand)
-        device, workers = self.pipeline.backend.device, self.pipeline.backend.workers
-        here = Sampler(self.noise)
-        sampler = CudaSampler(self.noise, device) if device.type == "cuda" else here
+        scheduler, ahead = self, iter(images)
+        begun: dict[int, LabelledImage] = {}  # by identity: names may repeat
+
+        def noted(ahead: Iterator[LabelledImage]) -> Iterator[LabelledImage]:
+            for image in ahead:
+                begun[id(image)] = image
+                yield image
+
+        while True:
+            try:
+                for poll in scheduler._run(noted(ahead), demand, key, on_votes):
+                    del begun[id(poll.image)]
+                    yield poll
+                return
+            except MemoryError as error:
+                if not begun:
+                    raise
+                batch = scheduler.rows(next(iter(begun.values())).pixels.shape)
+                if batch == 1:
+                    raise BadModel("the memory does not suffice for a single image: use smaller networks") from error
+                scheduler = replace(scheduler, batch=batch // 2)
+                on_restart([image.key for image in begun.values()], batch // 2)
+                ahead = chain(list(begun.values()), ahead)
+                begun.clear()
+
+    def _run(
+        self, images: Iterable[LabelledImage], demand: Mapping[Phase, Demand], key: MasterKey, on_votes: OnVotes
+    ) -> Iterator[Poll]:
+        here, workers = Sampler(self.noise), self.pipeline.backend.workers
+        sampler = self._sampler(here)
         room = _Room((self._poll(image, demand, key) for image in images), self.ahead)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
+        canaries: list[_Canary] = []
         threads = torch.get_num_threads()
         executor = ThreadPoolExecutor(workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
+        asked = 0
         try:
             while True:
                 while len(waiting) <= workers and (batch := room.batch()):
@@ -93,18 +141,47 @@ class Scheduler:
                     shape = first.image.pixels.shape
                     if shape not in probed:
                         probed[shape] = executor.submit(self._probe, here, first, key).result()
+                        if not probed[shape] and len(canaries) < _CANARIES:
+                            canaries.append(executor.submit(self._canary, here, first, key).result())
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
+                    asked += 1
+                    if asked % _CANARY_EVERY == 0:
+                        self._check(executor, canaries)
                 if not waiting:
-                    return
+                    break
                 batch, future = waiting.popleft()
                 for poll in _distribute(batch, future.result(), on_votes):
                     room.close(poll)
                     yield poll
+            if asked > _CANARY_EVERY:
+                self._check(executor, canaries)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
+
+    def replay(
+        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+    ) -> Iterator[list[Label | None]]:
+        """The answers to these samples (phase, number), in their order, in batches of the usual shape."""
+        sampler = self._sampler(Sampler(self.noise))
+        size = self.rows(image.pixels.shape)
+        poll = Poll(image, digest_image(image.pixels), {}, streams, size)
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(1, "dsmooth", initializer=torch.set_num_threads, initargs=(1,)) as executor:
+                for start in range(0, len(samples), size):
+                    part = samples[start : start + size]
+                    batch = [(poll, Chunk(phase, streams[phase], i, 1)) for phase, i in part]
+                    yield executor.submit(self._answer, sampler, batch).result()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _sampler(self, here: Sampler) -> Sampler | CudaSampler:
+        """What draws the noise where the networks are."""
+        device = self.pipeline.backend.device
+        return CudaSampler(self.noise, device) if device.type == "cuda" else here
 
     def _poll(self, image: LabelledImage, demand: Mapping[Phase, Demand], key: MasterKey) -> Poll:
         digest = digest_image(image.pixels)
@@ -129,6 +206,23 @@ class Scheduler:
                 )
         return False
 
+    def _canary(self, sampler: Sampler, poll: Poll, key: MasterKey) -> _Canary:
+        """A batch beyond the probe's, and its answers now."""
+        stream = key.stream(poll.digest, self.noise, Phase.PROBE)
+        steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 2 * poll.batch, poll.batch), poll.image.pixels.size)
+        noisy = (steps.reshape(-1, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
+        return _Canary(noisy, self.pipeline.labels(noisy))
+
+    def _check(self, executor: ThreadPoolExecutor, canaries: Sequence[_Canary]) -> None:
+        for canary in canaries:
+            now = executor.submit(self.pipeline.labels, canary.noisy).result()
+            if now != canary.expected:
+                changed = sum(a != b for a, b in zip(now, canary.expected, strict=True))
+                raise Drifted(
+                    f"the classifier answers {changed} of {len(now)} images differently than at the start of the run: "
+                    f"its weights or its service changed; the images of the last {_CANARY_EVERY} batches are in doubt"
+                )
+
     def _answer(self, sampler: Sampler | CudaSampler, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
         noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
@@ -136,6 +230,14 @@ class Scheduler:
         if not undecided.any():
             return labels
         return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
+
+
+@dataclass(frozen=True)
+class _Canary:
+    """A batch, and what was answered to it at the start."""
+
+    noisy: npt.NDArray[np.int16]
+    expected: Sequence[Label | None]
 
 
 _Batch = list[tuple[Poll, Chunk]]
@@ -183,7 +285,7 @@ def _left(rows: _Batch, poll: Poll) -> int:
     return poll.batch - sum(chunk.count for _, chunk in rows)
 
 
-def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes | None) -> Iterator[Poll]:
+def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
     """Counts the answers of a batch; yields the images that this finished."""
     row = 0
     for poll, chunk in batch:
@@ -192,7 +294,6 @@ def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes
             raise BadModel(f"expected {chunk.count} answers, got {len(part)}")
         row += chunk.count
         if counted := poll.receive(chunk, part):
-            if on_votes is not None:
-                on_votes(poll, replace(chunk, count=len(counted)), counted)
+            on_votes(poll, replace(chunk, count=len(counted)), counted)
             if poll.done:
                 yield poll

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
 from dsmooth.backends.choice import backend_named, fastest
+from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
 from dsmooth.smoothing.batch import fastest_batch, trial_batch
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.chunks import LIMITS, MasterKey, Phase
+from dsmooth.smoothing.pipeline import Pipeline, denoiser_at
 from dsmooth.smoothing.poll import Poll
-from dsmooth.smoothing.scheduler import OnVotes, Scheduler
+from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Scheduler, no_restart, no_votes
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Certifier, Multiclass, Prediction, predict_votes
+from dsmooth.theory.certificate import Certificate, Certifier, Label, Multiclass, Prediction, predict_votes
 from dsmooth.theory.modes import FIXED, Demand, Mode
 from dsmooth.theory.noises import Gaussian
 
@@ -77,8 +79,9 @@ class SmoothedClassifier:
                 f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.noise.sigma:g} is outside",
                 stacklevel=2,
             )
-        self.batch = batch if batch is None else check_count(batch, "batch")
-        self._dtype, self._workers = dtype, workers if workers is None else check_count(workers, "workers")
+        self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
+        self._dtype = dtype
+        self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
         self._unsettled, self._ahead = backend == "auto", ahead
         self._scheduler = self._scheduled(fastest(dtype) if backend == "auto" else backend)
 
@@ -170,7 +173,8 @@ class SmoothedClassifier:
         demand: Mapping[Phase, Demand],
         key: MasterKey,
         *,
-        on_votes: OnVotes | None = None,
+        on_votes: OnVotes = no_votes,
+        on_restart: OnRestart = no_restart,
     ) -> Iterator[Poll]:
         """The votes on a stream of images of any length, as each image is finished."""
         stream = iter(images)
@@ -178,7 +182,22 @@ class SmoothedClassifier:
         if first is None:
             return iter(())
         self.settle(first.pixels.shape)
-        return self._scheduler.run(chain([first], stream), demand, key, on_votes=on_votes)
+        return self._scheduler.run(chain([first], stream), demand, key, on_votes=on_votes, on_restart=on_restart)
+
+    def replay(
+        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+    ) -> Iterator[list[Label | None]]:
+        """The answers to these samples of recorded streams, batch by batch, in their order."""
+        return self._scheduler.replay(image, streams, samples)
+
+    def denoised_logits(self, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The logits of noisy images behind the denoiser, float32, open to gradients: for attacks, not for votes."""
+        clean = denoiser_at(self.denoiser, self.noise.sigma)
+        if clean is None:
+            return logits
+        if isinstance(clean, nn.Module):
+            clean = copy_for_inference(clean, torch.float32)
+        return lambda noisy: logits(clean(noisy))
 
 
 def _is_batch(images: npt.ArrayLike) -> bool:

@@ -15,7 +15,7 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "clopper_pearson_upper"]
+__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "check_seed", "clopper_pearson_upper"]
 
 LEVEL_MARGIN: Final = 1e-9
 """Relative amount by which every level is lowered: SciPy's incomplete beta function is within 3e-11 of exact arithmetic
@@ -33,15 +33,25 @@ def check_level(alpha: float, name: str = "alpha") -> float:
     return value
 
 
-def check_count(value: object, name: str, *, least: int = 1) -> int:
-    """The number itself, whole and at least `least`; raises BadParameter otherwise (also for True and 20.0)."""
+def check_count(value: object, name: str, *, least: int = 1, most: int = 10**9) -> int:
+    """The number itself, whole and within the limits; raises BadParameter otherwise (also for True and 20.0).
+
+    1e9 is as many trials as the bounds are tested for.
+    """
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = least - 1
     if number < least or isinstance(value, bool):
         raise BadParameter(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if number > most:
+        raise BadParameter(f"{name} must be a whole number of at most {most:,}, got {str(number)[:40]}")
     return number
+
+
+def check_seed(value: object) -> int:
+    """The seed itself, a whole number that every generator here takes; raises BadParameter otherwise."""
+    return check_count(value, "seed", least=0, most=2**63 - 1)
 
 
 def clopper_pearson_upper(count: int, trials: int, alpha: float) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import check_count
+from dsmooth.theory.bounds import check_count, check_seed
 
 __all__ = ["Plan"]
 
@@ -49,7 +49,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
             check_count(getattr(self, name), name)
-        check_count(self.seed, "seed", least=0)
+        check_seed(self.seed)
         if not 0.0 < self.lr < math.inf or not 0.0 <= self.average < 1.0:
             raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
         for name in ("minutes", "clip"):

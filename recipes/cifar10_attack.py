@@ -1,0 +1,49 @@
+"""CIFAR-10, ResNet-56, sigma .25: the classifier alone, the smoothed one and its certificates, under attack.
+
+The same 100 images as cifar10_sigma25_resnet56; `--images` takes fewer, `--denoiser` another one than FFDNet (a name, a
+folder or a file). Interrupted, the same command goes on.
+"""
+
+import argparse
+from pathlib import Path
+
+from dsmooth.audit.attack import Attack, attack_run
+from dsmooth.audit.findings import FOLDER, curve_of
+from dsmooth.console import Bar
+from dsmooth.images import open_images
+from dsmooth.records.store import read_run
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from recipes.experiment import DATA, certify, report
+
+STRENGTHS = (0.25, 0.5)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=100)
+    options.add_argument("--denoiser", default=str(DATA / "denoisers" / "ffdnet_color.safetensors"))
+    chosen = options.parse_args()
+    images = open_images(DATA / "cifar10" / "test_every20.npz")[::5][: chosen.images]
+    classifier = f"cifar:resnet56@{DATA / 'cifar10_models' / 'resnet56.safetensors'}"
+    name = f"cifar10-attack-{Path(chosen.denoiser).stem}-{len(images)}"
+    out = certify(name, images, classifier, chosen.denoiser, 0.25)
+    run = read_run(out)
+    smoothed = SmoothedClassifier(classifier, chosen.denoiser, 0.25, dtype="bf16")
+    with Bar("attack", len(images), "images") as bar:
+        found = attack_run(
+            run,
+            images,
+            smoothed,
+            Attack(strengths=STRENGTHS),
+            resume=(out / FOLDER).exists(),
+            on_image=lambda name, findings: bar.say(
+                f"{name}: {[(f.strength, f.defended, f.answer) for f in findings]}"
+            ),
+        )
+    report(f"{name}-report", [out], (0.0, *STRENGTHS))
+    print(curve_of(found))
+    print(f"{len(found.flips)} flips among {sum(f.inside for f in found.all)} attacked images inside certified balls")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""A run attacked, image by image: inside each certified ball, and at given strengths with and without the defence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dsmooth.audit.ball import distance_text, inside, snap
+from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, begin_findings, read_findings
+from dsmooth.audit.pgd import Ascent
+from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
+from dsmooth.errors import BadModel, BadParameter, BadRun
+from dsmooth.images import ImageSet, LabelledImage, Pixels
+from dsmooth.records.digests import digest_image
+from dsmooth.records.schema import Record, certificate_of, radius_text
+from dsmooth.records.store import Run
+from dsmooth.runs.certify import denoiser_digest
+from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.bounds import check_count, check_level, check_seed
+from dsmooth.theory.certificate import Votes, predict_votes
+
+__all__ = ["Attack", "attack_run"]
+
+_INF = float("inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """What is tried on each image.
+
+    strengths: l2 radii at which the accuracy under attack is measured, beside each certified ball (l2 and l_inf).
+    n: votes for the answer at an attacked image.
+    alpha: probability with which a majority that is called sure may be chance; only a sure one proves a certificate false.
+    """
+
+    ascent: Ascent = field(default_factory=Ascent)
+    strengths: tuple[float, ...] = ()
+    n: int = 200
+    alpha: float = 1e-6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count(self.n, "n")
+        check_level(self.alpha)
+        check_seed(self.seed)
+        if not all(0.0 < strength < _INF for strength in self.strengths):
+            raise BadParameter(f"strengths must be finite numbers above 0, got {list(self.strengths)}")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "steps": self.ascent.steps,
+            "draws": self.ascent.draws,
+            "strengths": list(self.strengths),
+            "n": self.n,
+            "alpha": self.alpha,
+            "seed": self.seed,
+        }
+
+
+def attack_run(
+    run: Run,
+    images: ImageSet,
+    smoothed: SmoothedClassifier,
+    attack: Attack,
+    *,
+    most: int | None = None,
+    resume: bool = False,
+    on_image: Callable[[str, Sequence[Finding]], None] = lambda name, findings: None,
+) -> Findings:
+    """RUN/attack holds what became of the first `most` images of the run (None: all) under attack.
+
+    The networks and images must be those of the run. An attacked image that proves a certificate false is kept as a PNG
+    beside the findings; with the run and the seed it is all that is needed to see the same again.
+    """
+    classifier = smoothed.classifier
+    if not isinstance(classifier, DifferentiableClassifier):
+        raise BadModel(
+            f"an attack needs gradients, and {classifier.name} has none: give the classifier as torch weights"
+        )
+    given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(smoothed.denoiser)}
+    for what, digest in given.items():
+        if run.parameters[what] != digest:
+            raise BadRun(f"{run.folder} was certified with another {what}: attack it with its own")
+    records = sorted(run.records, key=lambda record: record.index)[:most]
+    found = {image.key: image for image in _named(images, records)}
+    folder = run.folder / FOLDER
+    done = begin_findings(folder, attack.parameters, resume=resume)
+    attacker = _Attacker(smoothed, classifier.network(), attack)
+    for record in records:
+        if record.name not in done.images:
+            findings = list(attacker.findings(record, found[record.name], folder))
+            append_finding(folder, record.name, findings)
+            on_image(record.name, findings)
+    return read_findings(folder)
+
+
+def _named(images: ImageSet, records: Sequence[Record]) -> Iterator[LabelledImage]:
+    for record in records:
+        if record.name not in images.keys:
+            raise BadRun(f"{record.name} is not among the images: give those that were certified")
+        image = images[images.keys.index(record.name)]
+        if digest_image(image.pixels) != record.image:
+            raise BadRun(f"{record.name} has other pixels than those certified")
+        yield image
+
+
+class _Attacker:
+    """Attacks on one smoothed classifier."""
+
+    def __init__(self, smoothed: SmoothedClassifier, logits: Callable[[Tensor], Tensor], attack: Attack) -> None:
+        self.smoothed, self.attack, self.alone = smoothed, attack, logits
+        self.behind = smoothed.denoised_logits(logits)
+
+    def findings(self, record: Record, image: LabelledImage, folder: Path) -> Iterator[Finding]:
+        certificate = certificate_of(record)
+        for norm in (2.0, _INF):
+            radius = radius_text(certificate.radius_in(norm))
+            if not certificate.abstained and isinstance(certificate.label, int):
+                yield self._one(record, image, norm, radius, radius, certificate.label, True, folder)
+            if norm == 2.0 and record.label is not None:
+                for strength in map(str, self.attack.strengths):
+                    for defended in (True, False):
+                        yield self._one(record, image, norm, strength, radius, record.label, defended, folder)
+
+    def _one(
+        self,
+        record: Record,
+        image: LabelledImage,
+        norm: float,
+        strength: str,
+        radius: str,
+        target: int,
+        defended: bool,
+        folder: Path,
+    ) -> Finding:
+        attack = self.attack
+        logits, sigma = (self.behind, record.sigma) if defended else (self.alone, 0.0)
+        delta = attack.ascent.attack(
+            logits, image.pixels, target, sigma, norm, float(strength), (attack.seed + record.index) % 2**63
+        )
+        moved = snap(image.pixels, delta, norm, Fraction(strength))
+        votes = self._votes(moved) if defended else Votes({}, 0)
+        answer = votes.ranked()[0][0] if votes.counts else None
+        finding = Finding(
+            name=record.name,
+            digest=digest_image(moved),
+            norm="inf" if norm == _INF else norm,
+            strength=strength,
+            distance=distance_text(image.pixels, moved, norm),
+            defended=defended,
+            label=record.label,
+            certified=record.answer,
+            radius=radius,
+            inside=record.answer is not None and inside(image.pixels, moved, norm, Fraction(radius)),
+            answer=answer if defended else self._plain_answer(moved),
+            sure=defended and not predict_votes(votes, attack.alpha).abstained,
+            votes=[list(pair) for pair in votes.ranked()],
+        )
+        if finding.flip:
+            shown = moved if moved.shape[2] == 3 else moved[:, :, 0]
+            Image.fromarray(shown).save(folder / f"flip-{finding.digest[:16]}.png")
+        return finding
+
+    def _votes(self, pixels: Pixels) -> Votes:
+        images = [LabelledImage("attacked", pixels)]
+        (poll,) = self.smoothed.polls(images, {Phase.PREDICTION: self.attack.n}, MasterKey.draw(self.attack.seed))
+        return poll.votes(Phase.PREDICTION)
+
+    def _plain_answer(self, pixels: Pixels) -> int | str | None:
+        x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
+        with torch.inference_mode():
+            return labels_of(self.alone(x))[0]

@@ -1,0 +1,61 @@
+"""The nearest image of whole bytes that is truly inside a ball: attacks are floats, images and certificates are not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dsmooth.errors import BadParameter
+from dsmooth.images import Pixels
+from dsmooth.theory.grid import LEVELS
+
+__all__ = ["distance_text", "inside", "snap"]
+
+
+def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction) -> Pixels:
+    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l2 or l_inf, and near to delta.
+
+    delta is in the scale [0, 1]. Coordinates are rounded to whole steps of 1/255; where that leaves the ball, those that
+    were rounded outwards the most are rounded inwards instead.
+    """
+    steps = delta.astype(np.float64) * LEVELS
+    whole = np.rint(steps).astype(np.int64)
+    if norm == float("inf"):
+        most = max(0, -(-LEVELS * radius // 1) - 1)  # the largest whole number below 255 R
+        whole = np.clip(whole, -most, most)
+    elif norm == 2.0:
+        whole = _inside_l2(steps, whole, (LEVELS * radius) ** 2)
+    else:
+        raise BadParameter(f"expected an attack in the norm 2 or inf, got {norm:g}")
+    moved: Pixels = np.clip(pixels.astype(np.int64) + whole, 0, LEVELS).astype(np.uint8)  # clipping moves inwards only
+    return moved
+
+
+def inside(a: Pixels, b: Pixels, norm: float, radius: Fraction) -> bool:
+    """Whether the images are closer than the radius in l2 or l_inf, in exact arithmetic."""
+    steps = np.abs(a.astype(np.int64) - b.astype(np.int64))
+    if norm == float("inf"):
+        return int(steps.max()) < LEVELS * radius
+    return int((steps**2).sum()) < (LEVELS * radius) ** 2
+
+
+def distance_text(a: Pixels, b: Pixels, norm: float) -> str:
+    """The distance for people, six decimals."""
+    steps = np.abs(a.astype(np.int64) - b.astype(np.int64))
+    distance = float(steps.max()) if norm == float("inf") else float((steps**2).sum()) ** 0.5
+    return f"{distance / LEVELS:.6f}"
+
+
+def _inside_l2(steps: npt.NDArray[Any], whole: npt.NDArray[Any], square: Fraction) -> npt.NDArray[Any]:
+    """Whole steps whose squares sum to less than `square`: one step inwards, where rounding went outwards the most."""
+    flat = whole.flatten()  # a copy: the attack's arrays are transposed views
+    order = np.argsort(np.abs(steps).flatten() - np.abs(flat), kind="stable")
+    while (excess := int((flat**2).sum()) - square) >= 0 and flat.any():
+        moving = order[flat[order] != 0]
+        gains = np.cumsum(2 * np.abs(flat[moving]) - 1)
+        chosen = moving[: int(np.searchsorted(gains, float(excess), side="right")) + 1]
+        flat[chosen] -= np.sign(flat[chosen])
+    return flat.reshape(whole.shape)

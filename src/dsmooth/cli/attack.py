@@ -1,0 +1,128 @@
+"""Attack a run inside its own certificates."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from dsmooth.cli.options import FLAG, MANY, Whole
+from dsmooth.console import Bar, say
+from dsmooth.errors import BadRun
+
+if TYPE_CHECKING:
+    from dsmooth.audit.findings import Finding
+
+__all__ = ["attack"]
+
+
+def attack(
+    run: Path,
+    /,
+    *,
+    images: Path,
+    classifier: Annotated[str, Parameter(alias="-c")],
+    denoiser: Annotated[str, Parameter(alias="-d")] = "photo",
+    strengths: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
+    steps: Whole = 20,
+    draws: Whole = 8,
+    n: Whole = 200,
+    max: Whole | None = None,
+    seed: Whole = 0,
+    resume: Annotated[bool, FLAG] = False,
+) -> None:
+    """Attack a run inside its own certificates: exit code 1 where a certified image confidently answers otherwise.
+
+    Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 and l_inf; the attacked
+    image is rounded to whole bytes inside the ball and put to the vote. Such a flip is a bug: the image is kept, report it.
+    Beside that, the accuracy under attack with and without the defence, for `dsmooth report`. Writes RUN/attack.
+
+    Examples:
+
+        dsmooth attack runs/cifar --images test.npz -c cifar:resnet56@resnet56.safetensors -d dncnn.safetensors --max 100
+
+        dsmooth report runs/cifar
+
+    Parameters
+    ----------
+    run: Path
+        The run folder.
+    images: Path
+        The images that were certified.
+    classifier: str
+        The classifier that was certified, as for `dsmooth certify`; it must have gradients.
+    denoiser: str
+        Its denoiser.
+    strengths: list[float]
+        l2 radii at which the accuracy under attack is measured.
+    steps: int
+        Steps of each attack.
+    draws: int
+        Draws of the noise for each step.
+    n: int
+        Votes for the answer at each attacked image.
+    max: int | None
+        Attack the first so many images only.
+    seed: int
+        Decides the noise of attacks and votes.
+    resume: bool
+        Go on with the attack in RUN/attack.
+    """
+    from dsmooth.records.store import read_run
+    from dsmooth.runs.verify import size_of_images
+    from dsmooth.theory.bounds import check_count
+
+    if max is not None:
+        check_count(max, "max")
+    held = read_run(run)
+    if not held.records:
+        raise BadRun(f"{run}: expected at least one finished image, found none")
+    from dsmooth.audit.attack import Attack, attack_run
+    from dsmooth.audit.pgd import Ascent
+
+    chosen = Attack(ascent=Ascent(steps, draws), strengths=tuple(strengths), n=n, seed=seed)
+
+    from dsmooth.images import holds_arrays, open_images
+    from dsmooth.smoothing.smoothed import SmoothedClassifier
+
+    first = held.records[0]
+    size = None if holds_arrays(images) else size_of_images(held.records)
+    shown = open_images(images, channels=first.shape[2], size=size)
+    smoothed = SmoothedClassifier(classifier, denoiser, first.sigma, dtype=first.dtype, batch=first.batch[0])
+    total = len(held.records[:max])
+    with Bar("attack", total, "images") as bar:
+        done = 0
+
+        def tell(name: str, findings: Sequence[Finding]) -> None:
+            nonlocal done
+            done += 1
+            bar.to(done)
+            bar.say(_line(name, findings))
+
+        found = attack_run(held, shown, smoothed, chosen, most=max, resume=resume, on_image=tell)
+    balls = sum(finding.inside for finding in found.all)
+    for flip in found.flips:
+        say(
+            f"BUG: {flip.name} is certified as {flip.certified} within l{flip.norm} {flip.radius}, and answers "
+            f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
+            "report it with the run folder"
+        )
+    say(
+        f"{len(found.flips)} flips among {balls} attacked images inside certified balls "
+        f"(each certificate may be false with probability {first.alpha:g})",
+        f"attack: {found.folder}",
+        f"next: dsmooth report {run}",
+    )
+    sys.exit(1 if found.flips else 0)
+
+
+def _line(name: str, findings: Sequence[Finding]) -> str:
+    told = (
+        f"l{finding.norm} {finding.strength} {'smoothed' if finding.defended else 'alone'}: "
+        f"{'nothing' if finding.answer is None else finding.answer}{'' if finding.sure or not finding.defended else '?'}"
+        for finding in findings
+    )
+    return f"{name:<20.20}  {', '.join(told) or 'no certificate, no label'}"

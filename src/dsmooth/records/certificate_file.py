@@ -1,0 +1,173 @@
+"""A certificate as one file that a third party can check: the claim, the record it rests on, its votes, and the key.
+
+The format is closed: certificate.schema.json (JSON Schema 2020-12) says what is in it, and anything else is refused.
+Numbers that are not whole are decimal strings, so that no reader rounds them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.digests import canonical_json
+from dsmooth.records.keys import write_whole
+from dsmooth.records.schema import Record, no_duplicates
+from dsmooth.records.sidecar import read_packed
+from dsmooth.records.store import Run
+
+__all__ = ["VERSION", "CertificateFile", "check_certificates_folder", "read_certificate", "write_certificates"]
+
+VERSION: Final = "dsmooth-certificate-1"
+
+_SPACE = "pixels in [0, 1], in steps of 1/255, height x width x channels"
+_MOST_BYTES = 64 << 20
+_SCHEMA_FILE = Path(__file__).parent / "certificate.schema.json"
+_DECIMALS = {field.name for field in fields(Record) if str(field.type) in ("float", "float | str")}
+
+
+@dataclass(frozen=True)
+class CertificateFile:
+    """One image's certificate with everything that it rests on."""
+
+    record: Record
+    packed: bytes
+    """The packed votes, as the record's `votes` describes them."""
+    key: bytes
+    name: str | None
+    """What the label is called."""
+
+    def text(self) -> str:
+        """The file's text."""
+        value = {
+            "schema": VERSION,
+            "claim": _claim(self.record, self.name),
+            "record": _spelled(self.record.value()),
+            "votes": base64.b64encode(self.packed).decode(),
+            "key": self.key.hex(),
+        }
+        return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_certificate(path: Path) -> CertificateFile:
+    """The certificate in a file; raises BadRun where it is none, Disproved where it contradicts itself.
+
+    The claim must follow from the record's counts, and the record must carry the digest of its content.
+    """
+    if not path.is_file():
+        raise BadRun(f"{path}: expected a certificate file, found none")
+    if path.stat().st_size > _MOST_BYTES:
+        raise BadRun(f"{path}: expected a certificate of at most {_MOST_BYTES:,} bytes, got {path.stat().st_size:,}")
+    try:
+        return _parse(path.read_text(encoding="utf-8"))
+    except BadRun as error:
+        raise type(error)(f"{path}: {error}") from error
+    except (binascii.Error, OSError, RecursionError, ValueError) as error:
+        raise BadRun(f"{path}: expected a certificate, cannot read it ({error})") from error
+
+
+def check_certificates_folder(folder: Path) -> None:
+    """Raises BadRun where certificates cannot be written to `folder` without overwriting something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadRun(f"{folder}: choose a new or empty folder for --certificates")
+
+
+def write_certificates(run: Run, folder: Path) -> list[Path]:
+    """`folder` holds one certificate for each image of the finished run, named by its position.
+
+    Abstentions too: they promise nothing, and leaving them out would hide how many there are.
+    """
+    if run.key is None:
+        raise BadRun(f"{run.folder}: expected a finished run, whose key is revealed: go on with --resume")
+    names: Sequence[str] | None = run.header.get("class_names")
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for record in sorted(run.records, key=lambda record: record.index):
+            known = names is not None and isinstance(record.answer, int) and 0 <= record.answer < len(names)
+            name = names[int(record.answer)] if known and names is not None and record.answer is not None else None
+            whole = CertificateFile(record, read_packed(run.folder, record.votes), run.key, name)
+            path = folder / f"{record.index:06d}.json"
+            write_whole(path, whole.text().encode())
+            written.append(path)
+    except OSError as error:
+        raise BadRun(f"{folder}: certificates cannot be written there ({error.strerror})") from error
+    return written
+
+
+def _parse(text: str) -> CertificateFile:
+    value = json.loads(text, object_pairs_hook=no_duplicates, parse_float=_refuse, parse_constant=_refuse)
+    version = value.get("schema") if isinstance(value, dict) else None
+    if version != VERSION:
+        raise BadRun(f"expected a certificate of schema {VERSION}, got {version!r}")
+    _check_schema(value)
+    told = _numbers(value["record"], _DECIMALS)
+    if "mode" in told:
+        told["mode"] = _numbers(told["mode"], {"radii", "lambda"})
+    record = Record.parse(canonical_json(told))
+    if value["claim"] != _claim(record, value["claim"]["name"]):
+        raise Disproved("the claim is not the one that follows from the counts in the record")
+    return CertificateFile(
+        record, base64.b64decode(value["votes"], validate=True), bytes.fromhex(value["key"]), value["claim"]["name"]
+    )
+
+
+def _check_schema(value: Any) -> None:
+    import jsonschema  # 0.1 s, needed only where a certificate is read
+
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(value))
+    if error is not None:
+        place = "/".join(map(str, error.absolute_path)) or "the certificate"
+        raise BadRun(f"{place}: {error.message[:300]}")
+
+
+@cache
+def _validator() -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(_SCHEMA_FILE.read_text(encoding="utf-8")))
+
+
+def _claim(record: Record, name: str | None) -> dict[str, Any]:
+    return {
+        "label": record.answer,
+        "name": name,
+        "norm": _decimal(record.norm),
+        "radius": record.radius,
+        "alpha": _decimal(record.alpha),
+        "space": _SPACE,
+    }
+
+
+def _decimal(value: float | str) -> str:
+    """The shortest decimal that is this float64 and no other."""
+    return value if isinstance(value, str) else format(Decimal(repr(value)), "f")
+
+
+def _spelled(value: Any) -> Any:
+    """The same with every float as a decimal string."""
+    if isinstance(value, dict):
+        return {name: _spelled(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(part) for part in value]
+    return _decimal(value) if isinstance(value, float) else value
+
+
+def _numbers(value: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The same with these fields, or the items of these lists, as floats again."""
+
+    def number(part: Any) -> Any:
+        return [float(item) for item in part] if isinstance(part, list) else part if part == "inf" else float(part)
+
+    return {name: number(part) if name in names else part for name, part in value.items()}
+
+
+def _refuse(text: str) -> Any:
+    raise BadRun(f"expected numbers that are not whole as decimal strings, got {text[:40]}")

@@ -1,0 +1,97 @@
+"""Ask again for votes that were recorded: the same noise, the same networks, batches of the same shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsmooth.backends.base import Backend
+from dsmooth.classifiers.base import Classifier
+from dsmooth.errors import BadParameter, MissingPackage
+from dsmooth.images import LabelledImage
+from dsmooth.records.schema import Record
+from dsmooth.runs.certify import versions
+from dsmooth.smoothing.chunks import Phase
+from dsmooth.smoothing.pipeline import Denoise
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.certificate import Label
+
+__all__ = ["Replay", "phases_of", "replay_votes", "smoothed_like", "votes_in"]
+
+_BEARING = ("torch", "machine", "cpu")
+"""Versions that decide how a network rounds."""
+_BEARING_FOR = {"openvino": ("openvino",), "cuda": ("gpu",)}
+"""And those that do so for one backend only."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How many votes were asked for again, how many were the same, and whether the circumstances were."""
+
+    asked: int
+    same: int
+    circumstances: tuple[str, ...]
+    """What is different here from the run, in words; where nothing is, every vote must be the same."""
+
+
+def phases_of(record: Record) -> list[tuple[Phase, int]]:
+    """The phases in the order of the record's packed votes, and how many samples each has."""
+    return [(Phase.SELECTION, record.selection["trials"]), (Phase.ESTIMATION, record.estimation["trials"])]
+
+
+def smoothed_like(record: Record, classifier: Classifier, denoiser: Denoise | None) -> SmoothedClassifier:
+    """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
+    batch = record.batch[0]
+    try:
+        return SmoothedClassifier(
+            classifier, denoiser, record.sigma, dtype=record.dtype, backend=record.backend, batch=batch, workers=1
+        )
+    except (BadParameter, MissingPackage):  # another machine's backend
+        dtype = "bf16" if record.dtype == "bf16" else "fp32"
+        return SmoothedClassifier(
+            classifier, denoiser, record.sigma, dtype=dtype, backend="eager", batch=batch, workers=1
+        )
+
+
+def replay_votes(
+    smoothed: SmoothedClassifier,
+    record: Record,
+    labels: Sequence[Label | None],
+    image: LabelledImage,
+    share: float,
+    *,
+    on_votes: Callable[[int], None] = lambda count: None,
+) -> Replay:
+    """A random `share` of the votes (at least one; 1: all), asked again, beside the labels that were recorded."""
+    samples = [(phase, i) for phase, trials in phases_of(record) for i in range(trials)]
+    chosen = sorted(np.random.default_rng().choice(len(samples), votes_in(record, share), replace=False).tolist())
+    streams = {phase: bytes.fromhex(record.key[phase.value]) for phase, _ in phases_of(record)}
+    asked = same = 0
+    for part in smoothed.replay(image, streams, [samples[i] for i in chosen]):
+        expected = [labels[i] for i in chosen[asked : asked + len(part)]]
+        same += sum(a == b for a, b in zip(part, expected, strict=True))
+        asked += len(part)
+        on_votes(len(part))
+    return Replay(asked, same, tuple(_differences(record, smoothed.pipeline.backend)))
+
+
+def votes_in(record: Record, share: float) -> int:
+    """How many votes a replay of this share asks for."""
+    total = sum(trials for _, trials in phases_of(record))
+    return min(total, max(1, round(share * total)))
+
+
+def _differences(record: Record, backend: Backend) -> list[str]:
+    here = versions()
+    found = [
+        f"{name} {here.get(name)} in place of {record.versions.get(name)}"
+        for name in (*_BEARING, *_BEARING_FOR.get(record.backend, ()))
+        if here.get(name) != record.versions.get(name)
+    ]
+    if (record.backend, record.dtype) != (backend.name, backend.dtype):
+        found.append(f"backend {backend.name} {backend.dtype} in place of {record.backend} {record.dtype}")
+    if record.nondeterministic:
+        found.append("the classifier brings randomness of its own")
+    return found

@@ -1,0 +1,241 @@
+"""The attack is a strong one (foolbox as a second opinion), finds false certificates, and finds none where all are true."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dsmooth import SmoothedClassifier, TorchClassifier, open_images
+from dsmooth.audit.attack import Attack, attack_run
+from dsmooth.audit.ball import inside, snap
+from dsmooth.audit.findings import curve_of, read_findings
+from dsmooth.audit.pgd import Ascent
+from dsmooth.errors import BadModel, BadParameter, BadRun
+from dsmooth.records.digests import digest_image
+from dsmooth.runs.certify import certify_run
+from support import Linear, dsmooth
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:scipy", "ignore::DeprecationWarning:foolbox")
+
+INF = float("inf")
+SIDE = 8
+QUICK = Attack(ascent=Ascent(8, 4), strengths=(0.05, 0.3), n=60)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(192, 5)
+    )
+    return layers.eval()
+
+
+@pytest.mark.parametrize(("norm", "radius"), [(2.0, 0.4), (INF, 0.03)])
+def test_as_strong_as_foolbox(norm, radius):
+    import foolbox
+
+    model = network()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, SIDE, SIDE, 3)).astype(np.uint8)
+    x = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() / 255
+    labels = model(x).argmax(1)
+    logits = TorchClassifier(model).network()
+    ours = 0
+    for one, label in zip(pixels, labels.tolist(), strict=True):
+        delta = Ascent(40).attack(logits, one, label, 0.0, norm, radius, 0)
+        length = np.abs(delta).max() if norm == INF else np.linalg.norm(delta)
+        assert length <= radius * (1 + 1e-5)
+        moved = torch.from_numpy((one / 255 + delta).astype(np.float32).transpose(2, 0, 1).copy())[None]
+        assert float(moved.min()) >= -1e-6
+        assert float(moved.max()) <= 1 + 1e-6
+        ours += int(model(moved).argmax()) != label
+    theirs = foolbox.attacks.L2PGD(steps=40) if norm == 2.0 else foolbox.attacks.LinfPGD(steps=40)
+    with torch.random.fork_rng():
+        _, _, found = theirs(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), x, labels, epsilons=radius)
+    assert 5 <= int(found.sum()) <= 38  # a radius at which attacks can differ
+    assert ours >= int(found.sum()) - 2
+
+
+def test_foolbox_finds_no_flip_inside_certified_balls(tmp_path):
+    """An attack that is not ours, on the smoothed classifier that is ours."""
+    import foolbox
+
+    _, images = made(tmp_path)
+    smoothed = SmoothedClassifier(network(), None, 0.25)
+    certificates = smoothed.certify(np.stack([image.pixels for image in images]), n=1000, seed=0)
+    model, found = network(), 0
+    generator = torch.Generator().manual_seed(0)
+
+    class Smoothed(nn.Module):
+        def forward(self, x):
+            noise = 0.25 * torch.randn((32, *x.shape), generator=generator)
+            logits = model((x[None] + noise).flatten(0, 1))
+            return logits.softmax(1).view(32, len(x), -1).mean(0).log()
+
+    attack, wrapped = (
+        foolbox.attacks.L2PGD(steps=20),
+        foolbox.PyTorchModel(Smoothed().eval(), bounds=(0, 1), device="cpu"),
+    )
+    for image, certificate in zip(images, certificates, strict=True):
+        if certificate.label is None:
+            continue
+        radius = Fraction(certificate.radius)
+        x = torch.from_numpy(image.pixels.transpose(2, 0, 1).copy())[None].float() / 255
+        with torch.random.fork_rng():
+            _, moved, _ = attack(wrapped, x, torch.tensor([certificate.label]), epsilons=certificate.radius)
+        delta = (moved - x)[0].numpy().transpose(1, 2, 0)
+        attacked = snap(image.pixels, delta, 2.0, radius)
+        assert inside(image.pixels, attacked, 2.0, radius)
+        prediction = smoothed.predict(attacked, n=200, alpha=1e-6, seed=1)
+        assert prediction.label in (None, certificate.label)
+        found += 1
+    assert found >= 3
+
+
+def test_more_draws_of_the_noise_make_a_stronger_attack():
+    model = network(1)
+    logits = TorchClassifier(model).network()
+    pixels = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    x = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float() / 255
+    noise = 0.5 * torch.randn((4000, *x.shape), generator=torch.Generator().manual_seed(9))
+    with torch.inference_mode():
+        shares = model(x + noise).softmax(1).mean(0)
+        label = int(shares.argmax())
+    results = []
+    for draws in (1, 32):
+        delta = Ascent(10, draws).attack(logits, pixels, label, 0.5, 2.0, 0.5, 0)
+        moved = x + torch.from_numpy(delta.transpose(2, 0, 1).copy()).float()
+        with torch.inference_mode():
+            results.append(float(model(moved + noise).softmax(1).mean(0)[label]))
+    assert results[1] < float(shares[label]) - 0.005
+    assert results[1] < results[0]
+
+
+def made(tmp_path, count=6):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8)
+    model = network()
+    x = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() / 255
+    np.savez(tmp_path / "images.npz", images=pixels, labels=model(x).argmax(1).numpy())
+    return tmp_path / "images.npz", open_images(tmp_path / "images.npz")
+
+
+def test_true_certificates_have_no_flips_and_the_findings_are_whole(tmp_path):
+    _, images = made(tmp_path)
+    smoothed = SmoothedClassifier(network(), None, 0.25)
+    run = certify_run(smoothed, images, tmp_path / "run", n=500, seed=0)
+    certified = [record for record in run.records if record.answer is not None]
+    assert len(certified) >= 3
+    found = attack_run(run, images, smoothed, QUICK)
+    assert found.flips == []
+    assert sum(f.inside for f in found.all) >= 2 * len(certified)  # l2 and l_inf
+    curve = curve_of(found)
+    assert curve.images == 6
+    assert all(0 <= c <= s <= 1 for c, s in zip(curve.certified, curve.smoothed, strict=True))
+    assert read_findings(tmp_path / "run" / "attack") == found
+    balls = [f for f in found.all if f.defended and f.strength == f.radius]
+    assert all(f.inside for f in balls)
+    assert max(float(f.distance) / float(f.radius) for f in balls if f.norm == 2.0) > 0.98  # not short of the edge
+
+
+def test_it_goes_on_where_it_stopped(tmp_path):
+    _, images = made(tmp_path)
+    smoothed = SmoothedClassifier(network(), None, 0.25)
+    run = certify_run(smoothed, images, tmp_path / "run", n=60, seed=0)
+    whole = attack_run(run, images, smoothed, QUICK)
+    path = tmp_path / "run" / "attack" / "attack.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:40])
+    seen = []
+    again = attack_run(run, images, smoothed, QUICK, resume=True, on_image=lambda name, _: seen.append(name))
+    assert again == whole
+    assert seen == ["2", "3", "4", "5"]
+    with pytest.raises(BadRun, match="--resume"):
+        attack_run(run, images, smoothed, QUICK)
+    with pytest.raises(BadRun, match="made with n 60, not 61"):
+        attack_run(run, images, smoothed, Attack(ascent=Ascent(8, 4), strengths=(0.05, 0.3), n=61), resume=True)
+    for damage in (b"", b"[]\n", b'{"schema": 9}\n', lines[0] + b'{"name": 1}\n', lines[0] + b"\xff\n"):
+        path.write_bytes(damage)
+        with pytest.raises(BadRun, match=r"attack\.jsonl"):
+            read_findings(tmp_path / "run" / "attack")
+
+
+LIE = [False]
+
+
+class Liar(Linear):
+    """Answers 1 always while it is certified, and by brightness when it is attacked: its certificates are false."""
+
+    def forward(self, x):
+        margin = x.float().mean(dim=(1, 2, 3)) - 0.5
+        return torch.stack([-margin, margin + (10.0 if LIE[0] else 0.0)], dim=1)
+
+
+def test_false_certificates_are_found_and_everything_is_kept(tmp_path):
+    pixels = np.stack([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (131, 132)])
+    np.savez(tmp_path / "images.npz", images=pixels, labels=[1, 1])
+    images = open_images(tmp_path / "images.npz")
+    smoothed = SmoothedClassifier(Liar(), None, 0.25)
+    LIE[0] = True
+    run = certify_run(smoothed, images, tmp_path / "run", n=1000)
+    LIE[0] = False
+    found = attack_run(run, images, smoothed, QUICK)
+    assert {flip.name for flip in found.flips} == {"0", "1"}
+    for flip in found.flips:
+        kept = np.asarray(Image.open(tmp_path / "run" / "attack" / f"flip-{flip.digest[:16]}.png"))
+        assert digest_image(kept) == flip.digest
+        assert float(flip.distance) < float(flip.radius)
+        assert (flip.certified, flip.answer) == (1, 0)
+        prediction = smoothed.predict(kept, n=QUICK.n, alpha=QUICK.alpha, seed=QUICK.seed)
+        assert [list(pair) for pair in prediction.votes.ranked()] == flip.votes  # seen again from what was kept
+
+
+def test_what_cannot_be_attacked_is_refused(tmp_path):
+    _, images = made(tmp_path)
+    run = certify_run(SmoothedClassifier(network(), None, 0.25), images, tmp_path / "run", n=20)
+
+    class Opaque:
+        name, class_names, input_size = "opaque", None, None
+
+        def prepared(self, dtype):
+            return lambda x: [0] * len(x)
+
+        def digest(self):
+            return "0" * 64
+
+    with pytest.raises(BadModel, match="needs gradients, and opaque has none"):
+        attack_run(run, images, SmoothedClassifier(Opaque(), None, 0.25), QUICK)
+    with pytest.raises(BadRun, match="another classifier"):
+        attack_run(run, images, SmoothedClassifier(network(5), None, 0.25), QUICK)
+    with pytest.raises(BadRun, match="not among the images"):
+        attack_run(run, images[:3], SmoothedClassifier(network(), None, 0.25), QUICK)
+    for bad in ({"n": 0}, {"strengths": (0.0,)}, {"strengths": (float("nan"),)}, {"alpha": 2}, {"seed": -1}):
+        with pytest.raises(BadParameter):
+            Attack(**bad)
+    with pytest.raises(BadParameter, match="steps"):
+        Ascent(0)
+    assert not (tmp_path / "run" / "attack").exists()
+
+
+def test_the_command_and_its_page(tmp_path, monkeypatch):
+    path, _ = made(tmp_path, 2)
+    (tmp_path / "attacked_for_test.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef model():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU(), nn.Flatten(), "
+        "nn.Linear(192, 5))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = ["-c", "import:attacked_for_test:model", "-d", "none"]
+    assert dsmooth("certify", path, *model, "--n", "100", "-o", "run").code == 0
+    options = ["--images", path, *model, "--steps", "4", "--draws", "2", "--n", "60", "--strengths", "0.1"]
+    done = dsmooth("attack", "run", *options)
+    assert done.code == 0, done.err
+    assert "0 flips among" in done.out
+    assert json.loads((tmp_path / "run/attack/attack.jsonl").read_text().splitlines()[0])["strengths"] == [0.1]
+    assert dsmooth("attack", "run", *options).code == 2
+    assert dsmooth("report", "run").code == 0
+    page = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "Under attack" in page
+    assert "classifier alone, attacked" in page

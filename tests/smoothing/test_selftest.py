@@ -1,0 +1,89 @@
+"""The self-test passes the noise that is drawn, and fails every generator that is broken on purpose."""
+
+import numpy as np
+import pytest
+
+from dsmooth.errors import NoiseFailed
+from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.selftest import check_noise, judge_noise
+from dsmooth.theory.noises import Gaussian
+
+NOISE = Gaussian(0.25)
+DIM = 3 * 32 * 32
+
+
+def drawn(seed=0, samples=171):
+    key = MasterKey.draw(seed)
+    return [
+        Sampler(NOISE).draw(Chunk(phase, key.stream("image", NOISE, phase), 0, samples), DIM)[0]
+        for phase in (Phase.SELECTION, Phase.ESTIMATION)
+    ]
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.25, 8.0])
+@pytest.mark.parametrize("dim", [1, 9, DIM])
+def test_sound_noise_passes_and_says_what_was_measured(sigma, dim):
+    for seed in range(3):
+        told = check_noise(Gaussian(sigma), MasterKey.draw(seed), "image", dim)
+        assert told["coordinates"] >= min(1 << 15, dim * (1 << 15))
+        assert all(abs(score) < 7 for score in told["scores"].values())
+        assert set(told["scores"]) == {"mean", "variance", "neighbours", "samples", "streams"}
+        assert told["beyond_4_sigma"] < 2 * told["expected_beyond_4_sigma"] + 20
+
+
+def shifted(a, b):
+    return a + np.int16(1), b + np.int16(1)  # by one step of 1/255
+
+
+def too_narrow(a, b):
+    return np.where(abs(a) > 180, 0, a).astype(np.int16), b  # a generator that never exceeds 2.8 sigma
+
+
+def no_tails(a, b):
+    return np.clip(a, -255, 255), np.clip(b, -255, 255)  # 4 sigma: moments hardly notice
+
+
+def one_sign(a, b):
+    return np.where((a < 0) & (np.arange(DIM) % 100 == 0), -a, a), b
+
+
+def the_same_stream(a, b):
+    return a, a.copy()
+
+
+def repeated_samples(a, b):
+    a = a.copy()
+    a[1::8] = a[::8][: len(a[1::8])]
+    return a, b
+
+
+def repeated_neighbours(a, b):
+    a = a.copy()
+    a[:, 1::50] = a[:, ::50][:, : a[:, 1::50].shape[1]]
+    return a, b
+
+
+BROKEN = [shifted, too_narrow, no_tails, one_sign, the_same_stream, repeated_samples, repeated_neighbours]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_noise_fails(broken):
+    judge_noise(NOISE, *drawn())
+    with pytest.raises(NoiseFailed, match="self-test"):
+        judge_noise(NOISE, *broken(*drawn()))
+
+
+def test_a_run_with_broken_noise_certifies_nothing(tmp_path, monkeypatch):
+    from dsmooth import SmoothedClassifier, open_images
+    from dsmooth.runs.certify import certify_run
+    from support import Constant
+
+    np.savez(tmp_path / "x.npz", images=np.zeros((1, 8, 8, 3), np.uint8))
+    images = open_images(tmp_path / "x.npz")
+    run = certify_run(SmoothedClassifier(Constant(), None, 0.25), images, tmp_path / "good", n0=2, n=20)
+    assert run.header["noise_test"]["coordinates"] >= 1 << 20
+    monkeypatch.setattr(Sampler, "draw", lambda self, chunk, dim: (np.ones((chunk.count, dim), np.int16), None))
+    with pytest.raises(NoiseFailed):
+        certify_run(SmoothedClassifier(Constant(), None, 0.25), images, tmp_path / "bad", n0=2, n=20)
+    assert not (tmp_path / "bad").exists()
