@@ -58,7 +58,8 @@ def read_secret(folder: Path, commitment: str) -> bytes:
 def reveal(folder: Path, key: bytes, records: int, last: str) -> None:
     """The finished run says its key and how many records it has; the secret file is gone."""
     end = {"key": key.hex(), "records": records, "last": last}
-    write_whole(folder / END, json.dumps(end, indent=2).encode() + b"\n")
+    if not (folder / END).exists():
+        write_whole(folder / END, json.dumps(end, indent=2).encode() + b"\n")
     (folder / SECRET).unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records.keys import END, SECRET, keep_secret, read_end, read_secret, reveal, write_whole
+from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal, write_whole
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.theory.modes import FIXED, Mode
@@ -195,8 +195,7 @@ class RunWriter:
         """The key is revealed; raises BadRun unless every image has its record."""
         if len(self.records) != self.header["images"]:
             raise BadRun(f"{self.folder}: expected {self.header['images']} records at the end, got {len(self.records)}")
-        if not (self.folder / END).exists():
-            reveal(self.folder, self.key, len(self.records), self._previous)
+        reveal(self.folder, self.key, len(self.records), self._previous)
 
     def __enter__(self) -> RunWriter:
         return self

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dsmooth.errors import BadModel, Drifted
@@ -36,7 +35,7 @@ __all__ = ["OnRestart", "OnVotes", "Scheduler", "no_restart", "no_votes"]
 _MOST = 4096  # rows, however small the images
 _KEPT = 4  # the probe keeps every fourth row and changes the others
 _CANARY_EVERY = 200  # batches
-_CANARIES = 4  # shapes: each keeps a batch in memory
+_CANARIES = 4  # shapes: each keeps the images of its first batch in memory
 
 
 OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
@@ -64,7 +63,7 @@ class Scheduler:
     is padded, because a kernel may round differently at another batch size and the votes must come from one fixed
     function. That function is probed once for each shape: a batch again, and its rows again in other company. Answers
     that depend on the company are refused (BadModel): such votes would not be independent. Every 200 batches, and at the
-    end, another batch is asked again: an answer other than at the start raises Drifted. Where memory runs out the batch is
+    end, the first batch is asked again: another answer than before raises Drifted. Where memory runs out the batch is
     halved, and the images in progress start again, with the same noise.
     """
 
@@ -130,7 +129,7 @@ class Scheduler:
         room = _Room((self._poll(image, demand, key) for image in images), self.ahead)
         waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
-        canaries: list[_Canary] = []
+        canaries: dict[tuple[int, ...], _Asked] = {}
         threads = torch.get_num_threads()
         executor = ThreadPoolExecutor(workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
         asked = 0
@@ -141,22 +140,23 @@ class Scheduler:
                     shape = first.image.pixels.shape
                     if shape not in probed:
                         probed[shape] = executor.submit(self._probe, here, first, key).result()
-                        if not probed[shape] and len(canaries) < _CANARIES:
-                            canaries.append(executor.submit(self._canary, here, first, key).result())
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
                     asked += 1
                     if asked % _CANARY_EVERY == 0:
-                        self._check(executor, canaries)
+                        self._check(executor, sampler, canaries.values())
                 if not waiting:
                     break
                 batch, future = waiting.popleft()
-                for poll in _distribute(batch, future.result(), on_votes):
+                labels, shape = future.result(), batch[0][0].image.pixels.shape
+                if not probed[shape] and len(canaries) < _CANARIES:
+                    canaries.setdefault(shape, (batch, labels))
+                for poll in _distribute(batch, labels, on_votes):
                     room.close(poll)
                     yield poll
             if asked > _CANARY_EVERY:
-                self._check(executor, canaries)
+                self._check(executor, sampler, canaries.values())
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
@@ -178,7 +178,7 @@ class Scheduler:
         finally:
             torch.set_num_threads(threads)
 
-    def _sampler(self, here: Sampler) -> Sampler | CudaSampler:
+    def _sampler(self, here: Sampler) -> _Source:
         """What draws the noise where the networks are."""
         device = self.pipeline.backend.device
         return CudaSampler(self.noise, device) if device.type == "cuda" else here
@@ -206,24 +206,18 @@ class Scheduler:
                 )
         return False
 
-    def _canary(self, sampler: Sampler, poll: Poll, key: MasterKey) -> _Canary:
-        """A batch beyond the probe's, and its answers now."""
-        stream = key.stream(poll.digest, self.noise, Phase.PROBE)
-        steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 2 * poll.batch, poll.batch), poll.image.pixels.size)
-        noisy = (steps.reshape(-1, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
-        return _Canary(noisy, self.pipeline.labels(noisy))
-
-    def _check(self, executor: ThreadPoolExecutor, canaries: Sequence[_Canary]) -> None:
-        for canary in canaries:
-            now = executor.submit(self.pipeline.labels, canary.noisy).result()
-            if now != canary.expected:
-                changed = sum(a != b for a, b in zip(now, canary.expected, strict=True))
+    def _check(self, executor: ThreadPoolExecutor, sampler: _Source, canaries: Iterable[_Asked]) -> None:
+        """Raises Drifted where the first batch of a shape is answered differently than it was."""
+        for batch, expected in canaries:
+            now = executor.submit(self._answer, sampler, batch).result()
+            if now != expected:
+                changed = sum(a != b for a, b in zip(now, expected, strict=True))
                 raise Drifted(
                     f"the classifier answers {changed} of {len(now)} images differently than at the start of the run: "
                     f"its weights or its service changed; the images of the last {_CANARY_EVERY} batches are in doubt"
                 )
 
-    def _answer(self, sampler: Sampler | CudaSampler, batch: _Batch) -> list[Label | None]:
+    def _answer(self, sampler: _Source, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
         noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
         labels = self.pipeline.labels(noisy)[: sum(chunk.count for _, chunk in batch)]
@@ -232,15 +226,9 @@ class Scheduler:
         return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
 
 
-@dataclass(frozen=True)
-class _Canary:
-    """A batch, and what was answered to it at the start."""
-
-    noisy: npt.NDArray[np.int16]
-    expected: Sequence[Label | None]
-
-
 _Batch = list[tuple[Poll, Chunk]]
+_Source = Sampler | CudaSampler
+_Asked = tuple[_Batch, list[Label | None]]
 
 
 class _Room:
