@@ -7,6 +7,7 @@
     │   ├── BadModel        a classifier or denoiser that cannot be loaded or does not fit
     │   └── BadRun          a run folder that is missing, damaged, or made with other parameters
     ├── MissingPackage      an optional package is not installed                    (exit code 2)
+    ├── ServiceStopped      a remote service or the budget gave out; resumable      (exit code 3)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
 Messages are one line: what was expected, what came, what to do.
@@ -25,6 +26,7 @@ __all__ = [
     "BadRun",
     "DsmoothError",
     "MissingPackage",
+    "ServiceStopped",
     "TrainingDiverged",
     "require",
 ]
@@ -62,6 +64,12 @@ class MissingPackage(DsmoothError, ImportError):
     """An optional package is not installed; the message has the line that installs it."""
 
     exit_code = 2
+
+
+class ServiceStopped(DsmoothError):
+    """A remote service failed, changed, or the budget for it is spent: what was answered is kept, and can be resumed."""
+
+    exit_code = 3
 
 
 class TrainingDiverged(DsmoothError):

@@ -4,4 +4,5 @@ digests.py   names for images, weights and files that change when one bit of the
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
+querylog.py  every answer of a service, with the address of its noise
 """
