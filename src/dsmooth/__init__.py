@@ -29,6 +29,8 @@ _HOME = {
     "MissingPackage": "errors",
     "Multiclass": "theory.certificate",
     "Prediction": "theory.certificate",
+    "RemoteClassifier": "classifiers.remote",
+    "ServiceStopped": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
@@ -53,6 +55,8 @@ __all__ = [
     "MissingPackage",
     "Multiclass",
     "Prediction",
+    "RemoteClassifier",
+    "ServiceStopped",
     "SmoothedClassifier",
     "TorchClassifier",
     "TrainingDiverged",
@@ -66,6 +70,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.local import TorchClassifier
+    from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.classifiers.specs import load_classifier
     from dsmooth.denoisers.base import Denoiser
     from dsmooth.denoisers.weights import load_denoiser
@@ -77,6 +82,7 @@ if TYPE_CHECKING:
         BadRun,
         DsmoothError,
         MissingPackage,
+        ServiceStopped,
         TrainingDiverged,
     )
     from dsmooth.images import open_images

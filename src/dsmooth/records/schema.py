@@ -50,6 +50,8 @@ class Record:
     versions: dict[str, str]
     seconds: float
     nondeterministic: bool = False
+    service: dict[str, Any] | None = None
+    """Where the classifier is a service: what was sent, how its answers became votes, and its model's version."""
     previous: str = ""
     digest: str = ""
     schema: int = SCHEMA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.classifiers.base import Answer, Classifier, copy_for_inference
+from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadModel, BadParameter, DsmoothError
+from dsmooth.records.querylog import Address
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
@@ -66,6 +68,8 @@ class Pipeline:
         if dtype not in DTYPES:
             raise BadParameter(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.dtype, self.sigma, self.copies = dtype, sigma, copies
+        self.remote = classifier if isinstance(classifier, RemoteClassifier) else None
+        """The classifier, where each of its answers is a query to a service."""
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
         for _ in range(copies):
             self._free.put(_Networks(_prepared(denoiser, DTYPES[dtype]), classifier.prepared(DTYPES[dtype])))
@@ -75,12 +79,17 @@ class Pipeline:
         with torch.inference_mode(), self._networks() as networks:
             return self._denoised(networks, noisy)
 
-    def labels(self, noisy: npt.NDArray[np.int16]) -> list[Label | None]:
-        """One label, or None, for each row of (B, H, W, C) steps of 1/255."""
+    def labels(self, noisy: npt.NDArray[np.int16], addresses: Sequence[Address] | None = None) -> list[Label | None]:
+        """One label, or None, for each row of (B, H, W, C) steps of 1/255.
+
+        `addresses` name the first rows; a remote classifier is asked for these only, because the others are padding.
+        """
         with torch.inference_mode(), self._networks() as networks:
             try:
                 images = self._denoised(networks, noisy)
                 finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
+                if self.remote is not None:
+                    return self.remote.ask(images, finite, addresses)
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
                 if isinstance(error, DsmoothError | MemoryError) or "out of memory" in str(error):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
@@ -63,10 +64,12 @@ class SmoothedClassifier:
                 f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.noise.sigma:g} is outside",
                 stacklevel=2,
             )
-        self.batch = batch
-        self.workers = _cores() if workers is None else check_count(workers, "workers")
+        remote = self.classifier if isinstance(self.classifier, RemoteClassifier) else None
+        self.batch = remote.batch if batch is None and remote is not None else batch
+        least = 1 if remote is None else remote.workers
+        self.workers = max(_cores(), least) if workers is None else check_count(workers, "workers")
         self.pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, dtype=dtype, copies=self.workers)
-        self._scheduler = Scheduler(self.pipeline, self.noise, batch, self.workers)
+        self._scheduler = Scheduler(self.pipeline, self.noise, self.batch, self.workers)
 
     def certify(
         self,
