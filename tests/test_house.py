@@ -38,7 +38,15 @@ def test_every_public_name_has_a_docstring():
 
 
 @pytest.mark.parametrize(
-    "module", ["dsmooth", "dsmooth.theory.certificate", "dsmooth.records.store", "dsmooth.report.page"]
+    "module",
+    [
+        "dsmooth",
+        "dsmooth.theory.certificate",
+        "dsmooth.records.store",
+        "dsmooth.report.page",
+        "dsmooth.services.asking",
+        "dsmooth.runs.recertify",
+    ],
 )
 def test_no_torch_where_none_is_needed(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
