@@ -170,7 +170,7 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
     assert "expected TwoNames" in done.stderr or "2 classes, got 10 logits" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["certify", "predict", "train", "report", "demo"])
+@pytest.mark.parametrize("command", ["certify", "recertify", "predict", "train", "report", "demo"])
 def test_help_has_examples(folder, command):
     assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
 

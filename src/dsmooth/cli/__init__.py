@@ -13,6 +13,7 @@ import dsmooth
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
+from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
 from dsmooth.cli.train import train
 from dsmooth.console import complain, note
@@ -28,14 +29,16 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, predict, train, report, demo):
+for command in (certify, recertify, predict, train, report, demo):
     app.command(command)
 
 _KEPT = "what certify or train had finished is on disk, and --resume goes on from there"
 
 
 def main() -> None:
-    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 130/143 interrupted."""
+    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 3 a service or
+    its budget gave out (partial, resumable), 130/143 interrupted.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
     try:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import ALL, FLAG, Data, Model, Whole
+from dsmooth.cli.expense import agreed, spent
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Model, Service, Whole
 from dsmooth.console import Bar, certificate_line, note, say
 
 __all__ = ["certify"]
@@ -20,6 +21,7 @@ def certify(
     out: Annotated[Path, Parameter(alias="-o")],
     model: Model,
     data: Data = ALL,
+    service: Service = LOCAL,
     n0: Whole = 100,
     n: Whole = 1000,
     alpha: float = 0.001,
@@ -41,6 +43,9 @@ def certify(
         --sigma 0.25 --n 10000 --skip 20 --out runs/cifar
 
         dsmooth certify cat.png -c timm:resnet50 --norm inf --out runs/cat
+
+        dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
+        --dry-run --out runs/azure
 
     Parameters
     ----------
@@ -78,11 +83,14 @@ def certify(
     check_free(out, resume)
     if n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
-    smoothed = model.smoothed(bound)
+    smoothed = model.smoothed(bound, service)
 
     from dsmooth.runs.certify import Progress, certify_run
 
     chosen = data.open(images, smoothed.classifier)
+    remote = smoothed.pipeline.remote
+    if remote is not None and not agreed(remote, service, len(chosen) * (n0 + n), out):
+        return
     names = smoothed.classifier.class_names
     finished = 0
 
@@ -116,6 +124,7 @@ def certify(
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
         f"(sigma {model.sigma:g}, alpha {alpha:g}, {len(run.records) * (n0 + n):,} samples)",
+        *([] if remote is None else [spent(remote, out)]),
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
