@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note
 from dsmooth.images import ImageSet
 from dsmooth.records.store import read_run
@@ -23,7 +24,7 @@ RUNS = ROOT / "runs"
 def certify(
     name: str,
     images: ImageSet,
-    classifier: str,
+    classifier: str | Classifier,
     denoiser: str | Path | None,
     sigma: float,
     *,
@@ -31,9 +32,10 @@ def certify(
     n: int = 1000,
     dtype: str = "bf16",
     seed: int = 0,
+    batch: int | None = None,
 ) -> Path:
     """runs/`name` holds the finished run."""
-    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype)
+    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype, batch=batch)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 
