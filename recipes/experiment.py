@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note, training_bar
 from dsmooth.images import ImageSet
 from dsmooth.records.store import read_run
@@ -34,7 +35,7 @@ def teach(
 def certify(
     name: str,
     images: ImageSet,
-    classifier: str,
+    classifier: str | Classifier,
     denoiser: str | Path | None,
     sigma: float,
     *,
@@ -43,9 +44,10 @@ def certify(
     mode: Mode = FIXED,
     dtype: str = "bf16",
     seed: int = 0,
+    batch: int | None = None,
 ) -> Path:
     """runs/`name` holds the finished run."""
-    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype)
+    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype, batch=batch)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 

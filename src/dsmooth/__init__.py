@@ -33,6 +33,8 @@ _HOME = {
     "Multiclass": "theory.certificate",
     "NoiseFailed": "errors",
     "Prediction": "theory.certificate",
+    "RemoteClassifier": "classifiers.remote",
+    "ServiceStopped": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
@@ -61,6 +63,8 @@ __all__ = [
     "Multiclass",
     "NoiseFailed",
     "Prediction",
+    "RemoteClassifier",
+    "ServiceStopped",
     "SmoothedClassifier",
     "TorchClassifier",
     "TrainingDiverged",
@@ -74,6 +78,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.local import TorchClassifier
+    from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.classifiers.specs import load_classifier
     from dsmooth.denoisers.base import Denoiser
     from dsmooth.denoisers.weights import load_denoiser
@@ -88,6 +93,7 @@ if TYPE_CHECKING:
         DsmoothError,
         MissingPackage,
         NoiseFailed,
+        ServiceStopped,
         TrainingDiverged,
     )
     from dsmooth.images import open_images

@@ -10,6 +10,7 @@
     ├── MissingPackage      an optional package is not installed                    (exit code 2)
     ├── Drifted             the classifier changed its answers while a run went on  (exit code 1)
     ├── NoiseFailed         the noise failed its self-test: nothing was certified   (exit code 1)
+    ├── ServiceStopped      a remote service or the budget gave out; resumable      (exit code 3)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
 Messages are one line: what was expected, what came, what to do.
@@ -31,6 +32,7 @@ __all__ = [
     "DsmoothError",
     "MissingPackage",
     "NoiseFailed",
+    "ServiceStopped",
     "TrainingDiverged",
     "require",
 ]
@@ -80,6 +82,12 @@ class Drifted(DsmoothError):
 
 class NoiseFailed(DsmoothError):
     """The noise of a run is not the noise that the theorem speaks of."""
+
+
+class ServiceStopped(DsmoothError):
+    """A remote service failed, changed, or the budget for it is spent: what was answered is kept, and can be resumed."""
+
+    exit_code = 3
 
 
 class TrainingDiverged(DsmoothError):

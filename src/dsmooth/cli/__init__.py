@@ -14,6 +14,7 @@ from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.predict import predict
+from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
 from dsmooth.cli.test_denoiser import measure_denoiser
 from dsmooth.cli.train import train
@@ -32,7 +33,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, verify, attack, predict, train, train_classifier, report, demo):
+for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 
@@ -40,7 +41,9 @@ _KEPT = "what certify or train had finished is on disk, and --resume goes on fro
 
 
 def main() -> None:
-    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 130/143 interrupted."""
+    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 3 a service or
+    its budget gave out (partial, resumable), 130/143 interrupted.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
     try:

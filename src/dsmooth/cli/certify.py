@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import ALL, FLAG, MANY, Data, Model, Whole
+from dsmooth.cli.expense import agreed, spent
+from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, Data, Model, Service, Whole
 from dsmooth.console import Bar, certificate_line, note, say
 from dsmooth.errors import BadParameter
 
@@ -21,6 +22,7 @@ def certify(
     out: Annotated[Path, Parameter(alias="-o")],
     model: Model,
     data: Data = ALL,
+    service: Service = LOCAL,
     n0: Whole = 100,
     n: Whole = 1000,
     alpha: float = 0.001,
@@ -51,6 +53,9 @@ def certify(
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
 
         dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
+
+        dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
+        --dry-run --out runs/azure
 
     Parameters
     ----------
@@ -115,11 +120,14 @@ def certify(
                 )
     elif n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
-    smoothed = model.smoothed(bound)
+    smoothed = model.smoothed(bound, service)
 
     from dsmooth.runs.certify import Progress, certify_run
 
     chosen = data.open(images, smoothed.classifier)
+    remote = smoothed.pipeline.remote
+    if remote is not None and not agreed(remote, service, len(chosen) * (n0 + n), out):
+        return
     names = smoothed.classifier.class_names
     finished = 0
 
@@ -155,6 +163,7 @@ def certify(
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
         f"(sigma {model.sigma:g}, alpha {alpha:g}, {samples:,} samples{saving(len(run.records) * (n0 + n), samples)})",
+        *([] if remote is None else [spent(remote, out)]),
         f"run: {out}",
         f"next: dsmooth report {out}",
     )

@@ -14,10 +14,12 @@ from dsmooth.errors import BadParameter
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
+    from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.images import ImageSet
+    from dsmooth.services.voting import VotingRule
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
-__all__ = ["ALL", "FLAG", "MANY", "Data", "Model", "Whole"]
+__all__ = ["ALL", "FLAG", "LOCAL", "MANY", "Data", "Model", "Service", "Whole", "voting_rule"]
 
 FLAG = Parameter(negative=())
 MANY = Parameter(consume_multiple=True, negative=())
@@ -42,7 +44,8 @@ class Model:
     """What is smoothed, and how."""
 
     classifier: Annotated[str, Parameter(alias="-c")]
-    """efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory."""
+    """efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, or a
+    service: aws:rekognition, google:vision, azure:image-analysis, clarifai:MODEL, http://..."""
     sigma: Annotated[float, Parameter(alias="-s")] = 0.25
     """Standard deviation of the noise; pixels are in [0, 1]."""
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
@@ -56,7 +59,7 @@ class Model:
     workers: Whole | None = None
     """Threads; one a core by default. Changes no result."""
 
-    def smoothed(self, bound: str = "multiclass") -> SmoothedClassifier:
+    def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
@@ -75,7 +78,7 @@ class Model:
         if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
             note(SLOWER)
         return SmoothedClassifier(
-            self.classifier,
+            self.classifier if service is None else service.classifier(self.classifier),
             self.denoiser,
             self.sigma,
             dtype=self.dtype,
@@ -84,6 +87,83 @@ class Model:
             workers=self.workers,
             certifier=certifier,
         )
+
+
+def voting_rule(label_map: Path | None, present: str | None, threshold: float | None) -> VotingRule | None:
+    """The voting rule that the options choose, or None where they choose none."""
+    from dsmooth.services.voting import LabelMap, Presence
+
+    if label_map is not None and present is not None:
+        raise BadParameter("--label-map and --present are two ways to vote: pass one of them")
+    if threshold is not None and present is None:
+        raise BadParameter("--threshold belongs to --present LABEL")
+    if present is not None:
+        return Presence(present) if threshold is None else Presence(present, threshold)
+    return None if label_map is None else LabelMap.load(label_map)
+
+
+@Parameter(name="*", group="Services (aws:, google:, azure:, clarifai:, http:)")
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """How a classifier that is a service is asked, and what that may cost."""
+
+    label_map: Path | None = None
+    """JSON file {"cat": ["tabby", "kitten"], ...}: many labels to one class. By default the top label is the vote."""
+    present: str | None = None
+    """Certify whether this label is among the answers, in place of the top label."""
+    threshold: float | None = None
+    """The score from which a label counts as present; 0.5 by default."""
+    endpoint: str | None = None
+    """Another address of the service, as http://HOST:PORT; keys come from the variables of its SDK."""
+    wire: Path | None = None
+    """http: only. JSON file with request (in which "{image}" becomes the PNG in base64), labels, scores, version."""
+    concurrency: Whole = 32
+    """Queries in flight."""
+    rate: float | None = None
+    """Queries a second; by default what a new account may send (with --endpoint and http: no limit)."""
+    time_limit: float = 10.0
+    """Seconds for one try; a query is tried 5 times."""
+    max_queries: Whole | None = None
+    """Stop before the next query when so many were sent, retries and earlier parts of the run included."""
+    max_dollars: float | None = None
+    """The same in dollars at list price."""
+    price: float | None = None
+    """Dollars per 1,000 queries, in place of the list price."""
+    ask_above: float = 1.0
+    """Dollars: a more expensive run asks before its first query."""
+    yes: Annotated[bool, FLAG] = False
+    """Do not ask."""
+    dry_run: Annotated[bool, FLAG] = False
+    """Only say how many queries it would be, their price and time."""
+
+    def classifier(self, spec: str) -> RemoteClassifier | str:
+        """The service that is named, set up; a classifier that is none, as it is."""
+        from dsmooth.services.catalogue import is_service
+
+        if not is_service(spec):
+            if self != LOCAL:
+                raise BadParameter(f"options of services were given, and {spec} is none")
+            return spec
+        rule = voting_rule(self.label_map, self.present, self.threshold)
+        from dsmooth.services.gate import Limits
+        from dsmooth.services.http import load_wire
+
+        limits = Limits(
+            concurrency=self.concurrency,
+            rate=self.rate,
+            time_limit=self.time_limit,
+            max_queries=self.max_queries,
+            max_dollars=self.max_dollars,
+            price=self.price,
+        )
+        wire = None if self.wire is None else load_wire(self.wire)
+        from dsmooth.classifiers.remote import RemoteClassifier
+
+        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire)
+
+
+LOCAL = Service()
+"""No service: the options as they are by default."""
 
 
 @Parameter(name="*")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dsmooth.cli.options import ALL, Data, Model, Whole
+from dsmooth.cli.expense import agreed
+from dsmooth.cli.options import ALL, LOCAL, Data, Model, Service, Whole
 from dsmooth.console import Bar, note, prediction_line
 
 __all__ = ["predict"]
@@ -17,6 +18,7 @@ def predict(
     *,
     model: Model,
     data: Data = ALL,
+    service: Service = LOCAL,
     n: Whole = 100,
     alpha: float = 0.001,
     seed: Whole | None = None,
@@ -48,11 +50,14 @@ def predict(
     data.check()
     if predict_votes(Votes({0: n}, n), alpha).abstained:
         note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
-    smoothed = model.smoothed()
+    smoothed = model.smoothed(service=service)
 
     from dsmooth.smoothing.chunks import MasterKey, Phase
 
     chosen = data.open(images, smoothed.classifier)
+    remote = smoothed.pipeline.remote
+    if remote is not None and not agreed(remote, service, len(chosen) * n):
+        return
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:
 

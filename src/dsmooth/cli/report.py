@@ -29,12 +29,16 @@ def report(
 
         dsmooth report runs/cifar
 
+        dsmooth report cohen/resnet110-sigma-0.25.tsv --radii 0 0.25 0.5
+
         dsmooth report runs/sigma-0.12 runs/sigma-0.25 runs/sigma-0.5 --radii 0 0.25 0.5 0.75 --out report
 
     Parameters
     ----------
     runs: list[Path]
-        Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added.
+        Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added. TSV files of
+        other programs (idx label predict radius correct time) are shown as they stand: without votes nothing in them
+        can be derived again or checked.
     radii: list[float] | None
         The radii of the table; those in question, or multiples of sigma, by default.
     out: Path | None
@@ -42,9 +46,17 @@ def report(
     """
     from dsmooth.records.store import read_run
     from dsmooth.report.export import markdown_table, saving
+    from dsmooth.report.imported import imported_table, read_tsv
     from dsmooth.report.page import write_report
     from dsmooth.report.summary import summarise
 
+    files = [run for run in runs if run.suffix == ".tsv"]
+    runs = [run for run in runs if run not in files]
+    if files:
+        table = imported_table([read_tsv(file) for file in files], radii)
+        say("certified accuracy in %, as the files say: alpha, n, sigma and bound are not in them", *table.splitlines())
+    if not runs:
+        return
     summary = summarise([read_run(run) for run in runs], radii)
     page = write_report(summary, out or runs[0] / "report")
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""

@@ -6,4 +6,5 @@ certificate_file.py  one image's certificate as a file that a third party can ch
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
+querylog.py  every answer of a service, with the address of its noise
 """

@@ -49,7 +49,7 @@ class CertificateFile:
         value = {
             "schema": VERSION,
             "claim": _claim(self.record, self.name),
-            "record": _spelled(self.record.value()),
+            "record": _spelled({**self.record.value(), "service": _text(self.record.service)}),
             "votes": base64.b64encode(self.packed).decode(),
             "key": self.key.hex(),
         }
@@ -109,6 +109,8 @@ def _parse(text: str) -> CertificateFile:
         raise BadRun(f"expected a certificate of schema {VERSION}, got {version!r}")
     _check_schema(value)
     told = _numbers(value["record"], _DECIMALS)
+    if told["service"] is not None:
+        told["service"] = json.loads(told["service"], object_pairs_hook=no_duplicates)
     if "mode" in told:
         told["mode"] = _numbers(told["mode"], {"radii", "lambda"})
     record = Record.parse(canonical_json(told))
@@ -149,6 +151,11 @@ def _claim(record: Record, name: str | None) -> dict[str, Any]:
 def _decimal(value: float | str) -> str:
     """The shortest decimal that is this float64 and no other."""
     return value if isinstance(value, str) else format(Decimal(repr(value)), "f")
+
+
+def _text(service: dict[str, Any] | None) -> str | None:
+    """What a record says of a service is the provider's own: kept as text, whatever is in it."""
+    return None if service is None else canonical_json(service)
 
 
 def _spelled(value: Any) -> Any:

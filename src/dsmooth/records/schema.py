@@ -54,6 +54,8 @@ class Record:
     seconds: float
     nondeterministic: bool = False
     attempt: int = 1
+    service: dict[str, Any] | None = None
+    """Where the classifier is a service: what was sent, how its answers became votes, and its model's version."""
     mode: dict[str, Any] = field(default_factory=FIXED.to_json)
     reached: dict[str, Any] | None = None
     """Where votes were looked at on the way: the votes at the look at which the radius held."""

@@ -22,9 +22,11 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import count_attempts
+from dsmooth.records.querylog import LOG
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
+from dsmooth.services.asking import CANARIES, Asking
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import GENERATOR
@@ -117,7 +119,18 @@ def certify_run(
         missing = [i for i, name in enumerate(images.keys) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress, on_notice).run(images.subset(missing))
+        recorder = _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress, on_notice)
+        remote = smoothed.pipeline.remote
+        if remote is None:
+            recorder.run(images.subset(missing))
+        elif missing:
+            canaries = [image.pixels for image in images[:CANARIES]]
+            with remote.logged(
+                out, key_commitment=key.commitment, parameters=digest_json(parameters), canaries=canaries
+            ) as recorder.asking:
+                if recorder.asking.log is not None and recorder.asking.log.held.entries:
+                    on_notice(f"{len(recorder.asking.log.held.entries):,} queries of this run are answered already")
+                recorder.run(images.subset(missing))
         writer.finish()
     return read_run(out)
 
@@ -145,6 +158,7 @@ class _Recorder:
         self.sidecars: dict[str, SidecarWriter] = {}
         self.order: dict[str, int] = {}
         self.clock = time.monotonic()
+        self.asking: Asking | None = None
 
     def run(self, images: ImageSet) -> None:
         self.order = dict(zip(images.keys, self.positions, strict=True))
@@ -216,6 +230,7 @@ class _Recorder:
             seconds=round(now - self.clock, 3),
             nondeterministic=poll.nondeterministic,
             attempt=self.writer.header["attempt"],
+            service=self._service(),
             mode=parameters["mode"],
             reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
             drawn=None if parameters["mode"] == FIXED.to_json() else poll.drawn,
@@ -223,6 +238,14 @@ class _Recorder:
         self.clock = now
         record = self.writer.append(record)
         self.on_progress(Progress(self.samples, self.in_all, record, certificate))
+
+    def _service(self) -> dict[str, Any] | None:
+        """What a record says of the service; the answers that it rests on are on disk then."""
+        remote = self.smoothed.pipeline.remote
+        if remote is None or self.asking is None or self.asking.log is None:
+            return None
+        self.asking.log.sync()
+        return {**remote.description, "version": self.asking.version, "log": LOG}
 
 
 def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha: float, norm: float) -> dict[str, Any]:

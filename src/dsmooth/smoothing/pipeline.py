@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, Network
 from dsmooth.classifiers.base import Answer, Classifier
+from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadModel, DsmoothError
+from dsmooth.records.querylog import Address
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
@@ -54,6 +56,8 @@ class Pipeline:
         self, classifier: Classifier, denoiser: Denoiser | Denoise | None, sigma: float, backend: Backend
     ) -> None:
         self.sigma, self.backend = sigma, backend
+        self.remote = classifier if isinstance(classifier, RemoteClassifier) else None
+        """The classifier, where each of its answers is a query to a service."""
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
         network = denoiser_at(denoiser, sigma)
         for _ in range(backend.workers):
@@ -64,12 +68,17 @@ class Pipeline:
         with torch.inference_mode(), self._networks() as networks:
             return self._denoised(networks, noisy)
 
-    def labels(self, noisy: Noisy) -> list[Label | None]:
-        """One label, or None, for each row."""
+    def labels(self, noisy: Noisy, addresses: Sequence[Address] | None = None) -> list[Label | None]:
+        """One label, or None, for each row.
+
+        `addresses` name the first rows; a remote classifier is asked for these only, because the others are padding.
+        """
         with torch.inference_mode(), self._networks() as networks:
             try:
                 images = self._denoised(networks, noisy)
                 finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
+                if self.remote is not None:
+                    return self.remote.ask(images, finite.tolist(), addresses)
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
                 if isinstance(error, DsmoothError | MemoryError):

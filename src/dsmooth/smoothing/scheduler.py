@@ -7,18 +7,22 @@ a batch follows from answers that were taken before, in that order, and never fr
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dsmooth.errors import BadModel, Drifted
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
+from dsmooth.records.querylog import Address
 from dsmooth.smoothing.chunks import LIMITS, Chunk, MasterKey, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
 from dsmooth.smoothing.pipeline import Pipeline
@@ -131,6 +135,9 @@ class Scheduler:
         probed: dict[tuple[int, ...], bool] = {}
         canaries: dict[tuple[int, ...], _Asked] = {}
         threads = torch.get_num_threads()
+        remote = self.pipeline.remote
+        if remote is not None:
+            remote.begin()
         executor = ThreadPoolExecutor(workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
         asked = 0
         try:
@@ -150,13 +157,17 @@ class Scheduler:
                     break
                 batch, future = waiting.popleft()
                 labels, shape = future.result(), batch[0][0].image.pixels.shape
-                if not probed[shape] and len(canaries) < _CANARIES:
+                if remote is None and not probed[shape] and len(canaries) < _CANARIES:  # a service has its own
                     canaries.setdefault(shape, (batch, labels))
                 for poll in _distribute(batch, labels, on_votes):
                     room.close(poll)
                     yield poll
             if asked > _CANARY_EVERY:
                 self._check(executor, sampler, canaries.values())
+        except BaseException:
+            if remote is not None:  # nobody waits any more for what its threads are waiting for
+                remote.interrupt()
+            raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
@@ -193,13 +204,17 @@ class Scheduler:
         stream, rows = key.stream(poll.digest, self.noise, Phase.PROBE), poll.batch
         steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), poll.image.pixels.size)
         noisy = (steps.reshape(2, rows, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
-        expected = self.pipeline.labels(noisy[0])
-        if self.pipeline.labels(noisy[0]) != expected:
+        ask: Callable[[npt.NDArray[np.int16]], Any] = self.pipeline.labels
+        same: Callable[[Any, Any], bool] = operator.eq
+        if self.pipeline.remote is not None:  # it sees each image alone, and costs money: only the denoiser is probed
+            ask, same = lambda rows: self.pipeline.images(rows).float().numpy(), _images_alike
+        expected = ask(noisy[0])
+        if not same(ask(noisy[0]), expected):
             return True
         for filler in (0, LEVELS):  # black company, then white: what looks at its neighbours will look elsewhere
             mixed = noisy[1] - poll.image.pixels + np.int16(filler)
             mixed[::_KEPT] = noisy[0, ::-1][::_KEPT]
-            if self.pipeline.labels(mixed)[::_KEPT] != expected[::-1][::_KEPT]:
+            if not same(ask(mixed)[::_KEPT], expected[::-1][::_KEPT]):
                 raise BadModel(
                     "the classifier answers an image differently in other company (batch statistics?), so its votes are "
                     "not independent: put all of it in eval mode, or pass batch 1"
@@ -220,7 +235,8 @@ class Scheduler:
     def _answer(self, sampler: _Source, batch: _Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
         noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
-        labels = self.pipeline.labels(noisy)[: sum(chunk.count for _, chunk in batch)]
+        addresses = None if self.pipeline.remote is None else _addresses(batch)
+        labels = self.pipeline.labels(noisy, addresses)[: sum(chunk.count for _, chunk in batch)]
         if not undecided.any():
             return labels
         return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
@@ -271,6 +287,17 @@ def _left(rows: _Batch, poll: Poll) -> int:
     if rows and rows[0][0].image.pixels.shape != poll.image.pixels.shape:
         return 0
     return poll.batch - sum(chunk.count for _, chunk in rows)
+
+
+def _addresses(batch: _Batch) -> list[Address]:
+    return [
+        Address(poll.digest, chunk.phase.value, chunk.first + i) for poll, chunk in batch for i in range(chunk.count)
+    ]
+
+
+def _images_alike(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
+    """The same images, but for the last digits that a kernel may round differently at another place in the batch."""
+    return np.allclose(one, other, rtol=0.0, atol=1.0 / LEVELS, equal_nan=True)
 
 
 def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
 from dsmooth.backends.choice import backend_named, fastest
+from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
@@ -79,6 +81,10 @@ class SmoothedClassifier:
                 f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.noise.sigma:g} is outside",
                 stacklevel=2,
             )
+        remote = self.classifier if isinstance(self.classifier, RemoteClassifier) else None
+        if remote is not None:  # threads that wait cost nothing, votes do
+            batch, ahead = batch or remote.batch, False
+            workers = workers or max(cores(), remote.workers)
         self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
         self._dtype = dtype
         self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
@@ -104,7 +110,8 @@ class SmoothedClassifier:
         if self._unsettled:
             self._unsettled = False
             try:
-                self.pipeline.labels(trial_batch(shape, self._scheduler.rows(shape)))
+                trial = trial_batch(shape, self._scheduler.rows(shape))
+                _ = self.pipeline.labels(trial) if self.pipeline.remote is None else self.pipeline.images(trial)
             except CannotRun as error:
                 warnings.warn(f"{error}; going on with eager", stacklevel=2)
                 self._scheduler = self._scheduled("eager")

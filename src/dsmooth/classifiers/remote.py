@@ -1,0 +1,155 @@
+"""A service as a classifier: denoised images are rounded to 8 bits and sent, and the tags that come back are a vote."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsmooth.backends.base import Backend
+from dsmooth.classifiers.base import Answer
+from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.digests import digest_json
+from dsmooth.records.querylog import LOG, Address, QueryLogWriter
+from dsmooth.services.asking import Asking, Picture
+from dsmooth.services.catalogue import connect, terms_of
+from dsmooth.services.gate import Limits
+from dsmooth.services.pictures import preparation
+from dsmooth.services.voting import TopLabel, VotingRule
+from dsmooth.theory.certificate import Label
+
+__all__ = ["RemoteClassifier"]
+
+_ROWS = 32
+
+
+class RemoteClassifier:
+    """A service by its name (`aws:rekognition`, `http://...`), with credentials from the environment.
+
+    What is sent is a PNG of the denoised image, clipped, rounded to 8 bits and upscaled to what the service takes: all of
+    that, and the voting rule, belong to the function that is certified. A rate is the service's own where `limits` name
+    none, and so is the price. Without `logged` nothing is written down, and nothing that was paid for outlives the program.
+    """
+
+    input_size: int | None = None
+    batch = _ROWS
+    """Rows that one thread asks at once: enough for its answers to be waited for together."""
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        rule: VotingRule | None = None,
+        limits: Limits | None = None,
+        endpoint: str | None = None,
+        wire: Any = None,
+    ) -> None:
+        self.terms = terms_of(spec)
+        chosen = limits or Limits()
+        self.limits = replace(
+            chosen,
+            rate=chosen.rate or (self.terms.rate if endpoint is None else None),
+            price=self.terms.price if chosen.price is None else chosen.price,
+        )
+        if self.limits.max_dollars is not None and self.limits.price is None:
+            raise BadParameter(f"the price of {spec} is not known: pass --price (dollars per 1,000 queries)")
+        self.provider = connect(
+            spec,
+            endpoint=endpoint,
+            wire=wire,
+            concurrency=self.limits.concurrency,
+            time_limit=self.limits.time_limit,
+        )
+        self.rule: VotingRule = rule or TopLabel()
+        self.name = self.provider.name
+        self.class_names = self.rule.class_names
+        self._lock = threading.Lock()
+        self._asking: Asking | None = None
+
+    @property
+    def workers(self) -> int:
+        """Threads that keep the service busy while one of them denoises."""
+        return 1 + -(-self.limits.concurrency // _ROWS)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All that decides how an image becomes a vote, as far as it is known on this side (JSON)."""
+        return {
+            "provider": self.name,
+            "wire": self.provider.wire,
+            "preparation": preparation(self.terms.least_side),
+            "voting": self.rule.describe(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the description. The model behind the service is not in it: its version is in each record."""
+        return digest_json(self.description)
+
+    def prepared(self, backend: Backend) -> Answer:
+        def answer(images: Tensor) -> Sequence[Label | None]:
+            finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
+            return self.ask(images, finite, None)
+
+        return answer
+
+    def ask(self, images: Tensor, finite: Sequence[bool], addresses: Sequence[Address] | None) -> list[Label | None]:
+        """A vote or None for each row; with addresses, for the rows that have one only (None for the others)."""
+        rows = len(images) if addresses is None else len(addresses)
+        pixels = (images[:rows].to("cpu", torch.float32) * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
+        pictures: list[Picture] = list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
+        ats: Sequence[Address | None] = [None] * rows if addresses is None else addresses
+        with self._lock:
+            if self._asking is None:
+                self._asking = Asking(self.provider, self.terms, self.limits)
+            asking = self._asking
+        replies = asking.ask(
+            [(at, picture if good else None) for at, picture, good in zip(ats, pictures, finite, strict=False)]
+        )
+        votes = [None if reply is None else self.rule.vote(reply) for reply in replies]
+        return votes + [None] * (len(images) - rows)
+
+    @contextmanager
+    def logged(
+        self, folder: Path, *, key_commitment: str, parameters: str, canaries: Sequence[Picture]
+    ) -> Iterator[Asking]:
+        """Inside, every query and answer is written to `folder`, and what is in there already is not asked again.
+
+        At the end the canaries have been asked once more. Raises BadRun where the log was made for something else.
+        """
+        header = {"classifier": self.description, "key_commitment": key_commitment, "parameters": parameters}
+        log = QueryLogWriter(folder / LOG, header)
+        try:
+            if log.held.drifted:
+                raise BadRun(f"{folder}: the service's model changed in the middle of this run: start a new run")
+            asking = self._asking = Asking(self.provider, self.terms, self.limits, log=log, canaries=canaries)
+            yield asking
+            asking.finish()
+        finally:
+            self.interrupt()
+            log.close()
+
+    def begin(self) -> None:
+        """Queries may be sent, also after an interruption; what was spent without a log stays spent."""
+        with self._lock:
+            if self._asking is not None and self._asking.gate.closed:
+                spent = self._asking.gate.sent if self._asking.log is None else 0
+                self._asking = Asking(self.provider, self.terms, self.limits)
+                self._asking.gate.sent = spent
+
+    def interrupt(self) -> None:
+        """No further query is sent until `begin`; answers that are under way are waited for, for a few seconds."""
+        with self._lock:
+            asking = self._asking
+        if asking is not None:
+            asking.close("interrupted")
+
+    def close(self) -> None:
+        """Nothing is sent any more; connections are let go of."""
+        self.interrupt()
+        self.provider.close()

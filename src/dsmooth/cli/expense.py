@@ -1,0 +1,80 @@
+"""What asking a service costs: said before the first query, agreed to, and said again at the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmooth.console import note, say
+from dsmooth.errors import BadParameter
+
+if TYPE_CHECKING:
+    from dsmooth.classifiers.remote import RemoteClassifier
+    from dsmooth.cli.options import Service
+
+__all__ = ["agreed", "spent"]
+
+_LATENCY = 0.5  # seconds that a vision service usually takes, for the estimate
+
+
+def agreed(remote: RemoteClassifier, service: Service, samples: int, out: Path | None = None) -> bool:
+    """Says what so many samples cost (less those that are in the log of `out`); whether to go on.
+
+    An expensive run is asked about; raises BadParameter where nobody can answer. Sends nothing.
+    """
+    from dsmooth.services.asking import canary_queries
+
+    answered, sent = _so_far(out)
+    queries = max(0, samples - answered)
+    canaries = canary_queries(queries) if out is not None else 0
+    total, limits = queries + canaries, remote.limits
+    dollars = limits.dollars(total)
+    seconds = total / min(limits.rate or float("inf"), limits.concurrency / _LATENCY)
+    price = "price unknown (--price)" if dollars is None else f"${dollars:,.2f} at ${limits.price:g} per 1,000"
+    if dollars is not None and service.price is None:
+        from dsmooth.services.catalogue import CHECKED
+
+        price += f", the list price of {CHECKED}"
+    note(
+        f"{remote.name}: {queries:,} queries and {canaries} for canaries, {price}; "
+        f"at least {_duration(seconds)} at this rate, and the denoiser's time"
+    )
+    if limits.budget is not None and limits.budget < sent + total:
+        note(f"the budget ends after {limits.budget:,} queries: the run will be partial, and resumable")
+    if service.dry_run:
+        say("dry run: nothing was sent, nothing was written")
+        return False
+    if dollars is None or dollars <= service.ask_above or service.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise BadParameter(f"this would cost ${dollars:,.2f}: pass --yes, or raise --ask-above")
+    if input("go on? [y/N] ").strip().lower() in ("y", "yes"):
+        return True
+    say("nothing was sent, nothing was written")
+    return False
+
+
+def spent(remote: RemoteClassifier, out: Path) -> str:
+    """What the whole run has sent, by its log."""
+    from dsmooth.records.querylog import LOG, read_query_log
+
+    tries = read_query_log(out / LOG).tries
+    dollars = remote.limits.dollars(tries)
+    return f"{tries:,} queries sent{'' if dollars is None else f', ${dollars:,.2f} at list price'}: {out / LOG}"
+
+
+def _so_far(out: Path | None) -> tuple[int, int]:
+    """Samples that the log of `out` answers, and queries that were sent for them."""
+    from dsmooth.records.querylog import LOG, read_query_log
+
+    if out is None or not (out / LOG).exists():
+        return 0, 0
+    log = read_query_log(out / LOG)
+    return len(log.entries), log.tries
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

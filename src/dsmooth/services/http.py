@@ -1,0 +1,130 @@
+"""`http://...`, `https://...`: any model that takes and gives JSON, through httpx (extra `http`)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dsmooth.errors import BadModel, BadParameter, require
+from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+
+__all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
+
+WIRE: Final[dict[str, Any]] = {
+    "request": {"image": "{image}"},
+    "labels": "labels.*.name",
+    "scores": "labels.*.score",
+    "version": "version",
+}
+"""The default wire: what is sent ("{image}" is replaced by the PNG in base64), and where labels, their scores and the
+model's version stand in the answer (keys and positions joined by dots; * is every element). Without `labels` the
+positions of the scores are the labels, as for a list of logits; without `scores` the order is what counts."""
+
+_MOST_BYTES = 4_000_000
+
+
+class HttpModel:
+    """The value of the Authorization header in DSMOOTH_HTTP_AUTHORIZATION, where the server wants one."""
+
+    def __init__(self, url: str, wire: Any = None, *, concurrency: int, time_limit: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {url.partition('?')[0]!r}")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise BadModel(
+                "expected an address without a password or parameters: what is secret belongs into the variable "
+                "DSMOOTH_HTTP_AUTHORIZATION, what is not into the request of --wire"
+            )
+        self._httpx = require("httpx", "http")
+        self.name, self.wire = url, WIRE if wire is None else wire
+        key = os.environ.get("DSMOOTH_HTTP_AUTHORIZATION")
+        self.secrets = [key, key.rpartition(" ")[2]] if key else []
+        self._client = self._httpx.Client(
+            headers={"Authorization": key} if key else {},
+            timeout=time_limit,
+            limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
+            trust_env=False,  # no proxy, no .netrc: the images go where the address says
+        )
+
+    def ask(self, png: bytes) -> Any:
+        body = _filled(self.wire["request"], base64.b64encode(png).decode())
+        try:
+            with self._client.stream("POST", self.name, json=body) as response:
+                data = b""
+                for block in response.iter_bytes():
+                    data += block
+                    if len(data) > _MOST_BYTES:
+                        raise QueryFailed(f"an answer of more than {_MOST_BYTES:,} bytes", retry=False)
+        except self._httpx.HTTPError as error:
+            raise QueryFailed(f"{type(error).__name__}: {error}") from error
+        if response.status_code != 200:
+            raise failed_with(response.status_code, response.reason_phrase, response.headers.get("Retry-After"))
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise QueryFailed("broken JSON") from error
+
+    def close(self) -> None:
+        self._client.close()
+
+    def read(self, raw: Any) -> Reply:
+        return read_wire(self.wire, raw)
+
+
+def read_wire(wire: Any, raw: Any) -> Reply:
+    """What an answer says, read as the wire describes it; raises LookupError, TypeError or ValueError where it does not."""
+    names = None if wire.get("labels") is None else list(_at(raw, wire["labels"].split(".")))
+    scores = None if wire.get("scores") is None else [float(score) for score in _at(raw, wire["scores"].split("."))]
+    if scores is None:
+        scores = [0.0] * len(names or [])
+    versions = [] if wire.get("version") is None else list(_at(raw, wire["version"].split("."), optional=True))
+    tags = list(zip(range(len(scores)) if names is None else names, scores, strict=True))
+    return reply_of(tags, str(versions[0]) if versions else None)
+
+
+def load_wire(path: Path | str) -> dict[str, Any]:
+    """The wire that a JSON file describes; raises BadParameter where it describes none."""
+    try:
+        wire = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadParameter(
+            f"{path}: expected JSON that describes request and answer, cannot read it ({error})"
+        ) from error
+    if not isinstance(wire, dict) or not wire.keys() <= WIRE.keys() or "request" not in wire:
+        raise BadParameter(f"{path}: expected an object with request and any of labels, scores, version")
+    if "{image}" not in json.dumps(wire["request"]) or not (wire.keys() & {"labels", "scores"}):
+        raise BadParameter(f'{path}: expected "{{image}}" in the request, and labels or scores to be named')
+    if not all(isinstance(wire.get(name, ""), str) for name in ("labels", "scores", "version")):
+        raise BadParameter(f"{path}: expected labels, scores and version as text such as predictions.*.name")
+    return wire
+
+
+def _filled(template: Any, image: str) -> Any:
+    """The template with the image in the place of "{image}"."""
+    if isinstance(template, dict):
+        return {key: _filled(value, image) for key, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, image) for value in template]
+    return template.replace("{image}", image) if isinstance(template, str) else template
+
+
+def _at(value: Any, path: list[str], *, optional: bool = False) -> Iterator[Any]:
+    """Everything that stands at a path."""
+    if not path:
+        yield value
+        return
+    step, *rest = path
+    if step == "*":
+        if not isinstance(value, list):
+            raise TypeError(f"expected a list, got {type(value).__name__}")
+        for item in value:
+            yield from _at(item, rest)
+    elif isinstance(value, list):
+        yield from _at(value[int(step)], rest)
+    elif not optional or step in value:
+        yield from _at(value[step], rest, optional=optional)

@@ -1,0 +1,92 @@
+"""The contract of adapters: each builds the request and reads the answer; everything else is done once, in asking.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Protocol
+
+__all__ = ["Provider", "QueryFailed", "Reply", "failed_with", "reply_of"]
+
+_WRONG_KEY: Final = (401, 403, 404)
+_WORTH_A_RETRY: Final = (408, 429)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A valid answer as it counts: tags with scores in [0, 1], highest first. No tag at all is a valid answer too."""
+
+    tags: tuple[tuple[str | int, float], ...]
+    version: str | None
+    """The model's version, where the service says it."""
+
+
+class QueryFailed(Exception):
+    """A try brought no valid answer."""
+
+    def __init__(self, why: str, *, retry: bool = True, fatal: bool = False, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.retry = retry
+        """Whether the same bytes may be answered at another try."""
+        self.fatal = fatal
+        """No query can succeed (a wrong key, a wrong address)."""
+        self.wait = wait
+        """Seconds that the service asks everybody to wait; 0 for "slower" without a number, None for nothing said."""
+
+
+class Provider(Protocol):
+    """One service."""
+
+    name: str
+    """As users write it, without anything secret."""
+    secrets: list[str]
+    """What must never be written down or printed."""
+    wire: Any
+    """What `catalogue.reader` needs to read logged answers again (JSON), beside the name."""
+
+    def ask(self, png: bytes) -> Any:
+        """The raw answer (JSON value) to one image; raises QueryFailed. Threads may call it at once."""
+        ...
+
+    def read(self, raw: Any) -> Reply:
+        """What the raw answer says; raises LookupError, TypeError or ValueError where it is none."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of connections; nothing can be asked any more."""
+        ...
+
+
+def failed_with(status: int | None, why: str, retry_after: str | None = None) -> QueryFailed:
+    """The failure that an HTTP status stands for (None: no response at all)."""
+    text = why if status is None else f"{status} {why}"
+    if status in _WRONG_KEY:
+        return QueryFailed(text, retry=False, fatal=True)
+    retry = status is None or status in _WORTH_A_RETRY or status >= 500
+    wait = _seconds(retry_after)
+    return QueryFailed(text, retry=retry, wait=0.0 if wait is None and status == 429 else wait)
+
+
+def reply_of(tags: Sequence[tuple[str | int, float]], version: str | None) -> Reply:
+    """The reply with these tags in order of falling score (equal scores: as the service ordered them)."""
+    for name, score in tags:
+        if not isinstance(name, (str, int)) or not math.isfinite(score):
+            raise ValueError(f"expected tags with finite scores, got {name!r}: {score!r}")
+    return Reply(tuple(sorted(tags, key=lambda tag: -tag[1])), version)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Seconds of a Retry-After header: a number, or an HTTP date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,66 @@
+"""`aws:rekognition`: Amazon Rekognition DetectLabels through boto3 (extra `aws`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsmooth.errors import BadModel, require
+from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+
+__all__ = ["Rekognition"]
+
+_THROTTLED = ("ThrottlingException", "ProvisionedThroughputExceededException", "LimitExceededException")
+_NO_ACCESS = ("AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException")
+_MOST_LABELS = 50
+
+
+class Rekognition:
+    """Credentials and region as boto3 finds them (AWS_ACCESS_KEY_ID, AWS_REGION, ~/.aws, ...)."""
+
+    name = "aws:rekognition"
+    wire: Any = None
+
+    def __init__(self, endpoint: str | None, *, concurrency: int, time_limit: float) -> None:
+        boto3 = require("boto3", "aws")
+        self._exceptions = require("botocore.exceptions", "aws")
+        config = require("botocore.config", "aws").Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=concurrency,
+            connect_timeout=time_limit,
+            read_timeout=time_limit,
+        )
+        session = boto3.Session()
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise BadModel("aws:rekognition needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        frozen = credentials.get_frozen_credentials()
+        self.secrets = [text for text in (frozen.access_key, frozen.secret_key, frozen.token) if text]
+        try:
+            self._client = session.client("rekognition", endpoint_url=endpoint, config=config)
+        except (self._exceptions.BotoCoreError, ValueError) as error:
+            raise BadModel(f"aws:rekognition cannot be set up: {error}") from error
+
+    def ask(self, png: bytes) -> Any:
+        try:
+            answer = self._client.detect_labels(Image={"Bytes": png}, MaxLabels=_MOST_LABELS, MinConfidence=0)
+        except self._exceptions.ClientError as error:
+            code = error.response["Error"]["Code"]
+            status = error.response["ResponseMetadata"].get("HTTPStatusCode")
+            headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
+            if code in _THROTTLED:
+                status = 429  # on this wire throttling is a 400
+            elif code in _NO_ACCESS:
+                status = 403
+            raise failed_with(status, code, headers.get("retry-after")) from error
+        except self._exceptions.BotoCoreError as error:
+            raise QueryFailed(f"{type(error).__name__}: {error}") from error
+        return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+    def close(self) -> None:
+        self._client.close()
+
+    @staticmethod
+    def read(raw: Any) -> Reply:
+        # botocore turns a truncated body into an answer without any field: only one with both fields is an answer
+        tags = [(label["Name"], label["Confidence"] / 100.0) for label in raw["Labels"]]
+        return reply_of(tags, raw["LabelModelVersion"])

@@ -1,0 +1,184 @@
+"""Services on the command line: what is said before money is spent, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsmooth.cli.options import Service
+from dsmooth.errors import BadInput
+from dsmooth.records.querylog import LOG, read_query_log
+from dsmooth.records.store import read_run
+from services.servers import SECRETS, Brain, Server, brightness
+from support import ROOT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i, name in enumerate(("dark", "light")):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for j in range(2):
+            pixels = np.random.default_rng(j).integers(0, 60, (60, 60, 3)) + 190 * i
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "images" / name / f"{j}.png")
+    (tmp_path / "map.json").write_text(json.dumps({"dark": ["Dark", "dim"], "light": ["light"]}))
+    return tmp_path
+
+
+def line_of(*arguments):
+    return [sys.executable, "-m", "dsmooth", *map(str, arguments)]
+
+
+def environment():
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    return {**os.environ, **SECRETS, "PYTHONPATH": paths, "COLUMNS": "200"}
+
+
+def run(folder, *arguments, code=0, **more):
+    done = subprocess.run(
+        line_of(*arguments), cwd=folder, env={**environment(), **more}, capture_output=True, text=True, timeout=120,
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    for name, secret in SECRETS.items():
+        assert "REGION" in name or secret not in done.stderr + done.stdout
+    return done
+
+
+COMMON = ("-d", "none", "--n0", "10", "--n", "40", "--seed", "1", "-o", "run")
+
+
+def test_certify_then_recertify_then_report(folder):
+    with Server(Brain(brightness)) as server:
+        service = ("-c", "azure:image-analysis", "--endpoint", server.url, "--label-map", "map.json")
+        done = run(folder, "certify", "images", *service, *COMMON, "--yes")
+        assert "azure:image-analysis: 200 queries and 6 for canaries, $0.21 at $1 per 1,000" in done.stderr
+        assert "4 of 4 images certified, 4 with the right label" in done.stdout
+        assert "204 queries sent, $0.20 at list price" in done.stdout
+        asked = server.brain.queries
+        again = run(folder, "recertify", "run", "--bound", "cohen", "--alpha", "0.01", "-o", "again")
+        assert "4 of 4 images certified (cohen, alpha 0.01, n0 10, n 40; no query was sent)" in again.stdout
+        assert server.brain.queries == asked == 204
+    assert "100.0" in run(folder, "report", "run").stdout
+    assert "100.0" in run(folder, "report", "again").stdout
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for name, secret in SECRETS.items():
+        assert "REGION" in name or secret.rpartition(" ")[2].encode() not in written
+
+
+def test_a_dry_run_sends_and_writes_nothing(folder):
+    before = sorted(folder.rglob("*"))
+    with Server(Brain(brightness)) as server:
+        service = ("-c", "aws:rekognition", "--endpoint", server.url, "--rate", "5")
+        done = run(folder, "certify", "images", *service, *COMMON, "--dry-run", "--max-queries", "100")
+        assert "the list price of 2026-11-21; at least 41 s at this rate" in done.stderr
+        assert "the budget ends after 100 queries: the run will be partial" in done.stderr
+        assert "nothing was sent, nothing was written" in done.stdout
+        assert server.brain.queries == 0
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_an_expensive_run_needs_a_yes(folder):
+    before = sorted(folder.rglob("*"))
+    with Server(Brain(brightness)) as server:
+        service = ("-c", "google:vision", "--endpoint", server.url, "--price", "20")
+        done = run(folder, "certify", "images", *service, *COMMON, code=2)
+        assert "this would cost $4.12: pass --yes, or raise --ask-above" in done.stderr
+        done = run(folder, "predict", "images", *service, "-d", "none", "--n", "50", code=2)
+        assert "this would cost $4.00" in done.stderr
+        assert server.brain.queries == 0
+        assert sorted(folder.rglob("*")) == before
+        assert "p-value" in run(folder, "predict", "images", *service, "-d", "none", "--n", "20", "--yes").stdout
+
+
+def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):
+    with Server(Brain(brightness)) as server:
+        service = ("-c", f"{server.url}/x", "--label-map", "map.json")
+        done = run(folder, "certify", "images", *service, *COMMON, "--max-queries", "120", code=3)
+        assert [line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")] == [
+            "dsmooth: the budget of 120 queries is spent; the run is partial, go on with --resume and a higher "
+            "--max-queries or --max-dollars"
+        ]
+        assert server.brain.queries == 120
+        done = run(folder, "certify", "images", *service, *COMMON, "--resume")
+        assert "queries of this run are answered already" in done.stderr
+    assert len(read_run(folder / "run").records) == 4
+    assert len(read_query_log(folder / "run" / LOG).entries) == 200
+
+
+def test_an_interruption_is_quick_even_when_the_service_hangs(folder):
+    with Server(Brain(brightness, lambda count: "hang" if count > 60 else None)) as server:
+        arguments = ["certify", "images", "-c", f"{server.url}/x", *COMMON, "--time-limit", "100"]
+        process = subprocess.Popen(
+            line_of(*arguments), cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while server.brain.queries < 80 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - started < 10
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+    with Server(Brain(brightness), port=server.server_port):
+        run(folder, *arguments, "--resume")
+    assert len(read_run(folder / "run").records) == 4
+
+
+HTTP = "http://127.0.0.1:9/x"
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "message"),
+    [
+        ("aws:polly", {}, "expected a service as aws:rekognition"),
+        ("efficientnet-lite0", {"concurrency": 3}, "options of services were given"),
+        (HTTP, {"label_map": "none.json"}, "expected a label map as JSON"),
+        (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
+        (HTTP, {"threshold": 0.5}, "belongs to --present"),
+        (HTTP, {"present": "x", "threshold": 2.0}, "threshold from 0 to 1"),
+        (HTTP, {"concurrency": 0}, "concurrency must be a whole number of at least 1"),
+        (HTTP, {"rate": 0.0}, "rate must be a number above 0"),
+        (HTTP, {"time_limit": float("inf")}, "time-limit must be a number above 0"),
+        (HTTP, {"max_queries": -1}, "max-queries must be a whole number of at least 1"),
+        (HTTP, {"max_dollars": 1.0}, "pass --price"),
+        (HTTP, {"price": float("nan")}, "price must be a number of dollars"),
+        (HTTP, {"wire": "map.json"}, "expected an object with request"),
+        (HTTP, {"endpoint": "http://127.0.0.1:9"}, "no --endpoint beside an http:// model"),
+    ],
+)
+def test_bad_options_are_refused(folder, monkeypatch, spec, changes, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises(BadInput, match=message):
+        Service(**{name: Path(value) if name in ("label_map", "wire") else value for name, value in changes.items()}
+                ).classifier(spec)  # fmt: skip
+
+
+def test_bad_options_get_one_line_and_leave_nothing(folder):
+    before = sorted(folder.rglob("*"))
+    done = run(folder, "certify", "images", "-c", HTTP, "--present", "x", "--threshold", "2", *COMMON, code=2)
+    assert len([line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")]) == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_nobody_at_the_other_end(folder):
+    done = run(folder, "certify", "images", "-c", "http://127.0.0.1:9/x", *COMMON, "--concurrency", "4", code=3)
+    assert "did not answer a canary: ConnectError" in done.stderr
+    assert "go on later with --resume" in done.stderr
+    assert read_run(folder / "run").records == []
+
+
+def test_tsv_files_are_reported_as_they_stand(folder):
+    (folder / "cohen.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.95\t1\t0:00:02.1\n")
+    done = run(folder, "report", "cohen.tsv", "--radii", "0", "1")
+    assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.stdout
+    assert "alpha, n, sigma and bound are not in them" in done.stdout
+    assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).stderr
