@@ -5,10 +5,11 @@ folder or a file). Interrupted, the same command goes on.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsmooth.audit.attack import Attack, attack_run
-from dsmooth.audit.findings import FOLDER, curve_of
+from dsmooth.audit.findings import FOLDER, Finding, curve_of, read_findings
 from dsmooth.console import Bar
 from dsmooth.images import open_images
 from dsmooth.records.store import read_run
@@ -30,16 +31,15 @@ def main() -> None:
     run = read_run(out)
     smoothed = SmoothedClassifier(classifier, chosen.denoiser, 0.25, dtype="bf16")
     with Bar("attack", len(images), "images") as bar:
-        found = attack_run(
-            run,
-            images,
-            smoothed,
-            Attack(strengths=STRENGTHS),
-            resume=(out / FOLDER).exists(),
-            on_image=lambda name, findings: bar.say(
-                f"{name}: {[(f.strength, f.defended, f.answer) for f in findings]}"
-            ),
-        )
+        done = len(read_findings(out / FOLDER).images) if (out / FOLDER).exists() else 0
+
+        def show(name: str, findings: Sequence[Finding]) -> None:
+            nonlocal done
+            done += 1
+            bar.to(done)
+
+        attack = Attack(strengths=STRENGTHS)
+        found = attack_run(run, images, smoothed, attack, resume=(out / FOLDER).exists(), on_image=show)
     report(f"{name}-report", [out], (0.0, *STRENGTHS))
     print(curve_of(found))
     print(f"{len(found.flips)} flips among {sum(f.inside for f in found.all)} attacked images inside certified balls")
