@@ -119,7 +119,8 @@ def test_a_dead_service_stops_the_run_and_costs_no_vote(tmp_path):
     brain = Brain(brightness, lambda number: "broken" if number >= 30 else None)
     with Talk(brain, tmp_path) as asking, pytest.raises(ServiceStopped, match="failed 20 times in a row"):
         ask(asking, 200)
-    assert brain.queries <= 30 + 20 + 8
+    # 7 can fail while the last answer is still under way, then 20 in a row, and 7 more are in flight by then
+    assert brain.queries <= 30 + 7 + 20 + 7
     assert all(entry.raw is not None for entry in read_query_log(tmp_path / LOG).entries.values())
     brain.script = lambda number: None
     with Talk(brain, tmp_path) as asking:
