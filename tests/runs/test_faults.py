@@ -250,7 +250,7 @@ def test_a_model_that_answers_nan_certifies_nothing(tmp_path, images):
 DAMAGES = {
     "torn tail": (lambda data: data + b'{"index":2,"na', 0, "cut off 14 bytes"),
     "corrupt middle": (lambda data: data.replace(b'"missing":0', b'"missing":1', 1), 2, "byte 0: expected a record"),
-    "unknown version": (lambda data: data.replace(b'"schema":1', b'"schema":9', 1), 2, "record of schema 1, got 9"),
+    "unknown version": (lambda data: data.replace(b'"schema":2', b'"schema":9', 1), 2, "record of schema 2, got 9"),
     "a line lost": (lambda data: data.split(b"\n", 1)[1], 2, "does not follow the one before"),
     "two lines swapped": (lambda data: b"".join(sorted(data.splitlines(True), reverse=True)), 2, "byte"),
 }

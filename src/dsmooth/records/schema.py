@@ -15,10 +15,10 @@ from dsmooth.theory.noises import Gaussian, check_norm
 
 __all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _PLACES = 9  # decimals of a radius: rounded down
 _NOT_FIXED: Final = frozenset({"mode", "reached", "drawn"})
-"""Fields that are left out in mode fixed, so that its records read and are written as they were before there were modes."""
+"""Fields that are left out in mode fixed, where they say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal, write_whole
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.theory.modes import FIXED, Mode
+from dsmooth.theory.modes import Mode
 
 __all__ = ["Run", "RunWriter", "check_free", "holds_run", "read_run"]
 
@@ -92,7 +92,6 @@ def read_run(folder: Path | str) -> Run:
         raise BadRun(f"{folder / _HEADER}: expected the parameters of a run, cannot read them ({error})") from error
     if not known:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA}, got {header['schema']!r}")
-    header["parameters"].setdefault("mode", FIXED.to_json())  # runs from before there were modes
     records, torn = _read_records(folder / _RECORDS, header, _sha256(header_bytes))
     key = read_end(folder, header.get("key_commitment"), len(records), records[-1].digest if records else "")
     return Run(folder, header, records, torn, key)
