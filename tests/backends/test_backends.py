@@ -125,7 +125,7 @@ def test_the_batch_is_measured_where_it_pays_and_kept():
     assert smoothed.pixels == smoothed.pipeline.backend.pixels
     smoothed.settle((4, 4, 3), samples=10**9)
     settled = smoothed.pixels
-    assert settled // 16 in (128, 256, 512, 1600, 3200, 6400, 2048, 4096, 8192)
+    assert settled // 16 in (128, 256, 512)  # rows of 4 x 4 pixels: the usual 256, half, or twice as many
     smoothed.settle((4, 4, 3), samples=10**9)
     assert smoothed.pixels == settled
     smoothed.adopt("eager", 160)

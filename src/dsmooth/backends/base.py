@@ -41,6 +41,9 @@ class Backend(Protocol):
     pixels: int
     """Height x width x rows of a good batch, where nothing was measured."""
 
+    most_rows: int
+    """Rows of a batch at most, however small the images."""
+
     workers: int
     """Threads that keep the device busy; each works on networks of its own."""
 

@@ -20,6 +20,7 @@ class Cuda:
 
     name = "cuda"
     pixels = 2048 * 32 * 32  # enough work a kernel to hide its launch; a gigabyte of activations at 64 channels
+    most_rows = 4096
 
     def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, ("fp32", "tf32", "bf16"), self.name)
@@ -32,4 +33,5 @@ class Cuda:
 
     def ready(self, module: nn.Module) -> Network:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
+        torch.backends.cudnn.deterministic = True  # a vote asked again must be the same vote
         return quickened(module, DTYPES[self.dtype], self.device)

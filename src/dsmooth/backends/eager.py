@@ -25,6 +25,7 @@ class Eager:
     name = "eager"
     device = torch.device("cpu")
     pixels = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
+    most_rows = 256
 
     def __init__(self, dtype: str = "fp32", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, ("fp32", "bf16"), self.name)

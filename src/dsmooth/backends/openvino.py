@@ -32,6 +32,7 @@ class OpenVino:
     name = "openvino"
     device = torch.device("cpu")
     pixels = 32 * 32 * 32
+    most_rows = 256
 
     def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, tuple(_HINTS), self.name)

@@ -2,9 +2,13 @@
 
 chunks.py     addresses of noise: key, image, phase, first sample, count
 sampler.py    the noise at an address: exact, on the pixel grid, the same whoever asks
-selftest.py   a test of the noise that a run really uses
+cuda_sampler.py, philox_triton.py    the same noise, drawn on a GPU
+selftest.py   the noise of a run, compared with its law
 pipeline.py   one fixed function: noisy pixels -> denoiser -> classifier -> labels
-poll.py       one image being put to the vote: what it wants, what it has counted
+probe.py      whether it is one
+batch.py      how many rows a batch should have, measured
+poll.py       one image being put to the vote
+room.py       which rows the next batch has
 scheduler.py  many images share batches of one shape; memory does not grow with n
 smoothed.py   SmoothedClassifier: predict and certify
 """

@@ -7,16 +7,12 @@ a batch follows from answers that were taken before, in that order, and never fr
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from dsmooth.errors import BadModel, Drifted
@@ -27,20 +23,22 @@ from dsmooth.smoothing.chunks import LIMITS, Chunk, MasterKey, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.poll import Poll, checked_demand
+from dsmooth.smoothing.probe import depends_on_chance
+from dsmooth.smoothing.room import Batch, Room
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certificate import Label
-from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.noises import Gaussian
 
 __all__ = ["OnRestart", "OnVotes", "Scheduler", "no_restart", "no_votes"]
 
-_MOST = 4096  # rows, however small the images
-_KEPT = 4  # the probe keeps every fourth row and changes the others
 _CANARY_EVERY = 200  # batches
 _CANARIES = 4  # shapes: each keeps the images of its first batch in memory
 
+
+_Source = Sampler | CudaSampler
+_Asked = tuple[Batch, list[Label | None]]
 
 OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
 """Called with the answers that count, in order of samples within each image and phase."""
@@ -84,7 +82,9 @@ class Scheduler:
 
     def rows(self, shape: tuple[int, ...]) -> int:
         """Rows of every batch of images (H, W, C)."""
-        return self.batch or min(_MOST, max(1, (self.pixels or self.pipeline.backend.pixels) // (shape[0] * shape[1])))
+        backend = self.pipeline.backend
+        fitting = (self.pixels or backend.pixels) // (shape[0] * shape[1])
+        return self.batch or min(backend.most_rows, max(1, fitting))
 
     def run(
         self,
@@ -130,8 +130,8 @@ class Scheduler:
     ) -> Iterator[Poll]:
         here, workers = Sampler(self.noise), self.pipeline.backend.workers
         sampler = self._sampler(here)
-        room = _Room((self._poll(image, demand, key) for image in images), self.ahead)
-        waiting: deque[tuple[_Batch, Future[list[Label | None]]]] = deque()
+        room = Room((self._poll(image, demand, key) for image in images), self.ahead)
+        waiting: deque[tuple[Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
         canaries: dict[tuple[int, ...], _Asked] = {}
         threads = torch.get_num_threads()
@@ -146,7 +146,7 @@ class Scheduler:
                     first = batch[0][0]
                     shape = first.image.pixels.shape
                     if shape not in probed:
-                        probed[shape] = executor.submit(self._probe, here, first, key).result()
+                        probed[shape] = executor.submit(depends_on_chance, self.pipeline, here, first, key).result()
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
@@ -199,28 +199,6 @@ class Scheduler:
         streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}
         return Poll(image, digest, demand, streams, self.rows(image.pixels.shape))
 
-    def _probe(self, sampler: Sampler, poll: Poll, key: MasterKey) -> bool:
-        """Whether the same rows are answered differently; raises BadModel where only their company makes the difference."""
-        stream, rows = key.stream(poll.digest, self.noise, Phase.PROBE), poll.batch
-        steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), poll.image.pixels.size)
-        noisy = (steps.reshape(2, rows, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
-        ask: Callable[[npt.NDArray[np.int16]], Any] = self.pipeline.labels
-        same: Callable[[Any, Any], bool] = operator.eq
-        if self.pipeline.remote is not None:  # it sees each image alone, and costs money: only the denoiser is probed
-            ask, same = lambda rows: self.pipeline.images(rows).float().numpy(), _images_alike
-        expected = ask(noisy[0])
-        if not same(ask(noisy[0]), expected):
-            return True
-        for filler in (0, LEVELS):  # black company, then white: what looks at its neighbours will look elsewhere
-            mixed = noisy[1] - poll.image.pixels + np.int16(filler)
-            mixed[::_KEPT] = noisy[0, ::-1][::_KEPT]
-            if not same(ask(mixed)[::_KEPT], expected[::-1][::_KEPT]):
-                raise BadModel(
-                    "the classifier answers an image differently in other company (batch statistics?), so its votes are "
-                    "not independent: put all of it in eval mode, or pass batch 1"
-                )
-        return False
-
     def _check(self, executor: ThreadPoolExecutor, sampler: _Source, canaries: Iterable[_Asked]) -> None:
         """Raises Drifted where the first batch of a shape is answered differently than it was."""
         for batch, expected in canaries:
@@ -232,7 +210,7 @@ class Scheduler:
                     f"its weights or its service changed; the images of the last {_CANARY_EVERY} batches are in doubt"
                 )
 
-    def _answer(self, sampler: _Source, batch: _Batch) -> list[Label | None]:
+    def _answer(self, sampler: _Source, batch: Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
         noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
         addresses = None if self.pipeline.remote is None else _addresses(batch)
@@ -242,65 +220,13 @@ class Scheduler:
         return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
 
 
-_Batch = list[tuple[Poll, Chunk]]
-_Source = Sampler | CudaSampler
-_Asked = tuple[_Batch, list[Label | None]]
-
-
-class _Room:
-    """The images that are being put to the vote, and those that wait outside.
-
-    An image is let in only while there is room in a batch that no open image wants, so no more images are open than rows are
-    in flight. Rows that are still empty then may go `ahead`, to votes beyond an image's next look, which are lost if that
-    look is its last.
-    """
-
-    def __init__(self, polls: Iterator[Poll], ahead: bool) -> None:
-        self._outside, self._ahead = polls, ahead
-        self._next = next(polls, None)
-        self._open: list[Poll] = []
-
-    def close(self, poll: Poll) -> None:
-        """This image is finished."""
-        self._open.remove(poll)
-
-    def batch(self) -> _Batch:
-        """The rows of the next batch, all of one shape: oldest images first. Empty where there is nothing to ask for now."""
-        rows: _Batch = []
-        for poll in self._open:
-            self._fill(rows, poll)
-        while self._next is not None and _left(rows, self._next) > 0:
-            poll, self._next = self._next, next(self._outside, None)
-            self._open.append(poll)
-            self._fill(rows, poll)
-        for poll in self._open if self._ahead else ():
-            self._fill(rows, poll, ahead=True)
-        return rows
-
-    def _fill(self, rows: _Batch, poll: Poll, *, ahead: bool = False) -> None:
-        while (left := _left(rows, poll)) > 0 and (chunk := poll.take(left, ahead=ahead)) is not None:
-            rows.append((poll, chunk))
-
-
-def _left(rows: _Batch, poll: Poll) -> int:
-    """How many rows of the batch this image may still have: none where the batch has another shape."""
-    if rows and rows[0][0].image.pixels.shape != poll.image.pixels.shape:
-        return 0
-    return poll.batch - sum(chunk.count for _, chunk in rows)
-
-
-def _addresses(batch: _Batch) -> list[Address]:
+def _addresses(batch: Batch) -> list[Address]:
     return [
         Address(poll.digest, chunk.phase.value, chunk.first + i) for poll, chunk in batch for i in range(chunk.count)
     ]
 
 
-def _images_alike(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-    """The same images, but for the last digits that a kernel may round differently at another place in the batch."""
-    return np.allclose(one, other, rtol=0.0, atol=1.0 / LEVELS, equal_nan=True)
-
-
-def _distribute(batch: _Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
+def _distribute(batch: Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
     """Counts the answers of a batch; yields the images that this finished."""
     row = 0
     for poll, chunk in batch:
