@@ -53,7 +53,11 @@ def test_the_schema_names_the_fields_of_a_record():
     schema = json.loads(certificate_file._SCHEMA_FILE.read_text())
     names = {field.name for field in fields(Record)}
     assert schema["properties"]["record"]["properties"].keys() == names
-    assert set(schema["properties"]["record"]["required"]) == names
+    assert set(schema["properties"]["record"]["required"]) == names - {
+        "mode",
+        "reached",
+        "drawn",
+    }  # left out in mode fixed
     certificate_file._validator().check_schema(schema)
 
     def closed(part):

@@ -31,6 +31,9 @@ class Denoiser(nn.Module, ABC):
     blind: ClassVar[bool] = False
     """True where the network ignores sigma, and so serves only the range that it was trained for."""
 
+    in_torch: ClassVar[bool] = True
+    """False where it computes elsewhere: it is called as it is, whatever runs the networks."""
+
     channels: int = 3
     sigma_range: tuple[float, float] | None = None
     """Smallest and largest sigma that it was trained for; None where that is unknown."""

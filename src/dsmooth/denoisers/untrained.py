@@ -20,6 +20,8 @@ __all__ = ["UNTRAINED", "NonLocalMeans", "TotalVariation"]
 class _Untrained(Denoiser):
     """One image after the other, in float32 on the CPU; any number of channels."""
 
+    in_torch: ClassVar[bool] = False
+
     def __init__(self) -> None:
         super().__init__()
         require("skimage.restoration", "denoise")  # complain now, not in the middle of a run

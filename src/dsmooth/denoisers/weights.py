@@ -135,7 +135,8 @@ def _check_size(path: Path, described: Description, arrays: Mapping[str, torch.T
     if any(isinstance(number, int | float) and not 0 <= number <= _MOST for number in numbers) or len(numbers) > _MOST:
         raise BadModel(f"{path}: {described.architecture} cannot be built with {str(described.config)[:200]}")
     with torch.device("meta"):
-        needed = sum(value.numel() for value in build(described.architecture, described.config).state_dict().values())
+        weights = build(described.architecture, described.config).state_dict().values()
+    needed = sum(value.numel() for value in weights if value.is_floating_point())  # counters are not kept
     held = sum(array.numel() for array in arrays.values())
     if needed != held:
         raise BadModel(

@@ -156,7 +156,7 @@ def votes_from_json(value: Any) -> Votes:
     try:
         votes = Votes(dict(value["counts"]), value["trials"])
         agree = votes.missing == value["missing"] and len(votes.counts) == len(value["counts"])
-    except (TypeError, KeyError, ValueError) as error:
+    except (ArithmeticError, TypeError, KeyError, ValueError) as error:
         raise BadRun(f"expected votes as counts, missing and trials: {error}") from error
     if not agree or not all(isinstance(label, (int, str)) for label in votes.counts):
         raise BadRun(f"expected counts and missing votes that sum to the trials, got {value}")

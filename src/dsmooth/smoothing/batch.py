@@ -31,7 +31,11 @@ def fastest_batch(pipeline: Pipeline, shape: tuple[int, ...], usual: int, sample
     if 2 * cost > _WORTH * samples * shortest / pipeline.backend.workers:
         return usual
     for rows in (usual // 2, usual * 2):
-        if rows and (seconds := _seconds(pipeline, shape, rows)) < _BETTER * shortest:
+        try:
+            seconds = _seconds(pipeline, shape, rows) if rows else shortest
+        except MemoryError:
+            break
+        if seconds < _BETTER * shortest:
             best, shortest = rows, seconds
     return best
 

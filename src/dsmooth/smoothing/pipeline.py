@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -144,6 +145,8 @@ def denoiser_at(denoiser: Any, sigma: float) -> nn.Module | Network | None:
     """The denoiser at this sigma as a function of images (B, C, H, W): a module wherever it is one, or the method of one."""
     if denoiser is None:
         return None
+    if isinstance(denoiser, Denoiser) and not denoiser.in_torch:
+        return partial(denoiser.denoise, sigma=sigma)
     if isinstance(denoiser, nn.Module):
         return _AtSigma(denoiser, sigma)
     owner = getattr(denoiser, "__self__", None)

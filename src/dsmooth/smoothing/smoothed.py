@@ -115,6 +115,8 @@ class SmoothedClassifier:
             except CannotRun as error:
                 warnings.warn(f"{error}; going on with eager", stacklevel=2)
                 self._scheduler = self._scheduled("eager")
+            except MemoryError:
+                return  # the scheduler halves the batch
         if self.batch is None and self._scheduler.pixels is None:
             rows = fastest_batch(self.pipeline, shape, self._scheduler.rows(shape), samples)
             self._scheduler = replace(self._scheduler, pixels=rows * shape[0] * shape[1])
