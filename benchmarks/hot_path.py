@@ -16,15 +16,14 @@ import torch
 from torch import nn
 
 from benchmarks.reference import Defended, reference_loop
-from dsmooth.backends.base import Backend
 from dsmooth.backends.choice import backend_named
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.images import LabelledImage
-from dsmooth.smoothing.batch import trial_batch
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
@@ -49,7 +48,7 @@ class Size:
     """Of ours, a round."""
 
 
-SIZES = {32: Size(32, 1.646, 400, 384), 224: Size(224, 64.0, 8, 16)}
+SIZES = {32: Size(32, 1.646, 400, 128), 224: Size(224, 64.0, 8, 4)}
 ON_GPU = {32: Size(32, 1.646, 400, 65536), 224: Size(224, 64.0, 400, 2048)}
 
 
@@ -93,9 +92,12 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
 
     work: dict[str, Callable[[], int]] = {"reference": reference}
     for name, dtype in names:
-        backend = backend_named(name, dtype, None if on_gpu else 1)
-        ours, alone = _work(denoiser, classifier, backend, pixels, size)
-        work[f"{name} {dtype}"], work[f"{name} {dtype} alone"] = ours, alone
+        pipeline = Pipeline(classifier, denoiser, SIGMA, backend_named(name, dtype, None if on_gpu else 1))
+        rows = Scheduler(pipeline, Gaussian(SIGMA)).rows(pixels.shape)
+        # what is left without networks: noise, scheduling, counting
+        empty = Pipeline(TorchClassifier(Nothing()), None, SIGMA, pipeline.backend if on_gpu else Eager("fp32", 1))
+        work[f"{name} {dtype}"] = _run(pipeline, rows, pixels, size.samples)
+        work[f"{name} {dtype} without"] = _run(empty, rows, pixels, 10 * size.samples)
     for call in work.values():  # compiles, allocates
         call()
     found = list(interleaved(work, rounds, clock))
@@ -106,11 +108,11 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for name in work:
-        if name.endswith("alone"):
+        if name.endswith("without"):
             continue
         seconds = statistics.median(each[name] for each in found)
         ratios = sorted(each["reference"] / each[name] for each in found)
-        rest = "" if name == "reference" else _percent([1 - each[f"{name} alone"] / each[name] for each in found])
+        rest = "" if name == "reference" else _percent([each[f"{name} without"] / each[name] for each in found])
         lines.append(
             f"| {name} | {1000 * seconds:.4g} | {size.gflop / seconds:,.0f} | {statistics.median(ratios):.1f} "
             f"({ratios[0]:.1f} to {ratios[-1]:.1f}) | {rest} |"
@@ -118,27 +120,23 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
     return "\n".join(lines)
 
 
-def _work(
-    denoiser: Denoiser, classifier: TorchClassifier, backend: Backend, pixels: np.ndarray, size: Size
-) -> tuple[Callable[[], int], Callable[[], int]]:
-    """A run of the scheduler on one image, and the same number of batches through the networks alone."""
-    pipeline = Pipeline(classifier, denoiser, SIGMA, backend)
-    scheduler = Scheduler(pipeline, Gaussian(SIGMA))
-    rows = scheduler.rows(pixels.shape)
-    batches = max(1, size.samples // rows)
-    image, key, noisy = LabelledImage("image", pixels), MasterKey.draw(0), trial_batch(pixels.shape, rows)
-    noisy = torch.from_numpy(noisy).to(backend.device) if backend.device.type == "cuda" else noisy
+class Nothing(nn.Module):
+    """Answers without looking."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros((len(x), 10))
+
+
+def _run(pipeline: Pipeline, rows: int, pixels: np.ndarray, samples: int) -> Callable[[], int]:
+    """A run of the scheduler on one image, probe included; how many rows it was."""
+    scheduler, batches = Scheduler(pipeline, Gaussian(SIGMA), rows), max(1, samples // rows)
+    image, key = LabelledImage("image", pixels), MasterKey.draw(0)
 
     def run() -> int:
         list(scheduler.run([image], {Phase.ESTIMATION: batches * rows}, key))
         return (batches + PROBES) * rows
 
-    def alone() -> int:
-        for _ in range(batches + PROBES):
-            pipeline.labels(noisy)
-        return (batches + PROBES) * rows
-
-    return run, alone
+    return run
 
 
 def _percent(shares: list[float]) -> str:
