@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.denoisers.ffdnet import FFDNet
 from support import refused
@@ -343,7 +344,7 @@ def test_a_sound_onnx_file_of_the_same_make_is_read(folder):
     from dsmooth import load_classifier
 
     (folder / "m.onnx").write_bytes(SOUND)
-    assert load_classifier("onnx:m.onnx").prepared(torch.float32)(torch.rand(2, 3, 8, 8))
+    assert load_classifier("onnx:m.onnx").prepared(Eager("fp32", 1))(torch.rand(2, 3, 8, 8))
 
 
 LATE = {

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dsmooth import RemoteClassifier, SmoothedClassifier, load_classifier, open_images
+from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.errors import BadModel, BadParameter, ServiceStopped
 from dsmooth.images import LabelledImage
@@ -59,7 +60,7 @@ def test_votes_over_the_wire_are_those_of_the_local_model(wire):
 @pytest.mark.parametrize("wire", ["aws", "google", "azure", "clarifai"])
 def test_an_imagenet_model_behind_a_wire_votes_as_it_does_here(wire):
     lite = load_classifier("efficientnet-lite0")
-    answer = lite.prepared(torch.float32)
+    answer = lite.prepared(Eager("fp32", 1))
     folder = data() / "imagenet"
 
     def model(pixels):
@@ -177,6 +178,6 @@ def test_grey_images_and_pixels_beyond_the_range_are_sent_as_8_bits():
 
     with Server(Brain(model)) as running:
         remote = RemoteClassifier(f"{running.url}/x")
-        remote.prepared(torch.float32)(torch.tensor([[[[-0.5, 0.2], [0.5019, 1.7]]]]))
+        remote.prepared(Eager("fp32", 1))(torch.tensor([[[[-0.5, 0.2], [0.5019, 1.7]]]]))
         remote.close()
     assert seen[0].tolist() == [[0, 51], [128, 255]]

@@ -19,7 +19,8 @@ __all__ = ["OpenVino"]
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
 _ROWS: Final = 2  # of the first batch, on which the compiled network is compared with the original
 _ALIKE: Final = {"fp32": 1e-3, "bf16": 0.1}
-"""How far an answer may be from torch's in float32. bf16 is 0.004 a step: trained networks are within 0.03."""
+"""How far an answer may be from torch's in float32. bf16 is 0.004 a step: most trained networks are within 0.03."""
+_BEYOND: Final = 3.0  # or so many times as far as torch's own answer in bf16
 
 
 class OpenVino:
@@ -88,8 +89,11 @@ class OpenVino:
             raise CannotRun(f"OpenVINO cannot run this network ({line[:200]}): choose the backend eager") from error
         if len(answers) != 1 or not isinstance(expected, Tensor):
             raise CannotRun("OpenVINO needs a network with one answer: choose the backend eager")
-        apart = difference(answers[0][:_ROWS], expected)
-        if not apart <= _ALIKE[self.dtype]:
+        apart, allowed = difference(answers[0][:_ROWS], expected), _ALIKE[self.dtype]
+        if apart > allowed and self.dtype == "bf16":  # some networks are far from float32 in any bf16
+            rounded = copy_for_inference(module, torch.bfloat16)(x[:_ROWS].to(torch.bfloat16))
+            allowed = max(allowed, _BEYOND * difference(rounded, expected))
+        if not apart <= allowed:
             told = f"{100 * apart:.1f} % away from torch" if apart < float("inf") else "with other shapes than torch"
             raise CannotRun(f"OpenVINO in {self.dtype} answers {told}: choose the backend eager, or fp32")
         return compiled
