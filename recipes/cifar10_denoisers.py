@@ -25,13 +25,13 @@ POOL = tuple(classifier(name) for name in ("resnet20", "resnet32", "resnet8"))  
 EPOCH = 48_750 // 256  # steps: 50,000 images, of which every 40th is held out
 
 WIDE_RANGE: dict[str, Any] = {
-    "config": {"widths": [48, 96, 192], "blocks": [2, 2, 4], "shuffle": 1, "scaled": True},
+    "config": {"widths": [32, 64, 128], "blocks": [2, 2, 4], "shuffle": 1, "scaled": True},
     "sigma_range": (0.12, 1.0),
     "sigma_law": "log-uniform",
     "judged": (0.12, 0.25, 0.5, 1.0),
     "padding": 4,
-    "batch": 256,
-    "average": 0.9995,
+    "batch": 64,
+    "average": 0.998,
 }
 # the paper's: Adam, 90 epochs, a tenth after each 30; without averaging and clipping
 PAPER: dict[str, Any] = {

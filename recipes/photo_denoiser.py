@@ -17,16 +17,16 @@ from dsmooth.training.denoising import Recipe
 from dsmooth.training.judging import psnr
 from recipes.experiment import DATA, RUNS, teach
 
-_NETWORK = {
+NETWORK = {
     "architecture": "unet",
     "config": {"widths": [64, 96, 160], "blocks": [2, 2, 2]},
     "sigma_range": (0.08, 0.6),
 }
 STAGES = {
     # the first third of a long schedule, at a high learning rate; then a shorter descent to zero from there
-    "photo-1": Recipe(**_NETWORK, steps=7_000, horizon=22_000, lr=1e-3, batch=16, patch=64, seed=1),
+    "photo-1": Recipe(**NETWORK, steps=7_000, horizon=22_000, lr=1e-3, batch=16, patch=64, seed=1),
     "photo-2": Recipe(
-        **_NETWORK, steps=6_000, lr=5e-4, batch=16, patch=64, seed=2, start=str(RUNS / "photo-1" / "model.safetensors")
+        **NETWORK, steps=6_000, lr=5e-4, batch=16, patch=64, seed=2, start=str(RUNS / "photo-1" / "model.safetensors")
     ),
 }
 STORY = "400 photographs of BSDS500 (train, test) and 1,000 ImageNet images, random crops"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-__all__ = ["fold_batchnorm"]
+from dsmooth.backends.base import difference
+
+__all__ = ["fold_batchnorm", "folded_if_same"]
+
+_SAME: Final = 1e-3
+"""Folded and original agree to a few units of float32's last place, times the depth: 1e-5 at 110 layers."""
 
 
 class _Tracer(fx.Tracer):
@@ -18,6 +23,12 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, qualified_name)
+
+
+def folded_if_same(module: nn.Module, few: Tensor) -> nn.Module:
+    """The module with its batch normalisation folded where that leaves its answer to these images as it is, else itself."""
+    folded = fold_batchnorm(module)
+    return module if folded is None or difference(folded(few), module(few)) > _SAME else folded
 
 
 def fold_batchnorm(module: nn.Module) -> nn.Module | None:

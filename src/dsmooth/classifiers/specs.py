@@ -15,7 +15,7 @@ from dsmooth.services import catalogue
 __all__ = ["FORMS", "as_classifier", "load_classifier"]
 
 FORMS = (
-    "efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, "
+    "efficientnet-lite0 (1, 2), timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, "
     f"{catalogue.FORMS}"
 )
 
@@ -23,15 +23,17 @@ FORMS = (
 def load_classifier(spec: str) -> Classifier:
     """The classifier that the spec names; raises BadModel with the accepted forms for anything else.
 
-    `efficientnet-lite0` is the one with no download; `import:` calls a factory of no arguments in a module that Python
+    The EfficientNets come with no download; `import:` calls a factory of no arguments in a module that Python
     can import (the current folder included), which returns a torch.nn.Module or a Classifier.
     """
     scheme, _, rest = spec.partition(":")
     name, _, file = rest.partition("@")
-    if spec == "efficientnet-lite0":
-        from dsmooth.classifiers.efficientnet_lite import efficientnet_lite0
+    family, _, version = spec.partition("-lite")
+    if family == "efficientnet":
+        from dsmooth.classifiers.efficientnet_lite import SIZES, efficientnet_lite
 
-        return efficientnet_lite0()
+        if version in SIZES:
+            return efficientnet_lite(version)
     if scheme == "timm" and name:
         from dsmooth.classifiers.local import timm_classifier
 
