@@ -19,6 +19,7 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadParameter, BadRun, require
 from dsmooth.images import LabelledImage, Pixels, centred
+from dsmooth.records.files import write_whole
 from dsmooth.report.page import render
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
@@ -110,7 +111,7 @@ class Demo:
         seconds = time.monotonic() - started
         on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
         page = out / "demo.html"
-        page.write_text(self._page(trials, seconds), encoding="utf-8")
+        write_whole(page, self._page(trials, seconds))
         return page
 
     def _trial(self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, poll: Poll) -> _Trial:

@@ -103,5 +103,5 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingPackage(
-            f"{module.partition('.')[0]} is not installed: run pip install 'dsmooth[{extra}]' ({error})"
+            f"{(error.name or module).partition('.')[0]} is not installed: run pip install 'dsmooth[{extra}]' ({error})"
         ) from error

@@ -67,6 +67,10 @@ class ImageSet(Sequence[LabelledImage]):
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self._read(i) for i in range(len(self)))
 
+    def find(self, key: str) -> LabelledImage | None:
+        """The image of that name."""
+        return self._read(self.keys.index(key)) if key in self.keys else None
+
     def subset(self, positions: Sequence[int]) -> ImageSet:
         """The images at these positions, in this order."""
         chosen = tuple(positions)

@@ -199,7 +199,7 @@ def test_what_cannot_be_attacked_is_refused(tmp_path):
     class Opaque:
         name, class_names, input_size = "opaque", None, None
 
-        def prepared(self, dtype):
+        def prepared(self, backend):
             return lambda x: [0] * len(x)
 
         def digest(self):

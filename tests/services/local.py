@@ -20,7 +20,7 @@ class Local:
     def __init__(self, model, least_side=1):
         self.model, self.least_side, self.name = model, least_side, "local"
 
-    def prepared(self, dtype):
+    def prepared(self, backend):
         def answer(images):
             return [self.vote(image) for image in images]
 

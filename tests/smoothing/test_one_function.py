@@ -154,7 +154,7 @@ class Odd:
     def __init__(self, answer):
         self.answer = answer
 
-    def prepared(self, dtype):
+    def prepared(self, backend):
         return lambda images: [self.answer] * len(images)
 
     def digest(self):

@@ -105,9 +105,9 @@ def attack_run(
 
 def _named(images: ImageSet, records: Sequence[Record]) -> Iterator[LabelledImage]:
     for record in records:
-        if record.name not in images.keys:
+        image = images.find(record.name)
+        if image is None:
             raise BadRun(f"{record.name} is not among the images: give those that were certified")
-        image = images[images.keys.index(record.name)]
         if digest_image(image.pixels) != record.image:
             raise BadRun(f"{record.name} has other pixels than those certified")
         yield image

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun
+from dsmooth.records.files import write_whole
 
 __all__ = ["FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "curve_of", "read_findings"]
 
@@ -98,7 +99,7 @@ def begin_findings(folder: Path, parameters: Mapping[str, Any], *, resume: bool)
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": _SCHEMA, **parameters}) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({"schema": _SCHEMA, **parameters}) + "\n")
     except OSError as error:
         raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
     return Findings(folder, dict(parameters), {})

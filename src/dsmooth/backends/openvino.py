@@ -41,11 +41,9 @@ class OpenVino:
         self._openvino = require("openvino", "openvino")
         self._core = self._openvino.Core()
         self._lock = threading.Lock()
-        self._compiled: dict[tuple[int, tuple[int, ...]], Any] = {}
-        self._modules: list[nn.Module] = []  # keeps the ids above from being given to other modules
+        self._compiled: dict[tuple[nn.Module, tuple[int, ...]], Any] = {}
 
     def ready(self, module: nn.Module) -> Network:
-        self._modules.append(module)
         requests: dict[tuple[int, ...], Any] = {}
 
         def run(x: Tensor) -> Tensor:
@@ -59,7 +57,7 @@ class OpenVino:
         return run
 
     def _compile(self, module: nn.Module, x: Tensor) -> Any:
-        key = (id(module), tuple(x.shape))
+        key = (module, tuple(x.shape))
         with self._lock:
             if key not in self._compiled:
                 self._compiled[key] = self._converted(module, x)

@@ -86,12 +86,12 @@ def attack(
     chosen = Attack(ascent=Ascent(steps, draws), strengths=tuple(strengths), n=n, seed=seed)
 
     from dsmooth.images import holds_arrays, open_images
-    from dsmooth.smoothing.smoothed import SmoothedClassifier
+    from dsmooth.runs.replay import smoothed_like
 
     first = held.records[0]
     size = None if holds_arrays(images) else size_of_images(held.records)
     shown = open_images(images, channels=first.shape[2], size=size)
-    smoothed = SmoothedClassifier(classifier, denoiser, first.sigma, dtype=first.dtype, batch=first.batch[0])
+    smoothed = smoothed_like(first, classifier, denoiser, workers=None)
     total = len(held.records[:max])
     with Bar("attack", total, "images") as bar:
         done = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import canonical_json, digest_arrays
 
-__all__ = ["Denoiser"]
+__all__ = ["Denoise", "Denoiser"]
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""Noisy images (B, C, H, W) in the scale [0, 1] and their sigma -> clean ones."""
 
 
 class Denoiser(nn.Module, ABC):

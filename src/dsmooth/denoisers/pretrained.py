@@ -12,6 +12,7 @@ from typing import Any
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import HUB, Description, describe, load_denoiser, save_denoiser
 from dsmooth.errors import BadModel, require
+from dsmooth.records.files import write_whole
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 
@@ -40,8 +41,8 @@ def save_pretrained(
         metrics=denoiser.metrics if metrics is None else metrics,
     )
     described = describe(weights)
-    (folder / "config.json").write_text(json.dumps(asdict(described), indent=2) + "\n")
-    (folder / "README.md").write_text(_card(described, license))
+    write_whole(folder / "config.json", json.dumps(asdict(described), indent=2) + "\n")
+    write_whole(folder / "README.md", _card(described, license))
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.untrained import UNTRAINED
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import canonical_json, digest_file
+from dsmooth.records.files import write_whole
 
 __all__ = ["ARCHITECTURES", "HUB", "SHIPPED", "Description", "build", "describe", "load_denoiser", "save_denoiser"]
 
@@ -95,12 +95,7 @@ def save_denoiser(
         raise BadModel(f"expected finite weights, got NaN, infinity or values beyond {dtype}; {path} was not written")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(save(arrays, {_KEY: canonical_json(story)}))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, save(arrays, {_KEY: canonical_json(story)}))
 
 
 def load_denoiser(spec: Path | str) -> Denoiser:

@@ -1,6 +1,7 @@
 """What is written down: no torch, no network, so that a certificate can be checked without either.
 
 digests.py   names for images, weights and files that change when one bit of them changes
+files.py     files that are written all or nothing
 keys.py      the key of a run: committed to, kept secret, revealed at the end
 certificate_file.py  one image's certificate as a file that a third party can check (certificate.schema.json)
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json
-from dsmooth.records.keys import write_whole
+from dsmooth.records.files import write_whole
 from dsmooth.records.schema import Record, no_duplicates
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run

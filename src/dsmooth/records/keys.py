@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.files import write_whole
 
 __all__ = [
     "END",
@@ -20,7 +20,6 @@ __all__ = [
     "read_end",
     "read_secret",
     "reveal",
-    "write_whole",
 ]
 
 SECRET: Final = "key.secret"
@@ -97,14 +96,3 @@ def count_attempts(folder: Path, parameters: Mapping[str, Any], commitment: str)
         except (KeyError, OSError, RecursionError, TypeError, ValueError):
             continue  # no run of ours
     return 1 + len(others - {commitment})
-
-
-def write_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """The file holds these bytes, or is as it was; on disk when this returns."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123 (a mode)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any
 
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal, write_whole
+from dsmooth.records.files import write_whole
+from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.theory.modes import Mode

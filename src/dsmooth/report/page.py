@@ -7,6 +7,7 @@ from typing import Any
 
 from dsmooth.audit.findings import FOLDER, curve_of, read_findings
 from dsmooth.errors import BadRun
+from dsmooth.records.files import write_whole
 from dsmooth.records.store import Run
 from dsmooth.report.curve import attack_svg, curve_svg
 from dsmooth.report.export import latex_table, markdown_table, percent, saving, table_cells, tsv
@@ -54,7 +55,7 @@ def write_report(summary: Summary, out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8")
+            write_whole(out / name, text)
     except OSError as error:
         raise BadRun(f"{out}: the report cannot be written there ({error.strerror})") from error
     return out / "report.html"

@@ -9,12 +9,12 @@ import numpy as np
 
 from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier
+from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images import LabelledImage
 from dsmooth.records.schema import Record
 from dsmooth.runs.certify import versions
 from dsmooth.smoothing.chunks import Phase
-from dsmooth.smoothing.pipeline import Denoise
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.certificate import Label
 
@@ -41,18 +41,20 @@ def phases_of(record: Record) -> list[tuple[Phase, int]]:
     return [(Phase.SELECTION, record.selection["trials"]), (Phase.ESTIMATION, record.estimation["trials"])]
 
 
-def smoothed_like(record: Record, classifier: Classifier, denoiser: Denoise | None) -> SmoothedClassifier:
+def smoothed_like(
+    record: Record, classifier: Classifier | str, denoiser: Denoise | str | None, *, workers: int | None = 1
+) -> SmoothedClassifier:
     """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
-    batch = record.batch[0]
+
+    def made(backend: str, dtype: str) -> SmoothedClassifier:
+        return SmoothedClassifier(
+            classifier, denoiser, record.sigma, dtype=dtype, backend=backend, batch=record.batch[0], workers=workers
+        )
+
     try:
-        return SmoothedClassifier(
-            classifier, denoiser, record.sigma, dtype=record.dtype, backend=record.backend, batch=batch, workers=1
-        )
+        return made(record.backend, record.dtype)
     except (BadParameter, MissingPackage):  # another machine's backend
-        dtype = "bf16" if record.dtype == "bf16" else "fp32"
-        return SmoothedClassifier(
-            classifier, denoiser, record.sigma, dtype=dtype, backend="eager", batch=batch, workers=1
-        )
+        return made("eager", "bf16" if record.dtype == "bf16" else "fp32")
 
 
 def replay_votes(

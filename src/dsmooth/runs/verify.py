@@ -166,10 +166,8 @@ def _key(evidence: Evidence) -> Check:
 
 
 def _image_of(images: ImageSet, record: Record) -> LabelledImage | None:
-    if record.name in images.keys:
-        found: LabelledImage = images[images.keys.index(record.name)]
-        return found
-    return images[0] if len(images) == 1 else None
+    found = images.find(record.name)
+    return images[0] if found is None and len(images) == 1 else found
 
 
 def _same_image(images: ImageSet, record: Record) -> str | None:
@@ -192,14 +190,14 @@ def _replay(
 
     if isinstance(classifier, RemoteClassifier):
         return Check("replay", Outcome.OPEN, "a service is not asked again: dsmooth recertify reads its logged answers")
-    made: dict[tuple[float, str, int], SmoothedClassifier] = {}
+    made: dict[tuple[float, str, str, int], SmoothedClassifier] = {}
     asked = same = 0
     different: Mapping[str, None] = {}
     for record in evidence.records:
         image = _image_of(images, record)
         if image is None or digest_image(image.pixels) != record.image:
             return Check("replay", Outcome.OPEN, f"{record.name}: these are not its pixels")
-        circumstances = (record.sigma, record.dtype, record.batch[0])
+        circumstances = (record.sigma, record.backend, record.dtype, record.batch[0])
         if circumstances not in made:
             made = {circumstances: smoothed_like(record, classifier, denoiser)}
         replay = replay_votes(made[circumstances], record, evidence.labels(record), image, share, on_votes=on_votes)

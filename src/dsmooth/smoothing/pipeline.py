@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,16 +19,13 @@ from torch import Tensor, nn
 from dsmooth.backends.base import Backend, Network
 from dsmooth.classifiers.base import Answer, Classifier
 from dsmooth.classifiers.remote import RemoteClassifier
-from dsmooth.denoisers.base import Denoiser
+from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.records.querylog import Address
 from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
 
-__all__ = ["Denoise", "Noisy", "Pipeline", "denoiser_at"]
-
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
+__all__ = ["Noisy", "Pipeline", "denoiser_at"]
 
 Noisy = npt.NDArray[np.int16] | Tensor
 """(B, H, W, C) noisy pixels in steps of 1/255, here or on the backend's device."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsmooth.errors import BadRun
+from dsmooth.records.files import write_whole
 
-__all__ = ["TrainingFolder", "write_whole"]
+__all__ = ["TrainingFolder"]
 
 _KEPT = 2  # checkpoints
 
@@ -52,7 +51,7 @@ class TrainingFolder:
         """The folder exists and says what is trained in it."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / "recipe.json", lambda file: file.write_text(json.dumps(told, indent=2) + "\n"))
+            write_whole(self.path / "recipe.json", json.dumps(told, indent=2) + "\n")
         except OSError as error:
             raise BadRun(f"{self.path}: cannot be written ({error.strerror})") from error
 
@@ -63,7 +62,7 @@ class TrainingFolder:
             old.unlink()
         course = [row for row in self.course() if row["step"] < step]  # a step may be done again after a kill
         text = "".join(json.dumps(row) + "\n" for row in [*course, line])
-        write_whole(self.path / "metrics.jsonl", lambda file: file.write_text(text))
+        write_whole(self.path / "metrics.jsonl", text)
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None."""
@@ -79,12 +78,3 @@ class TrainingFolder:
         """The lines of metrics.jsonl."""
         path = self.path / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
-    """What `fill` writes into the file that it is given is on disk at `path`, all or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fill(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

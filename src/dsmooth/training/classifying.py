@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dsmooth.classifiers.base import labels_of
@@ -19,8 +19,9 @@ from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES, CifarResNet, normali
 from dsmooth.errors import BadImage, BadParameter
 from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_json
+from dsmooth.records.files import write_whole
 from dsmooth.theory.bounds import check_count
-from dsmooth.training.checkpoints import TrainingFolder, write_whole
+from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.judging import Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.patches import split
@@ -97,5 +98,5 @@ def train_classifier(
         fabric, network, recipe, folder, loss=loss, judge=judge, every=every, resume=resume, on_report=on_report
     )
     state = {key: value.detach().cpu().contiguous() for key, value in average.state_dict().items()}
-    write_whole(out / "model.safetensors", lambda file: save_file(state, file))
+    write_whole(out / "model.safetensors", save(state))
     return out / "model.safetensors"

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor
 
 from dsmooth.classifiers.base import Answer
+from dsmooth.denoisers.base import Denoise
 from dsmooth.images import LabelledImage
 from dsmooth.training.loop import Scores, generator
 
-__all__ = ["LARGEST", "PSNR", "Denoise", "Judged", "psnr"]
+__all__ = ["LARGEST", "PSNR", "Judged", "psnr"]
 
 LARGEST: Final = 224
 """Pixels a side of what is judged, where nothing else is said."""
 
 _AT_ONCE = 250 * 32 * 32  # pixels
 
-
-Denoise = Callable[[Tensor, float], Tensor]
-"""(B, C, H, W) in [0, 1] scale with noise, sigma -> the same without."""
 
 Quality = Callable[[Tensor, Tensor], float]
 """Denoised, clean (B, C, H, W) -> the mean over the images."""
