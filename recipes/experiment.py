@@ -45,9 +45,10 @@ def certify(
     dtype: str = "bf16",
     seed: int = 0,
     batch: int | None = None,
+    workers: int | None = None,
 ) -> Path:
     """runs/`name` holds the finished run."""
-    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype, batch=batch)
+    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype, batch=batch, workers=workers)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 
