@@ -8,7 +8,7 @@ from PIL import Image
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
-from dsmooth.images import open_images
+from dsmooth.images import ImageSet, open_images
 from dsmooth.training.course import draw_course
 from dsmooth.training.denoising import Recipe, train
 from dsmooth.training.judging import psnr
@@ -130,6 +130,28 @@ def test_patches_follow_from_the_generator_alone(images):
     assert 0 <= a.min() < a.max() <= 1
     with pytest.raises(BadImage, match="at least 41 x 41"):
         Patches(training, 41)
+
+
+def test_a_set_too_large_for_memory_trains_the_same_weights(tmp_path, images, monkeypatch):
+    held = train(Recipe(**SMALL), [images], tmp_path / "held", data="")
+    monkeypatch.setattr("dsmooth.training.patches._IN_MEMORY", 0)
+    training, _ = split([images])
+    assert isinstance(training[0], ImageSet)
+    read = train(Recipe(**SMALL), [images], tmp_path / "read", data="")
+    assert all(torch.equal(v, weights(held)[k]) for k, v in weights(read).items())
+
+
+def test_an_unreadable_image_ends_a_training_that_reads_as_it_goes(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("dsmooth.training.patches._IN_MEMORY", 0)
+
+    def read(i):
+        if i > 1:
+            raise BadImage(f"{i} is broken")
+        return images[i]
+
+    broken = ImageSet(images.keys, images.labels, "broken", read)
+    with pytest.raises(BadImage, match="is broken"):
+        train(Recipe(**SMALL), [broken], tmp_path / "out", data="")
 
 
 def test_psnr():

@@ -20,6 +20,7 @@ from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
+from dsmooth.training.ahead import Ahead
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.judging import LARGEST, Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
@@ -109,9 +110,8 @@ def train(
     training, held_out = split(sets)
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
     largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
-    every_image = [image for images in (*training, held_out) for image in images]
-    _check_images(every_image, denoiser, objective)
-    surrogates = [_ready(surrogate, every_image, largest) for surrogate in surrogates]
+    _check_images(sets, denoiser, objective)
+    surrogates = [_ready(surrogate, sets, largest) for surrogate in surrogates]
     batches = _batches(recipe, training, device)
     folder.open(told)
 
@@ -167,29 +167,26 @@ def _fresh(recipe: Recipe) -> Denoiser:
     return denoiser
 
 
-def _check_images(images: Sequence[LabelledImage], denoiser: Denoiser, objective: Objective) -> None:
-    for image in images:
-        if image.pixels.shape[2] != denoiser.channels:
-            raise BadImage(
-                f"expected training images of {denoiser.channels} channels, got one of {image.pixels.shape[2]}"
-            )
-    unknown = sum(image.label is None for image in images)
-    if objective.classification > 0.0 and unknown:
+def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objective) -> None:
+    for images in sets:
+        if (channels := images[0].pixels.shape[2]) != denoiser.channels:
+            raise BadImage(f"expected training images of {denoiser.channels} channels, got one of {channels}")
+    labels = [label for images in sets for label in images.labels]
+    if objective.classification > 0.0 and None in labels:
         raise BadImage(
-            f"classification needs the label of every image, {unknown} of {len(images)} have none: "
+            f"classification needs the label of every image, {labels.count(None)} of {len(labels)} have none: "
             "use class sub-folders, --labels or the objective stab"
         )
 
 
-def _ready(surrogate: Surrogate, images: Sequence[LabelledImage], largest: int) -> Surrogate:
+def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surrogate:
     """The surrogate, quicker where its batch normalisation folds.
 
     Raises BadInput unless it accepts such images, and knows the classes of their labels.
     """
-    if not images:
-        return surrogate
-    probe = torch.from_numpy(images[0].pixels[None, :largest, :largest].transpose(0, 3, 1, 2).copy()).float() / 255
-    label = max((image.label for image in images if image.label is not None), default=0)
+    pixels = sets[0][0].pixels[:largest, :largest]
+    probe = torch.from_numpy(pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
+    label = max((label for images in sets for label in images.labels if label is not None), default=0)
     try:
         with torch.inference_mode():
             classes = surrogate.network(probe).shape[1]
@@ -210,12 +207,19 @@ def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device
         return lambda step, drawn: resident.batch(recipe.batch, drawn)
     patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
 
-    def cut(step: int, drawn: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def cut(step: int) -> tuple[Tensor, Tensor | None]:
         crops, labels = patches.batch(recipe.batch, np.random.default_rng([recipe.seed, step]))
-        known = None if None in labels else torch.tensor(labels, device=device)
-        return torch.from_numpy(crops).to(device), known
+        return torch.from_numpy(crops), None if None in labels else torch.tensor(labels)
 
-    return cut
+    # images that must be decoded each time, or a device that is quicker than one thread that cuts
+    busy = device.type != "cpu" or any(isinstance(images, ImageSet) for images in training)
+    made = Ahead(cut) if busy else cut
+
+    def batch(step: int, drawn: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        crops, labels = made(step)
+        return crops.to(device), None if labels is None else labels.to(device)
+
+    return batch
 
 
 def _sigmas(recipe: Recipe, drawn: torch.Generator) -> Tensor:

@@ -15,18 +15,25 @@ from dsmooth.images import ImageSet, LabelledImage, Pixels
 __all__ = ["Patches", "split"]
 
 _HELD_OUT = 40  # every so many-th image of each set judges the training instead of taking part
+_MOST_HELD_OUT = 2000
+_IN_MEMORY = 4 << 30  # bytes of decoded images; a larger set is read from the disk again and again
 _SMALLEST_SCALE = 0.5
 
 
-def split(sets: Sequence[ImageSet]) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:
-    """The images to train on, set by set, and the held-out ones (every 40th of each set), decoded into memory."""
-    training: list[list[LabelledImage]] = []
+def split(sets: Sequence[ImageSet]) -> tuple[list[Sequence[LabelledImage]], list[LabelledImage]]:
+    """The images to train on, set by set, and the held-out ones: every 40th of each set, at most 2,000 of it.
+
+    Decoded into memory; a set that is too large for that stays an ImageSet, and its images are decoded when drawn.
+    """
+    training: list[Sequence[LabelledImage]] = []
     held_out: list[LabelledImage] = []
     for images in sets:
-        kept: list[LabelledImage] = []
-        for i, image in enumerate(images):
-            (held_out if i % _HELD_OUT == 0 and len(images) > 1 else kept).append(image)
-        training.append(kept)
+        stride = max(_HELD_OUT, -(-len(images) // _MOST_HELD_OUT))
+        judging = range(0, len(images), stride) if len(images) > 1 else range(0)
+        held_out += images.subset(judging)
+        kept = images.subset([i for i in range(len(images)) if i not in judging])
+        large = len(kept) * images[0].pixels.nbytes > _IN_MEMORY
+        training.append(kept if large else list(kept))
     return training, held_out
 
 
@@ -47,13 +54,8 @@ class Patches:
         if not self.sets or not all(self.sets):
             raise BadImage("expected at least one training image in each set, got none")
         for images in self.sets:
-            for image in images:
-                height, width = image.pixels.shape[:2]
-                if min(height, width) < self.side:
-                    raise BadImage(
-                        f"expected training images of at least {self.side} x {self.side} pixels, "
-                        f"got {height} x {width}; choose a smaller --patch"
-                    )
+            for image in images[:1] if isinstance(images, ImageSet) else images:
+                self._check(image)
 
     def batch(self, count: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], list[int | None]]:
         """`count` crops and the labels of their images, drawn with this generator and nothing else."""
@@ -62,9 +64,19 @@ class Patches:
         scaled = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
         return scaled, [image.label for image in chosen]
 
+    def _check(self, image: LabelledImage) -> None:
+        height, width = image.pixels.shape[:2]
+        if min(height, width) < self.side:
+            raise BadImage(
+                f"expected training images of at least {self.side} x {self.side} pixels, "
+                f"got {height} x {width} ({image.key}); choose a smaller --patch"
+            )
+
     def _image(self, rng: np.random.Generator) -> LabelledImage:
         images = self.sets[int(rng.integers(len(self.sets)))]
-        return images[int(rng.integers(len(images)))]
+        image = images[int(rng.integers(len(images)))]
+        self._check(image)
+        return image
 
     def _crop(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         side = self.side
