@@ -3,7 +3,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from dsmooth import BadParameter, BadRun, SmoothedClassifier, open_images
@@ -14,24 +13,6 @@ from dsmooth.runs.certify import certify_run
 from dsmooth.theory.certificate import Votes
 from dsmooth.theory.modes import Mode
 from support import Linear, Threshold, different_images, environment
-
-SLOW = """
-import time
-from support import Linear
-
-class Slow(Linear):
-    def forward(self, x):
-        time.sleep(0.01)
-        return super().forward(x)
-"""
-
-
-@pytest.fixture
-def images(tmp_path):
-    path = tmp_path / "images.npz"
-    pixels = np.random.default_rng(0).integers(96, 160, (12, 3, 5, 3)).astype(np.uint8)
-    np.savez(path, images=pixels, labels=np.arange(12) % 2)
-    return path
 
 
 def smoothed(**changes):
@@ -202,7 +183,6 @@ def finish(process):
 
 
 def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
-    (tmp_path / "slow.py").write_text(SLOW)
     out = tmp_path / "run"
     extra = []
     for records in (2, 5, 9):
@@ -219,7 +199,6 @@ def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
-    (tmp_path / "slow.py").write_text(SLOW)
     out = tmp_path / "run"
     process = command(tmp_path, images, out)
     started = time.monotonic()
