@@ -103,6 +103,37 @@ def test_what_cannot_be_folded_is_left_alone(make):
     assert fold_batchnorm(lived(make())) is None
 
 
+class Checked(nn.Module):
+    """Looks at its pixels before it hands them on."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+    def forward(self, x):
+        if not bool(x.isfinite().all()):
+            raise ValueError("not finite")
+        return self.inner(x).mean(dim=(2, 3))
+
+
+def test_the_parts_of_an_untraceable_network_are_folded():
+    network = lived(Checked())
+    folded = fold_batchnorm(network)
+    x = torch.rand(2, 3, 8, 8)
+    with torch.inference_mode():
+        assert difference(folded(x), network(x)) < 1e-5
+        with pytest.raises(ValueError, match="not finite"):
+            folded(x * torch.nan)
+    assert called_norms(folded.inner) == 0
+
+
+class Peeks(Checked):
+    """Looks into its part."""
+
+    def forward(self, x):
+        return super().forward(x) * self.inner[1].weight.mean()
+
+
 class Standardised(nn.Conv2d):
     """A convolution that does not use its weights as they are."""
 
@@ -113,7 +144,7 @@ class Standardised(nn.Conv2d):
 
 
 @pytest.mark.parametrize(
-    "make", [Shared, Twice, Decides, lambda: nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4))]
+    "make", [Shared, Twice, Decides, Checked, Peeks, lambda: nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4))]
 )
 def test_the_backend_computes_the_function_whatever_folding_makes_of_it(make):
     network = lived(make())

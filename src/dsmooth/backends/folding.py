@@ -28,22 +28,28 @@ class _Tracer(fx.Tracer):
 def folded_if_same(module: nn.Module, few: Tensor) -> nn.Module:
     """The module with its batch normalisation folded where that leaves its answer to these images as it is, else itself."""
     folded = fold_batchnorm(module)
-    return module if folded is None or difference(folded(few), module(few)) > _SAME else folded
+    if folded is None:
+        return module
+    expected = module(few)
+    try:
+        return folded if difference(folded(few), expected) <= _SAME else module
+    except Exception:  # a stranger's forward that looks into a part which was folded
+        return module
 
 
 def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     """A new module in which normalisations (eval mode) that follow a convolution are part of its weights; shares the rest.
 
-    None where there is nothing to fold, or where the network cannot be traced: it decides by what it sees. Tracing takes
-    the branches of today's settings, and a convolution of another package may use its weights in its own way: compare
-    the two modules before relying on it.
+    None where there is nothing to fold. Of a network that cannot be traced, because it decides by what it sees, the parts
+    are folded that can be. Tracing takes the branches of today's settings, and a convolution of another package may use its
+    weights in its own way: compare the two modules before relying on it.
     """
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return None
     try:
         traced = fx.GraphModule(module, _Tracer().trace(module))
-    except Exception:  # a stranger's forward meets symbols in place of tensors: whatever it raises means "as it is"
-        return None
+    except Exception:  # a stranger's forward meets symbols in place of tensors: whatever it raises means "not so"
+        return _fold_parts(module)
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     folded = 0
@@ -66,6 +72,15 @@ def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     traced.graph.lint()
     traced.recompile()
     return traced.eval().requires_grad_(False)
+
+
+def _fold_parts(module: nn.Module) -> nn.Module | None:
+    parts = {name: fold_batchnorm(part) for name, part in module.named_children()}
+    if all(part is None for part in parts.values()):
+        return None
+    outer = copy.copy(module)
+    outer._modules = {**module._modules, **{name: part for name, part in parts.items() if part is not None}}
+    return outer
 
 
 def _readers(node: fx.Node) -> list[fx.Node]:
