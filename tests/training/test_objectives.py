@@ -56,6 +56,12 @@ def test_each_objective_is_its_formula(batch):
     )
 
 
+def test_temperature_divides_the_logits(batch):
+    denoised, clean, sigma, network, labels = batch
+    cooler = Objective(classification=1.0).loss(denoised, clean, sigma, network, labels, 4.0)
+    assert float(cooler.detach()) == pytest.approx(float(F.cross_entropy(network(denoised.detach()) / 4.0, labels)))
+
+
 def test_stability_needs_no_labels_and_pulls_to_the_classifiers_own_answer(batch):
     denoised, clean, sigma, network, _ = batch
     Objective(stability=1.0).loss(denoised, clean, sigma, network, None).backward()

@@ -26,6 +26,7 @@ def train(
     data: str = "unspecified",
     objective: str = "mse",
     surrogate: Annotated[list[str] | None, MANY] = None,
+    temperature: float = 1.0,
     labels: Path | None = None,
     architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"] = "unet",
     widths: Annotated[list[int], MANY] = [64, 96, 160],  # noqa: B006
@@ -80,6 +81,8 @@ def train(
     surrogate: list[str]
         Classifiers that stab and clf ask, in turn, and that judge held-out images: the forms of `certify -c` but for
         onnx. Name the classifier to protect, or, where only queries to it are possible, others.
+    temperature: float
+        What the logits of surrogates are divided by; 4 serves strong noise better than 1.
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
     architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"]
@@ -145,6 +148,7 @@ def train(
         sigma_range=(sigma_min, sigma_max),
         objective=objective,
         surrogates=tuple(surrogate or ()),
+        temperature=temperature,
         steps=steps,
         minutes=minutes,
         batch=batch,

@@ -42,6 +42,7 @@ class Recipe(Plan):
 
     sigma_range: least and most noise; sigma is drawn for each image, `sigma_law`, or fixed where both ends are equal.
     objective: what Objective.parse reads; with a term that asks a classifier, step i asks surrogate i mod their number.
+    temperature: what the logits of surrogates are divided by; see Objective.loss.
     surrogates: classifier specs. The one that an attacker will meet belongs among them only in white-box training.
     patch, turns, zoom: random patches of so many pixels a side (see Patches); with `padding`, whole images of one size
         moved by up to so many pixels instead (see Resident).
@@ -54,6 +55,7 @@ class Recipe(Plan):
     sigma_range: tuple[float, float] = (0.1, 0.6)
     sigma_law: Literal["uniform", "log-uniform"] = "uniform"
     objective: str = "mse"
+    temperature: float = 1.0
     surrogates: tuple[str, ...] = ()
     patch: int = 64
     turns: bool = True
@@ -67,6 +69,8 @@ class Recipe(Plan):
         low, high = self.sigma_range
         if not 0.0 < low <= high < math.inf:
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
+        if not 0.0 < self.temperature < math.inf:
+            raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         check_count(self.patch, "patch")
         if self.padding is not None:
             check_count(self.padding, "padding", least=0)
@@ -129,7 +133,7 @@ def train(
         asked = surrogates[step % len(surrogates)].network if objective.asks_classifier else None
         denoised = network(noisy, sigma)
         with fabric.autocast():
-            return loss_of(denoised, clean, sigma, asked, labels)
+            return loss_of(denoised, clean, sigma, asked, labels, recipe.temperature)
 
     def judge(network: Denoiser) -> Scores:
         with torch.inference_mode(), fabric.autocast():

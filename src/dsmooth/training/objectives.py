@@ -65,15 +65,25 @@ class Objective:
         return self.stability > 0.0 or self.classification > 0.0
 
     def loss(
-        self, denoised: Tensor, clean: Tensor, sigma: Tensor, network: nn.Module | None, labels: Tensor | None
+        self,
+        denoised: Tensor,
+        clean: Tensor,
+        sigma: Tensor,
+        network: nn.Module | None,
+        labels: Tensor | None,
+        temperature: float = 1.0,
     ) -> Tensor:
-        """The loss of a batch; network: images -> logits, frozen; labels: (B,) true classes, for classification."""
+        """The loss of a batch; network: images -> logits, frozen; labels: (B,) true classes, for classification.
+
+        Logits are divided by the temperature. Above 1, a classifier that is sure of wrong answers (they all are, on what
+        strong noise leaves of an image) does not drown the images on which there is something to decide.
+        """
         terms = []
         if self.mse > 0.0:
             terms.append(self.mse * mean_squared_error(denoised, clean, sigma))
         if self.asks_classifier:
             assert network is not None
-            logits = network(denoised).float()
+            logits = network(denoised).float() / temperature
             if self.stability > 0.0:
                 with torch.no_grad():
                     own = network(clean).argmax(dim=1)
