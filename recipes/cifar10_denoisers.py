@@ -33,7 +33,7 @@ WIDE_RANGE: dict[str, Any] = {
     "batch": 64,
     "average": 0.998,
 }
-FINE_RANGE: dict[str, Any] = {**WIDE_RANGE, "batch": 128}
+FINE_RANGE: dict[str, Any] = {**WIDE_RANGE, "batch": 128, "temperature": 4.0, "lr": 2e-4}
 # the paper's: Adam, 90 epochs, a tenth after each 30; without averaging and clipping
 PAPER: dict[str, Any] = {
     "architecture": "dncnn",
@@ -52,8 +52,8 @@ FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 RECIPES: dict[str, Recipe] = {
     "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
     # through the attacked classifier alone the estimates drift away from images, and accuracy with them
-    "white": Recipe(**FINE_RANGE, objective="clf + 10 mse", surrogates=(*ATTACKED, *POOL), lr=1e-4, steps=30_000),
-    "black": Recipe(**FINE_RANGE, objective="stab + 10 mse", surrogates=POOL, lr=2e-4, steps=30_000),
+    "white": Recipe(**FINE_RANGE, objective="clf + 2.5 mse", surrogates=(*ATTACKED, *POOL), steps=30_000),
+    "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
     "dncnn-mse": Recipe(**PAPER, surrogates=POOL),
     "dncnn-stab": Recipe(**PAPER, objective="stab", surrogates=ATTACKED),
     "dncnn-clf": Recipe(**PAPER, objective="clf", surrogates=ATTACKED),
