@@ -1,6 +1,6 @@
 """A denoiser for ImageNet classifiers that it never met: stability through EfficientNet-Lite1 and -Lite2, from `photo`.
 
-    python -m recipes.imagenet_denoiser [--minutes 50]
+    python -m recipes.imagenet_denoiser [--minutes 100]
 
 The Stab+MSE of Salman et al. 2020 with surrogates (black-box): the mean squared error came first (`photo`), and stays in
 the objective, so that the estimate remains an image. EfficientNet-Lite0, which is certified, takes no part. Goes on where
@@ -18,15 +18,16 @@ from recipes.photo_denoiser import NETWORK
 STORY = "1,000 ImageNet images, random crops"
 
 
-def learn(*, minutes: float = 50.0, objective: str = "stab + 10 mse", lr: float = 5e-5) -> None:
+def learn(*, minutes: float = 100.0) -> None:
     """Train runs/imagenet-stab."""
     recipe = Recipe(
-        **NETWORK,
+        **{**NETWORK, "sigma_range": (0.2, 0.6)},
         start="photo",
-        objective=objective,
+        objective="stab + 2.5 mse",
+        temperature=4.0,
         surrogates=("efficientnet-lite1", "efficientnet-lite2"),
         minutes=minutes,
-        lr=lr,
+        lr=1e-4,
         batch=8,
         patch=160,
         turns=False,  # classifiers know which side is up

@@ -1,5 +1,6 @@
 """The program as people run it: what it prints, what it refuses, and what it leaves behind."""
 
+import json
 import subprocess
 import sys
 
@@ -146,7 +147,11 @@ def test_train_through_a_classifier(folder):
         "4",
     ]
     small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--precision", "32-true", "--every", "2"]
-    done = run(folder, "train", "images", *arguments, *small, "-o", "den")
+    ours = ["--scaled", "--sigma-law", "log-uniform", "--temperature", "4", "--clip", "0"]
+    done = run(folder, "train", "images", *arguments, *small, *ours, "-o", "den")
+    told = json.loads((folder / "den" / "recipe.json").read_text())
+    assert (told["sigma_law"], told["temperature"], told["clip"]) == ("log-uniform", 4.0, None)
+    assert told["config"]["scaled"]
     assert "import:support:Linear 100.0 %" in done.stdout or "import:support:Linear 0.0 %" in done.stdout
     assert "course: den/course.svg" in done.stdout
 
@@ -361,6 +366,9 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--surrogate", "nothing"], "expected a classifier as"),
         (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),
         (["images", "--patch", "8", "--minutes", "0"], "expected minutes above 0"),
+        (["images", "--patch", "8", "--temperature", "0"], "expected temperature above 0"),
+        (["images", "--patch", "8", "--weight-decay", "-1"], "expected a weight decay of 0 or more"),
+        (["images", "--patch", "8", "--clip", "-1"], "expected clip above 0"),
         (["images", "--patch", "8", "--steps", "0"], "steps must be a whole number of at least 1"),
     ],
 )

@@ -32,8 +32,10 @@ def train(
     widths: Annotated[list[int], MANY] = [64, 96, 160],  # noqa: B006
     blocks: Annotated[list[int], MANY] = [2, 2, 2],  # noqa: B006
     shuffle: Whole = 2,
+    scaled: Annotated[bool, FLAG] = False,
     sigma_min: float = 0.1,
     sigma_max: float = 0.6,
+    sigma_law: Literal["uniform", "log-uniform"] = "uniform",
     steps: Whole = 30_000,
     minutes: float | None = None,
     batch: Whole = 16,
@@ -44,6 +46,8 @@ def train(
     optimizer: Literal["adamw", "adam", "adam-then-sgd"] = "adamw",
     lr: float = 1e-3,
     schedule: Literal["cosine", "stepped"] = "cosine",
+    weight_decay: float = 1e-4,
+    clip: float = 0.1,
     average: float = 0.999,
     seed: Whole = 0,
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed",
@@ -93,10 +97,14 @@ def train(
         unet: residual blocks at each scale.
     shuffle: int
         unet: fold so many pixels a side into channels first; 2 for photographs, 1 for 32-pixel images.
+    scaled: bool
+        unet: input and answer in units of the noise, for ranges of sigma of several octaves.
     sigma_min: float
         Least noise trained for.
     sigma_max: float
         Most noise trained for.
+    sigma_law: Literal["uniform", "log-uniform"]
+        How sigma is drawn for each image: log-uniform gives each octave the same share.
     steps: int
         Steps of the optimiser.
     minutes: float
@@ -117,6 +125,10 @@ def train(
         Peak of the learning rate.
     schedule: Literal["cosine", "stepped"]
         cosine: warm-up, then down to zero; stepped: a tenth after each third.
+    weight_decay: float
+        Of the optimiser.
+    clip: float
+        Longest gradient; 0 clips nothing.
     average: float
         Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights.
     seed: int
@@ -141,11 +153,12 @@ def train(
 
     name, config = _NETWORKS.get(architecture, (architecture, {}))
     if architecture == "unet":
-        config = {"widths": widths, "blocks": blocks, "shuffle": shuffle}
+        config = {"widths": widths, "blocks": blocks, "shuffle": shuffle, **({"scaled": True} if scaled else {})}
     recipe = Recipe(
         architecture=name,
         config=config,
         sigma_range=(sigma_min, sigma_max),
+        sigma_law=sigma_law,
         objective=objective,
         surrogates=tuple(surrogate or ()),
         temperature=temperature,
@@ -159,6 +172,8 @@ def train(
         optimizer=optimizer,
         lr=lr,
         schedule=schedule,
+        weight_decay=weight_decay,
+        clip=clip or None,
         average=average,
         seed=seed,
         precision=precision,

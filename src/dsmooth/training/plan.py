@@ -50,6 +50,8 @@ class Plan:
         for name in ("steps", "batch"):
             check_count(getattr(self, name), name)
         check_seed(self.seed)
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise BadParameter(f"expected a weight decay of 0 or more, got {self.weight_decay}")
         if not 0.0 < self.lr < math.inf or not 0.0 <= self.average < 1.0:
             raise BadParameter(f"expected lr > 0 and average in [0, 1), got lr {self.lr}, average {self.average}")
         for name in ("minutes", "clip"):
