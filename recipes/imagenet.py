@@ -68,7 +68,8 @@ def denoiser(
         first, then = {"lr": 1e-4, "steps": 5 * epoch}, {"lr": 1e-5, "steps": 20 * epoch, "objective": "stab"}
     else:
         shape |= OURS
-        first, then = {"lr": 5e-4, "steps": 5 * epoch}, {"lr": 5e-5, "steps": 2 * epoch, "objective": "stab + 10 mse"}
+        first = {"lr": 5e-4, "steps": 5 * epoch}
+        then = {"lr": 2e-4, "steps": 5 * epoch, "objective": "stab + 2.5 mse", "temperature": 4.0}
     recipe = Recipe(**{**shape, **(then if surrogates else first)})
     recipe = replace(recipe, start=start, surrogates=tuple(surrogates))
     print(f"denoiser: {teach(recipe, [images], out, data=f'{len(images):,} images', every=2000, compiled=compiled)}")
