@@ -363,6 +363,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--sigma-max", "inf"], "0 < low <= high"),
         (["images", "--patch", "8", "--objective", "sharp"], "expected an objective as mse, stab, clf"),
         (["images", "--patch", "8", "--objective", "stab"], "name at least one --surrogate"),
+        (["images", "--objective", "stab + cons", "--batch", "3", "--surrogate", "x"], "expected an even batch"),
         (["images", "--patch", "8", "--surrogate", "nothing"], "expected a classifier as"),
         (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),
         (["images", "--patch", "8", "--minutes", "0"], "expected minutes above 0"),

@@ -14,6 +14,7 @@ from dsmooth.training.objectives import Objective, mean_squared_error
         ("stab", Objective(stability=1.0)),
         ("classification", Objective(classification=1.0)),
         ("clf + 30 mse", Objective(classification=1.0, mse=30.0)),
+        ("clf + 5 cons", Objective(classification=1.0, consistency=5.0)),
         ("0.5*stab+1e-2mse + CLF", Objective(stability=0.5, mse=0.01, classification=1.0)),
     ],
 )
@@ -22,10 +23,11 @@ def test_a_text_is_a_weighted_sum(text, objective):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mae", "mse+", "mse + 2 mse", "0 mse", "-1 mse", "1.2.3 mse", "30", "mse 30", "clf - mse", "nan mse"]
+    "text",
+    ["", "mae", "mse+", "mse + 2 mse", "0 mse", "-1 mse", "1.2.3 mse", "30", "mse 30", "clf - mse", "nan mse", "cons"],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(BadParameter, match=r"expected"):
+    with pytest.raises(BadParameter, match=r"expected|add stab or clf"):
         Objective.parse(text)
 
 
@@ -53,6 +55,21 @@ def test_each_objective_is_its_formula(batch):
     whole = Objective(mse=3.0, stability=0.5, classification=2.0)
     assert float(whole.loss(*batch).detach()) == pytest.approx(
         sum(float(part.loss(*batch).detach()) for part in parts), rel=1e-6
+    )
+
+
+def test_consistency_is_its_formula(batch):
+    denoised, clean, sigma, network, _ = batch
+    p = network(denoised.detach()).softmax(1).double()
+    mean = (p[:3] + p[3:]) / 2
+    divergence = [sum(float((mean[i] * (mean[i] / q[i]).log()).sum()) for q in (p[:3], p[3:])) / 2 for i in range(3)]
+    entropy = [-float((mean[i] * mean[i].log()).sum()) for i in range(3)]
+    expected = sum(d + 0.05 * e for d, e in zip(divergence, entropy, strict=True)) / 3
+    found = Objective(consistency=1.0).loss(denoised, clean, sigma, network, None)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
+    same = torch.cat([denoised[:3], denoised[:3]])
+    assert float(Objective(consistency=1.0).loss(same, clean, sigma, network, None).detach()) == pytest.approx(
+        0.05 * -float((p[:3] * p[:3].log()).sum(1).mean()), rel=1e-4
     )
 
 

@@ -81,7 +81,8 @@ def train(
         What the images are and under which licence, in words, for the file's header.
     objective: str
         mse (squared error); stab (the classifier's own answers on clean images; no labels); clf (true labels); or a
-        weighted sum such as "clf + 30 mse". To fine-tune an mse denoiser, name it with --start.
+        weighted sum such as "clf + 30 mse"; in a sum, cons too (the same answer under two draws of the noise). To fine-tune
+        an mse denoiser, name it with --start.
     surrogate: list[str]
         Classifiers that stab and clf ask, in turn, and that judge held-out images: the forms of `certify -c` but for
         onnx. Name the classifier to protect, or, where only queries to it are possible, others.

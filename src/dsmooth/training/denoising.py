@@ -74,7 +74,10 @@ class Recipe(Plan):
         check_count(self.patch, "patch")
         if self.padding is not None:
             check_count(self.padding, "padding", least=0)
-        if Objective.parse(self.objective).asks_classifier and not self.surrogates:
+        objective = Objective.parse(self.objective)
+        if self.batch % objective.draws:
+            raise BadParameter(f"consistency takes each image twice: expected an even batch, got {self.batch}")
+        if objective.asks_classifier and not self.surrogates:
             raise BadParameter(f"the objective {self.objective!r} asks a classifier: name at least one --surrogate")
 
     @property
@@ -128,6 +131,11 @@ def train(
         drawn = generator(device, recipe.seed, step)
         clean, labels = batches(step, drawn)
         sigma = _sigmas(recipe, drawn)
+        if objective.draws > 1:  # fewer images, each under several draws
+            part = len(clean) // objective.draws
+            clean = clean[:part].repeat(objective.draws, 1, 1, 1)
+            sigma = sigma[:part].repeat(objective.draws)
+            labels = None if labels is None else labels[:part].repeat(objective.draws)
         noise = torch.randn(clean.shape, generator=drawn, device=device)
         noisy = (clean + sigma.view(-1, 1, 1, 1) * noise).contiguous(memory_format=torch.channels_last)
         asked = surrogates[step % len(surrogates)].network if objective.asks_classifier else None
