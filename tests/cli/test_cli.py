@@ -190,7 +190,10 @@ BAD = {
     "size": (["--size", "-3"], "size must be from 0"),
     "seed": (["--seed", "-1"], "seed must be a whole number"),
     "n empty": (["--n", ""], "n must be a whole number"),
-    "denoiser": (["-d", "nothing"], "no denoiser 'nothing': expected a name (photo, tv, nlm)"),
+    "denoiser": (
+        ["-d", "nothing"],
+        "no denoiser 'nothing': expected a name (photo, cifar10-mse, cifar10-stab, tv, nlm)",
+    ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "expected a classifier as"),
     "classifier file": (["-c", "onnx:none.onnx"], "no such ONNX file"),

@@ -27,9 +27,9 @@ __all__ = ["ARCHITECTURES", "HUB", "SHIPPED", "Description", "build", "describe"
 ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls in (UNet, DnCNN, MemNet, FFDNet)}
 
 SHIPPED: Final[dict[str, str]] = {
-    "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
-    "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
+    "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
+    "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
