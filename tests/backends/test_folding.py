@@ -6,7 +6,7 @@ from torch import nn
 
 from dsmooth.backends.base import difference
 from dsmooth.backends.eager import Eager
-from dsmooth.backends.folding import fold_batchnorm
+from dsmooth.backends.folding import fold_batchnorm, folded_if_same
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 
@@ -98,7 +98,19 @@ class Decides(nn.Module):
         return y if x.mean() > 0.5 else -y
 
 
-@pytest.mark.parametrize("make", [Shared, Twice, Decides, lambda: nn.Conv2d(3, 3, 3)])
+class Sometimes(nn.Module):
+    """Uses a convolution without its norm, but only in the dark."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential()
+        self.inner.conv, self.inner.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return (self.inner(x) if x.mean() > 0.3 else self.inner.conv(x)).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("make", [Shared, Twice, Decides, Sometimes, lambda: nn.Conv2d(3, 3, 3)])
 def test_what_cannot_be_folded_is_left_alone(make):
     assert fold_batchnorm(lived(make())) is None
 
@@ -116,11 +128,12 @@ class Checked(nn.Module):
         return self.inner(x).mean(dim=(2, 3))
 
 
-def test_the_parts_of_an_untraceable_network_are_folded():
+def test_the_parts_of_an_untraceable_network_are_folded_on_demand():
     network = lived(Checked())
-    folded = fold_batchnorm(network)
     x = torch.rand(2, 3, 8, 8)
     with torch.inference_mode():
+        assert folded_if_same(network, x) is network
+        folded = folded_if_same(network, x, parts=True)
         assert difference(folded(x), network(x)) < 1e-5
         with pytest.raises(ValueError, match="not finite"):
             folded(x * torch.nan)
@@ -144,7 +157,16 @@ class Standardised(nn.Conv2d):
 
 
 @pytest.mark.parametrize(
-    "make", [Shared, Twice, Decides, Checked, Peeks, lambda: nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4))]
+    "make",
+    [
+        Shared,
+        Twice,
+        Decides,
+        Checked,
+        Peeks,
+        Sometimes,
+        lambda: nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4)),
+    ],
 )
 def test_the_backend_computes_the_function_whatever_folding_makes_of_it(make):
     network = lived(make())

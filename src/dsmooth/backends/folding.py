@@ -25,9 +25,15 @@ class _Tracer(fx.Tracer):
         return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, qualified_name)
 
 
-def folded_if_same(module: nn.Module, few: Tensor) -> nn.Module:
-    """The module with its batch normalisation folded where that leaves its answer to these images as it is, else itself."""
+def folded_if_same(module: nn.Module, few: Tensor, *, parts: bool = False) -> nn.Module:
+    """The module with its batch normalisation folded where that leaves its answer to these images as it is, else itself.
+
+    With `parts`, of a network that cannot be traced the parts are folded that can be. Not for what is certified: for
+    other images it may use a part in a way that these few do not show.
+    """
     folded = fold_batchnorm(module)
+    if folded is None and parts:
+        folded = _fold_parts(module)
     if folded is None:
         return module
     expected = module(few)
@@ -40,16 +46,16 @@ def folded_if_same(module: nn.Module, few: Tensor) -> nn.Module:
 def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     """A new module in which normalisations (eval mode) that follow a convolution are part of its weights; shares the rest.
 
-    None where there is nothing to fold. Of a network that cannot be traced, because it decides by what it sees, the parts
-    are folded that can be. Tracing takes the branches of today's settings, and a convolution of another package may use its
-    weights in its own way: compare the two modules before relying on it.
+    None where there is nothing to fold, or where the network cannot be traced: it decides by what it sees. Tracing takes
+    the branches of today's settings, and a convolution of another package may use its weights in its own way: compare
+    the two modules before relying on it.
     """
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return None
     try:
         traced = fx.GraphModule(module, _Tracer().trace(module))
-    except Exception:  # a stranger's forward meets symbols in place of tensors: whatever it raises means "not so"
-        return _fold_parts(module)
+    except Exception:  # a stranger's forward meets symbols in place of tensors: whatever it raises means "as it is"
+        return None
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     folded = 0
@@ -75,11 +81,12 @@ def fold_batchnorm(module: nn.Module) -> nn.Module | None:
 
 
 def _fold_parts(module: nn.Module) -> nn.Module | None:
-    parts = {name: fold_batchnorm(part) for name, part in module.named_children()}
-    if all(part is None for part in parts.values()):
+    parts = {name: fold_batchnorm(part) or _fold_parts(part) for name, part in module.named_children()}
+    folded = {name: part for name, part in parts.items() if part is not None}
+    if not folded:
         return None
     outer = copy.copy(module)
-    outer._modules = {**module._modules, **{name: part for name, part in parts.items() if part is not None}}
+    outer._modules = {**module._modules, **folded}
     return outer
 
 

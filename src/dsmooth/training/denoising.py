@@ -210,7 +210,7 @@ def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surr
     if label >= classes:
         raise BadImage(f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}")
     with torch.no_grad():
-        return replace(surrogate, network=folded_if_same(surrogate.network, probe))
+        return replace(surrogate, network=folded_if_same(surrogate.network, probe, parts=True))
 
 
 def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
