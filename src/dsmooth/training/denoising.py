@@ -119,7 +119,8 @@ def train(
     largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
     _check_images(sets, denoiser, objective)
     surrogates = [_ready(surrogate, sets, largest) for surrogate in surrogates]
-    batches = _batches(recipe, training, device)
+    images = recipe.batch // objective.draws  # each under several draws of the noise
+    batches = _batches(recipe, images, training, device)
     folder.open(told)
 
     judged = Judged(held_out, recipe.seed, device, largest)
@@ -130,12 +131,10 @@ def train(
     def loss(network: nn.Module, step: int) -> Tensor:
         drawn = generator(device, recipe.seed, step)
         clean, labels = batches(step, drawn)
-        sigma = _sigmas(recipe, drawn)
-        if objective.draws > 1:  # fewer images, each under several draws
-            part = len(clean) // objective.draws
-            clean = clean[:part].repeat(objective.draws, 1, 1, 1)
-            sigma = sigma[:part].repeat(objective.draws)
-            labels = None if labels is None else labels[:part].repeat(objective.draws)
+        sigma = _sigmas(recipe, images, drawn)
+        if objective.draws > 1:
+            clean, sigma = clean.repeat(objective.draws, 1, 1, 1), sigma.repeat(objective.draws)
+            labels = None if labels is None else labels.repeat(objective.draws)
         noise = torch.randn(clean.shape, generator=drawn, device=device)
         noisy = (clean + sigma.view(-1, 1, 1, 1) * noise).contiguous(memory_format=torch.channels_last)
         asked = surrogates[step % len(surrogates)].network if objective.asks_classifier else None
@@ -213,14 +212,14 @@ def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surr
         return replace(surrogate, network=folded_if_same(surrogate.network, probe, parts=True))
 
 
-def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
+def _batches(recipe: Recipe, count: int, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
     if recipe.padding is not None:
         resident = Resident([image for images in training for image in images], recipe.padding, device)
-        return lambda step, drawn: resident.batch(recipe.batch, drawn)
+        return lambda step, drawn: resident.batch(count, drawn)
     patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
 
     def cut(step: int) -> tuple[Tensor, Tensor | None]:
-        crops, labels = patches.batch(recipe.batch, np.random.default_rng([recipe.seed, step]))
+        crops, labels = patches.batch(count, np.random.default_rng([recipe.seed, step]))
         return torch.from_numpy(crops), None if None in labels else torch.tensor(labels)
 
     # images that must be decoded each time, or a device that is quicker than one thread that cuts
@@ -234,9 +233,9 @@ def _batches(recipe: Recipe, training: Sequence[Sequence[LabelledImage]], device
     return batch
 
 
-def _sigmas(recipe: Recipe, drawn: torch.Generator) -> Tensor:
+def _sigmas(recipe: Recipe, count: int, drawn: torch.Generator) -> Tensor:
     low, high = recipe.sigma_range
-    uniform = torch.rand(recipe.batch, generator=drawn, device=drawn.device)
+    uniform = torch.rand(count, generator=drawn, device=drawn.device)
     return low * (high / low) ** uniform if recipe.sigma_law == "log-uniform" else low + (high - low) * uniform
 
 
