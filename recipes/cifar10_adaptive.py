@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dsmooth.images import open_images
 from dsmooth.records.store import Run, read_run
 from dsmooth.report.summary import summarise
 from dsmooth.theory.modes import FIXED, Mode
+from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA, certify, report
 
 DENOISERS = {0.25: "dncnn_color_blind", 0.5: "ffdnet_color"}
@@ -27,17 +27,15 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, nargs="+", default=[0.25, 0.5])
     parser.add_argument("--denoiser", type=Path, default=None)
     chosen = parser.parse_args()
-    images = open_images(DATA / "cifar10" / "test_every20.npz")[:: chosen.every]
-    classifier = f"cifar:resnet56@{DATA / 'cifar10_models' / 'resnet56.safetensors'}"
+    images = test_images()[:: chosen.every]
+    model = classifier("resnet56")
     for sigma in chosen.sigma:
         denoiser = chosen.denoiser or DATA / "denoisers" / f"{DENOISERS[sigma]}.safetensors"
         radii = tuple(factor * sigma for factor in (0, 1, 2, 3))
         modes = (FIXED, Mode("curve", radii), Mode("decision", (sigma,)), Mode("radius"))
         for n in chosen.n:
             title = f"cifar10-adaptive-every{chosen.every}-sigma{sigma:g}-n{n}"
-            runs = [
-                certify(f"{title}-{mode.name}", images, classifier, denoiser, sigma, n=n, mode=mode) for mode in modes
-            ]
+            runs = [certify(f"{title}-{mode.name}", images, model, denoiser, sigma, n=n, mode=mode) for mode in modes]
             report(title, runs, radii)
             print(*table([read_run(run) for run in runs], radii), sep="\n")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from dsmooth.audit.attack import Attack, attack_run
 from dsmooth.audit.findings import FOLDER, Finding, curve_of, read_findings
 from dsmooth.console import Bar
-from dsmooth.images import open_images
 from dsmooth.records.store import read_run
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA, certify, report
 
 STRENGTHS = (0.25, 0.5)
@@ -24,12 +24,12 @@ def main() -> None:
     options.add_argument("--images", type=int, default=100)
     options.add_argument("--denoiser", default=str(DATA / "denoisers" / "ffdnet_color.safetensors"))
     chosen = options.parse_args()
-    images = open_images(DATA / "cifar10" / "test_every20.npz")[::5][: chosen.images]
-    classifier = f"cifar:resnet56@{DATA / 'cifar10_models' / 'resnet56.safetensors'}"
+    images = test_images()[::5][: chosen.images]
+    model = classifier("resnet56")
     name = f"cifar10-attack-{Path(chosen.denoiser).stem}-{len(images)}"
-    out = certify(name, images, classifier, chosen.denoiser, 0.25)
+    out = certify(name, images, model, chosen.denoiser, 0.25)
     run = read_run(out)
-    smoothed = SmoothedClassifier(classifier, chosen.denoiser, 0.25, dtype="bf16")
+    smoothed = SmoothedClassifier(model, chosen.denoiser, 0.25, dtype="bf16")
     with Bar("attack", len(images), "images") as bar:
         done = len(read_findings(out / FOLDER).images) if (out / FOLDER).exists() else 0
 

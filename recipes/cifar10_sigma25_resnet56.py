@@ -3,20 +3,19 @@
 Every fifth of the 500 images that the papers use (every 20th test image), n0 = 100, n = 1,000, alpha = .001, bf16.
 """
 
-from dsmooth.images import open_images
+from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA, certify, report
 
 DENOISERS = {"none": None, "dncnn-blind": "dncnn_color_blind", "ffdnet": "ffdnet_color"}
 
 
 def main() -> None:
-    images = open_images(DATA / "cifar10" / "test_every20.npz")[::5]
-    classifier = f"cifar:resnet56@{DATA / 'cifar10_models' / 'resnet56.safetensors'}"
+    images = test_images()[::5]
     runs = [
         certify(
             f"cifar10-sigma25-resnet56-{name}",
             images,
-            classifier,
+            classifier("resnet56"),
             None if file is None else DATA / "denoisers" / f"{file}.safetensors",
             0.25,
         )

@@ -17,6 +17,7 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.noises import Gaussian
+from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA
 
 ROWS = {32: 50, 224: 4}  # a batch: images of one shape, a multiple of the copies of each
@@ -42,9 +43,9 @@ def noisy(images: ImageSet, sigma: float, copies: int) -> np.ndarray:
     return np.concatenate(batches)
 
 
-def measure(title: str, images: ImageSet, classifier: str, denoiser: str, sigma: float, copies: int) -> None:
+def measure(title: str, images: ImageSet, model: str, denoiser: str, sigma: float, copies: int) -> None:
     """Prints a row for each backend."""
-    network, cleaner = load_classifier(classifier), load_denoiser(denoiser)
+    network, cleaner = load_classifier(model), load_denoiser(denoiser)
     batch = noisy(images, sigma, copies)
     rows = ROWS[batch.shape[1]]
 
@@ -61,8 +62,8 @@ def measure(title: str, images: ImageSet, classifier: str, denoiser: str, sigma:
 def main() -> None:
     torch.set_num_threads(1)
     print("| networks | sigma | backend | same vote as eager fp32 | share |\n| --- | --- | --- | --- | --- |")
-    cifar = open_images(DATA / "cifar10" / "test_every20.npz")[::5]
-    resnet = f"cifar:resnet56@{DATA / 'cifar10_models' / 'resnet56.safetensors'}"
+    cifar = test_images()[::5]
+    resnet = classifier("resnet56")
     dncnn = str(DATA / "denoisers" / "dncnn_color_blind.safetensors")
     imagenet = open_images(DATA / "imagenet" / "val50_224.zip", labels=DATA / "imagenet" / "val50_labels.csv")
     for sigma in (0.25, 0.5):
