@@ -52,7 +52,13 @@ FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 RECIPES: dict[str, Recipe] = {
     "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
     # through the attacked classifier alone the estimates drift away from images, and accuracy with them
-    "white": Recipe(**FINE_RANGE, objective="clf + 2.5 mse", surrogates=(*ATTACKED, *POOL), steps=30_000),
+    # and more of it under strong noise, where there is most to win
+    "white": Recipe(
+        **{**FINE_RANGE, "sigma_law": "uniform"},
+        objective="clf + 2.5 mse",
+        surrogates=(*ATTACKED, *POOL),
+        steps=30_000,
+    ),
     "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
     "dncnn-mse": Recipe(**PAPER, surrogates=POOL),
     "dncnn-stab": Recipe(**PAPER, objective="stab", surrogates=ATTACKED),

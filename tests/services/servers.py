@@ -79,6 +79,7 @@ class Brain:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits 40 ms for the headers to be acknowledged
     server: Server
 
     def log_message(self, *_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from dsmooth.errors import BadImage
 
 __all__ = ["png_of", "preparation"]
 
-_LEVEL = 1  # of compression: noise does not compress, and higher levels cost more time than they save
+# noise does not repeat itself, so looking for repetitions costs time and makes files larger; coding alone is worth it
+_COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 
 
 def preparation(least_side: int) -> str:
@@ -32,7 +34,7 @@ def png_of(pixels: npt.NDArray[np.uint8], least_side: int = 1, most_bytes: int |
         wide, high = (max(least_side, math.ceil(side * least_side / short)) for side in picture.size)
         picture = picture.resize((wide, high), Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=_LEVEL)
+    picture.save(file, "PNG", **_COMPRESSION)
     if most_bytes is not None and file.tell() > most_bytes:
         raise BadImage(
             f"an image of {picture.width} x {picture.height} pixels makes a PNG of {file.tell():,} bytes, and this "
