@@ -103,7 +103,7 @@ def train(
     Every 40th image is held out: it judges the training every `every` steps and takes no other part. A checkpoint is
     written then, all or nothing, and the last two are kept; with `resume` the training goes on from the newest as if it
     had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves the checkpoints
-    as they were. `compiled` hands the networks to torch.compile: worth its minute on a GPU.
+    as they were. `compiled` hands the denoiser (on a GPU the classifiers too) to torch.compile, which takes a minute first.
     """
     fabric = fabric_for(recipe)
     device: torch.device = fabric.device
