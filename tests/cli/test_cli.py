@@ -192,7 +192,7 @@ BAD = {
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (
         ["-d", "nothing"],
-        "no denoiser 'nothing': expected a name (photo, cifar10-mse, cifar10-stab, tv, nlm)",
+        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "expected a classifier as"),

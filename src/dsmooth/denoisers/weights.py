@@ -28,6 +28,7 @@ ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
+    "photo-stab": "0e5d7f3243e50f5dd6169d99768eb07a6389ea4a814df12208c2f7151ee6ccf9",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
 }
