@@ -49,8 +49,28 @@ def test_without_padding_an_image_stays_whole():
     assert all(torch.equal(image, whole) or torch.equal(image, whole.flip(2)) for image in x)
 
 
-def test_a_batch_follows_from_the_generator_alone():
-    resident = Resident(marked(7), 2, CPU)
+def test_distorted_images_are_near_the_image_and_all_different():
+    side = 24
+    rows, columns = np.mgrid[:side, :side] / side
+    wave = 128 + 60 * np.sin(3 * rows[..., None] + 2 * columns[..., None] + np.arange(3))
+    image = LabelledImage("wave", wave.astype(np.uint8), 2)
+    whole = torch.from_numpy(image.pixels).permute(2, 0, 1).float() / 255
+    x, labels = Resident([image], 0, CPU, distort=0.1).batch(64, generator(CPU, 5))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert labels.tolist() == [2] * 64
+    assert 0.0 <= float(x.min()) <= float(x.max()) <= 1.0
+    difference = torch.minimum((x - whole).abs().amax((1, 2, 3)), (x - whole.flip(2)).abs().amax((1, 2, 3)))
+    assert 0.01 < float(difference.min()) < float(difference.max()) < 0.25
+    assert len(torch.unique(x.flatten(1), dim=0)) == 64
+    a, b = (Resident([image], 0, CPU, distort=1e-4).batch(8, generator(CPU, 6))[0] for _ in range(2))
+    assert torch.equal(a, b)
+    nearest = torch.minimum((a - whole).abs().amax((1, 2, 3)), (a - whole.flip(2)).abs().amax((1, 2, 3)))
+    assert float(nearest.max()) < 0.005
+
+
+@pytest.mark.parametrize("distort", [0.0, 0.1])
+def test_a_batch_follows_from_the_generator_alone(distort):
+    resident = Resident(marked(7), 2, CPU, distort)
     (a, la), (b, lb) = (resident.batch(5, generator(CPU, 3, 4)) for _ in range(2))
     assert torch.equal(a, b)
     assert torch.equal(la, lb)

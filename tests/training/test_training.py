@@ -166,6 +166,8 @@ def test_psnr():
     [
         ({"patch": -1}, "patch"),
         ({"padding": -1}, "padding"),
+        ({"padding": 4, "distort": 1.0}, "distort"),
+        ({"distort": 0.1}, "padding too"),
         ({"sigma_range": (0.5, 0.1)}, "sigma range"),
         ({"sigma_range": (0.0, 0.1)}, "sigma range"),
         ({"objective": "stab"}, "at least one --surrogate"),

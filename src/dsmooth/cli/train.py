@@ -43,6 +43,7 @@ def train(
     turns: bool = True,
     zoom: bool = True,
     padding: Whole | None = None,
+    distort: float = 0.0,
     optimizer: Literal["adamw", "adam", "adam-then-sgd"] = "adamw",
     lr: float = 1e-3,
     schedule: Literal["cosine", "stepped"] = "cosine",
@@ -120,6 +121,8 @@ def train(
         Half of the patches from up to twice their size, where images are large enough.
     padding: int
         Whole images of one size, moved by up to so many pixels, in place of patches: 4 for 32-pixel images.
+    distort: float
+        With --padding: images are also turned (radians), scaled and changed in contrast by up to so much, 0.1 for example.
     optimizer: Literal["adamw", "adam", "adam-then-sgd"]
         adam-then-sgd goes on with momentum SGD after five ninths.
     lr: float
@@ -141,7 +144,7 @@ def train(
     every: int
         Steps between checkpoints, each with an evaluation.
     compiled: bool
-        Let torch.compile make the networks faster: worth its minute on a GPU.
+        Let torch.compile make the networks faster, after a minute or two.
     resume: bool
         Go on with the training in --out.
     """
@@ -170,6 +173,7 @@ def train(
         turns=turns,
         zoom=zoom,
         padding=padding,
+        distort=distort,
         optimizer=optimizer,
         lr=lr,
         schedule=schedule,

@@ -45,7 +45,7 @@ class Recipe(Plan):
     temperature: what the logits of surrogates are divided by; see Objective.loss.
     surrogates: classifier specs. The one that an attacker will meet belongs among them only in white-box training.
     patch, turns, zoom: random patches of so many pixels a side (see Patches); with `padding`, whole images of one size
-        moved by up to so many pixels instead (see Resident).
+        moved by up to so many pixels, and distorted, instead (see Resident).
     start: a denoiser to go on from, in place of random weights.
     judged: sigmas at which held-out images are judged; the ends and the middle of the range by default.
     """
@@ -61,6 +61,7 @@ class Recipe(Plan):
     turns: bool = True
     zoom: bool = True
     padding: int | None = None
+    distort: float = 0.0
     start: str | None = None
     judged: tuple[float, ...] = ()
 
@@ -74,6 +75,10 @@ class Recipe(Plan):
         check_count(self.patch, "patch")
         if self.padding is not None:
             check_count(self.padding, "padding", least=0)
+        if not 0.0 <= self.distort < 1.0:
+            raise BadParameter(f"expected distort from 0 to below 1, got {self.distort}")
+        if self.distort and self.padding is None:
+            raise BadParameter("distort is for whole images: pass padding too (0 or more)")
         objective = Objective.parse(self.objective)
         if self.batch % objective.draws:
             raise BadParameter(f"consistency takes each image twice: expected an even batch, got {self.batch}")
@@ -215,7 +220,8 @@ def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surr
 
 def _batches(recipe: Recipe, count: int, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
     if recipe.padding is not None:
-        resident = Resident([image for images in training for image in images], recipe.padding, device)
+        every = [image for images in training for image in images]
+        resident = Resident(every, recipe.padding, device, recipe.distort)
         return lambda step, drawn: resident.batch(count, drawn)
     patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
 
