@@ -16,9 +16,9 @@ from pathlib import Path
 import cyclopts
 
 from dsmooth.denoisers.weights import load_denoiser, save_denoiser
-from dsmooth.images import open_images
 from dsmooth.training.denoising import Recipe
-from recipes.experiment import DATA, RUNS, teach
+from recipes.experiment import RUNS, teach
+from recipes.imagenet_samples import training_images
 from recipes.photo_denoiser import NETWORK
 
 STORY = "1,000 ImageNet images, random crops"
@@ -38,8 +38,7 @@ def learn(*, minutes: float = 60.0, compiled: bool = False) -> None:
         turns=False,  # classifiers know which side is up
         average=0.998,
     )
-    images = open_images(DATA / "imagenet" / "sample1000_256.zip")
-    found = teach(recipe, [images], RUNS / "imagenet-stab", data=STORY, every=500, compiled=compiled)
+    found = teach(recipe, [training_images()], RUNS / "imagenet-stab", data=STORY, every=500, compiled=compiled)
     print(f"denoiser: {halfway('photo', found)}")
 
 

@@ -16,6 +16,7 @@ from dsmooth.images import open_images
 from dsmooth.training.denoising import Recipe
 from dsmooth.training.judging import psnr
 from recipes.experiment import DATA, RUNS, teach
+from recipes.imagenet_samples import training_images
 
 NETWORK = {
     "architecture": "unet",
@@ -36,10 +37,7 @@ FFDNET_RANGE = 75 / 255  # the largest noise that FFDNet was trained for
 
 def learn() -> None:
     """runs/photo-2/model.safetensors; copied to src/dsmooth/denoisers/shipped/photo.safetensors it is what ships."""
-    sets = [
-        open_images(DATA / "photos" / "bsds500_train_test_400.zip"),
-        open_images(DATA / "imagenet" / "sample1000_256.zip"),
-    ]
+    sets = [open_images(DATA / "photos" / "bsds500_train_test_400.zip"), training_images()]
     for name, recipe in STAGES.items():
         out = RUNS / name
         if (out / "model.safetensors").exists():

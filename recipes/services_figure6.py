@@ -4,9 +4,9 @@
 
 Sigma .25, n0 = 20, n = 100, alpha = .001, bf16. A server on this machine speaks the wires of the four services and answers
 with EfficientNet-Lite0; it is reached through their official SDKs. Without a denoiser, with the shipped `photo` (mean
-squared error, never saw the classifier), and with every denoiser that is given, for one trained for a black box. All images
-go over Azure's wire, a few over the others; the votes must be those of the local model. Then the certificates are made
-again from the logs, with no query, and must be equal to the last digit.
+squared error) and `photo-stab` (through EfficientNet-Lite1 and -Lite2), and with every denoiser that is given. All images go
+over Azure's wire, a few over the others; the votes must be those of the local model. Then the certificates are made again
+from the logs, with no query, and must be equal to the last digit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from dsmooth.records.store import read_run
 from dsmooth.runs.recertify import recertify
 from dsmooth.services.gate import Limits
 from dsmooth.services.voting import LabelMap
-from recipes.experiment import DATA, RUNS, certify, report
+from recipes.experiment import RUNS, certify, report
+from recipes.imagenet_samples import validation_images
 from tests.services.local import Local
 from tests.services.servers import SECRETS, SPECS, Brain, server
 
@@ -76,17 +77,15 @@ def facts(run: Path) -> list[tuple[Any, ...]]:
 
 
 def main() -> None:
-    from dsmooth.images import open_images
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--denoiser", action="append", default=[], metavar="NAME=FILE", help="one more denoiser")
     parser.add_argument("--images", type=int, default=50, help="over Azure's wire")
     parser.add_argument("--few", type=int, default=5, help="over the other wires")
     options = parser.parse_args()
     more = dict(given.split("=", 1) for given in options.denoiser)
-    denoisers: dict[str, str | None] = {"none": None, "mse": "photo", **more}
+    denoisers: dict[str, str | None] = {"none": None, "mse": "photo", "stab": "photo-stab", **more}
     os.environ.update(SECRETS)  # what the SDKs want to see; the servers take any key
-    images = open_images(DATA / "imagenet" / "val50_224.zip", labels=DATA / "imagenet" / "val50_labels.csv")
+    images = validation_images()
     names = class_names()
     rule = LabelMap({name: [name] for name in names})
     context = multiprocessing.get_context("spawn")

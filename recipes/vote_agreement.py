@@ -11,7 +11,7 @@ import torch
 from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import load_denoiser
-from dsmooth.images import ImageSet, open_images
+from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
@@ -19,6 +19,7 @@ from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.noises import Gaussian
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA
+from recipes.imagenet_samples import validation_images
 
 ROWS = {32: 50, 224: 4}  # a batch: images of one shape, a multiple of the copies of each
 
@@ -65,7 +66,7 @@ def main() -> None:
     cifar = test_images()[::5]
     resnet = classifier("resnet56")
     dncnn = str(DATA / "denoisers" / "dncnn_color_blind.safetensors")
-    imagenet = open_images(DATA / "imagenet" / "val50_224.zip", labels=DATA / "imagenet" / "val50_labels.csv")
+    imagenet = validation_images()
     for sigma in (0.25, 0.5):
         measure("DnCNN + ResNet-56, 32 px", cifar, resnet, dncnn, sigma, 10)
     for sigma in (0.25, 0.5):
