@@ -11,7 +11,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,6 +70,15 @@ class ImageSet(Sequence[LabelledImage]):
     def find(self, key: str) -> LabelledImage | None:
         """The image of that name."""
         return self._read(self.keys.index(key)) if key in self.keys else None
+
+    def without_labels(self) -> ImageSet:
+        """The same images, of unknown classes."""
+        return ImageSet(
+            keys=self.keys,
+            labels=(None,) * len(self),
+            fingerprint=digest_json([self.fingerprint, "unlabelled"]),
+            _read=lambda i: replace(self._read(i), label=None),
+        )
 
     def subset(self, positions: Sequence[int]) -> ImageSet:
         """The images at these positions, in this order."""

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsmooth.cli.options import Service
+from dsmooth.classifiers.remote import RemoteClassifier
+from dsmooth.cli.options import Data, Service
 from dsmooth.errors import BadInput
 from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.records.store import read_run
+from dsmooth.services.voting import LabelMap, Presence
 from services.servers import SECRETS, Brain, Server, brightness
 from support import ROOT
 
@@ -182,3 +184,24 @@ def test_tsv_files_are_reported_as_they_stand(folder):
     assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.stdout
     assert "alpha, n, sigma and bound are not in them" in done.stdout
     assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("folders", "rule", "labels"),
+    [
+        (["bright", "dark"], None, [None, None]),  # votes are the service's own words
+        (["dark", "light"], Presence("light"), [None, None]),  # "no light" is not the second folder
+        (["light", "no light"], Presence("light"), [0, 1]),
+        (["a", "b", "c"], Presence("light"), [None, None, None]),
+        (["cat", "dog"], LabelMap({"dog": ["poodle"], "cat": ["tabby"]}), [1, 0]),
+        (["0", "1"], LabelMap({"dog": ["poodle"], "cat": ["tabby"]}), [0, 1]),
+    ],
+)
+def test_folders_are_labels_where_they_are_named_like_the_votes(tmp_path, folders, rule, labels):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / folder / "x.png")
+    remote = RemoteClassifier("http://127.0.0.1:9/x", rule=rule)
+    images = Data().open(tmp_path, remote)
+    remote.close()
+    assert list(images.labels) == labels == [image.label for image in images]

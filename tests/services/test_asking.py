@@ -1,5 +1,6 @@
 """One layer for all services: budget, rate, circuit breaker, cache, canaries, log."""
 
+import functools
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ from dsmooth.services.asking import CANARY_EVERY, Asking, canary_queries
 from dsmooth.services.catalogue import Terms
 from dsmooth.services.gate import LONGEST_WAIT, Gate, Limits
 from dsmooth.services.http import HttpModel
+from dsmooth.services.provider import reply_of
 from services.servers import SECRETS, Brain, Server, brightness
 
 RNG = np.random.default_rng(1)
@@ -255,3 +257,48 @@ def test_no_key_is_ever_written_down_or_said(tmp_path, monkeypatch):
     assert "(secret)" in written  # the server did send it back
     for secret in SECRETS.values():
         assert secret.rpartition(" ")[2] not in written or secret == "us-east-1"
+
+
+class Parrot:
+    """A service that says whatever it is told to."""
+
+    name, secrets, wire = "parrot", ['zsecretz"=x', "zsecretz"], None
+
+    def __init__(self, raw):
+        self.raw, self.asked = raw, 0
+
+    def ask(self, png):
+        self.asked += 1
+        return self.raw
+
+    def read(self, raw):
+        return reply_of([(raw["label"], 1.0)], None)
+
+    def close(self):
+        pass
+
+
+def parroted(raw, folder):
+    log = QueryLogWriter(folder / LOG, {})
+    parrot = Parrot(raw)
+    asking = Asking(parrot, FREE, Limits(tries=2), log=log)
+    replies = ask(asking, 1)
+    asking.close("done")
+    log.close()
+    return replies, parrot.asked, (folder / LOG).read_text()
+
+
+def test_a_key_is_taken_out_of_every_string_of_an_answer(tmp_path):
+    raw = {"label": "cat", "zsecretz": ['Token "zsecretz"=x"', {"deep": "xzsecretzx"}, 3]}
+    replies, _, written = parroted(raw, tmp_path)
+    assert replies[0].tags == (("cat", 1.0),)
+    assert "zsecretz" not in written
+    assert "(secret)" in written
+
+
+@pytest.mark.parametrize("odd", [float("nan"), "\ud800", functools.reduce(lambda inner, _: [inner], range(5000), [])])
+def test_an_answer_that_cannot_be_written_down_is_tried_again_and_then_missing(tmp_path, odd):
+    replies, asked, written = parroted({"label": "cat", "more": odd}, tmp_path)
+    assert replies == [None]
+    assert asked == 2
+    assert '"missing"' in written

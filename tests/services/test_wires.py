@@ -11,7 +11,7 @@ from dsmooth.services.asking import Asking
 from dsmooth.services.catalogue import Terms, connect, reader, terms_of
 from dsmooth.services.gate import Limits
 from dsmooth.services.http import read_wire
-from dsmooth.services.provider import QueryFailed, failed_with
+from dsmooth.services.provider import QueryFailed, failed_with, parts_of
 from services.servers import SECRETS, Brain, brightness, connection, server
 
 WIRES = ["aws", "google", "azure", "clarifai", "http"]
@@ -220,3 +220,46 @@ def _in_a_minute():
 def test_terms_are_those_of_the_providers():
     assert terms_of("aws:rekognition") == Terms(1.00, 5.0, 80, 5_000_000)
     assert terms_of("https://host/x").price is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "spec"),
+    [
+        ("DSMOOTH_HTTP_AUTHORIZATION", "http://127.0.0.1:9/x"),
+        ("VISION_KEY", "azure:image-analysis"),
+        ("CLARIFAI_PAT", "clarifai:general-image-recognition"),
+        ("GOOGLE_API_KEY", "google:vision"),
+    ],
+)
+@pytest.mark.parametrize("key", ["Bearer zsecr\u00e9tz", "Bearer zsec\rretz", "Bearer zsec\nretz"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(variable, spec, key, monkeypatch):
+    monkeypatch.setenv("VISION_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, key)
+    with pytest.raises(BadParameter, match=f"printable ASCII in the variable {variable}") as refused:
+        connect(spec)
+    assert "zsec" not in str(refused.value)
+
+
+def test_blanks_around_a_key_are_none_of_it(monkeypatch):
+    monkeypatch.setenv("DSMOOTH_HTTP_AUTHORIZATION", " Bearer zsecretz\r\n")
+    model = connect("http://127.0.0.1:9/x")
+    assert model.secrets == ["Bearer zsecretz", "zsecretz"]
+    model.close()
+    monkeypatch.setenv("DSMOOTH_HTTP_AUTHORIZATION", " \n")
+    model = connect("http://127.0.0.1:9/x")
+    assert model.secrets == []
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "secrets"),
+    [
+        ("zsecretz", ["zsecretz"]),
+        ("Bearer a", ["Bearer a"]),  # a letter stands in every word
+        ('Token token="zsecretz"', ['Token token="zsecretz"', 'token="zsecretz"', "zsecretz"]),
+        ("ApiKey key=zsecretz", ["ApiKey key=zsecretz", "key=zsecretz", "zsecretz"]),
+        ("Basic dXNlcjpwYXNz==", ["Basic dXNlcjpwYXNz==", "dXNlcjpwYXNz==", "dXNlcjpwYXNz"]),
+    ],
+)
+def test_what_is_secret_in_a_header(header, secrets):
+    assert parts_of(header) == secrets

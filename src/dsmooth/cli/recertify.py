@@ -57,7 +57,7 @@ def recertify(
     present: str | None
         Certify whether this label is among the answers, in place of the top label.
     threshold: float | None
-        The score from which a label counts as present; 0.5 by default.
+        With --present: the score from which the label counts; 0.5 by default.
     """
     from dsmooth.runs.recertify import recertify as from_log
 

@@ -143,10 +143,12 @@ class Asking:
             if self.log:
                 self.log.sent(at)
             try:
-                raw = self._redacted(self._within_time(png))
+                answer = self._within_time(png)
                 try:
+                    raw = self._redacted(answer)
+                    canonical_json(raw).encode()  # what cannot be written down is no answer
                     reply = self.provider.read(raw)
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
                     raise QueryFailed(f"an answer that cannot be read ({error!r})") from error
             except QueryFailed as error:
                 tried += 1
@@ -241,9 +243,11 @@ class Asking:
 
     def _redacted(self, raw: Any) -> Any:
         """The answer, without secrets that a server sends back."""
-        text = json.dumps(raw)
-        clean = self._without_secrets(text)
-        return raw if clean == text else json.loads(clean)
+        if isinstance(raw, dict):
+            return {self._redacted(name): self._redacted(value) for name, value in raw.items()}
+        if isinstance(raw, list):
+            return [self._redacted(value) for value in raw]
+        return self._without_secrets(raw) if isinstance(raw, str) else raw
 
     def _without_secrets(self, text: str) -> str:
         for secret in self.provider.secrets:

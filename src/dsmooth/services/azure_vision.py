@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
 
 __all__ = ["AzureVision"]
 
@@ -24,7 +24,7 @@ class AzureVision:
         requests = require("requests", "azure")
         self._exceptions = require("azure.core.exceptions", "azure")
         endpoint = endpoint or os.environ.get("VISION_ENDPOINT")
-        key = os.environ.get("VISION_KEY")
+        key = credential("VISION_KEY")
         if not endpoint or not key:
             raise BadModel("azure:image-analysis needs the variables VISION_ENDPOINT (or --endpoint) and VISION_KEY")
         self.secrets = [key]

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
 
 __all__ = ["Clarifai"]
 
@@ -29,7 +29,7 @@ class Clarifai:
         self._resources = require("clarifai_grpc.grpc.api.resources_pb2", "clarifai")
         stubs = require("clarifai_grpc.grpc.api.service_pb2_grpc", "clarifai")
         self._to_dict = require("google.protobuf.json_format", "clarifai").MessageToDict
-        key = os.environ.get("CLARIFAI_PAT")
+        key = credential("CLARIFAI_PAT")
         if not key:
             raise BadModel(f"{self.name} needs a personal access token in the variable CLARIFAI_PAT")
         self.secrets = [key]

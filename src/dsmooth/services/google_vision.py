@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
 
 __all__ = ["GoogleVision"]
 
@@ -27,7 +27,7 @@ class GoogleVision:
         auth = require("google.auth.exceptions", "google")
         options = require("google.api_core.client_options", "google").ClientOptions
         adapters = require("requests.adapters", "google")
-        key = os.environ.get("GOOGLE_API_KEY")
+        key = credential("GOOGLE_API_KEY")
         self.secrets = [key] if key else []
         self._time_limit = time_limit
         # nobody logs in to a server of one's own; the real one is never asked anonymously

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dsmooth.errors import BadModel, BadParameter, require
-from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, parts_of, reply_of
 
 __all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
 
@@ -42,8 +41,8 @@ class HttpModel:
             )
         self._httpx = require("httpx", "http")
         self.name, self.wire = url, WIRE if wire is None else wire
-        key = os.environ.get("DSMOOTH_HTTP_AUTHORIZATION")
-        self.secrets = [key, key.rpartition(" ")[2]] if key else []
+        key = credential("DSMOOTH_HTTP_AUTHORIZATION")
+        self.secrets = parts_of(key) if key else []
         self._client = self._httpx.Client(
             headers={"Authorization": key} if key else {},
             timeout=time_limit,

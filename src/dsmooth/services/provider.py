@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 
-__all__ = ["Provider", "QueryFailed", "Reply", "failed_with", "reply_of"]
+from dsmooth.errors import BadParameter
+
+__all__ = ["Provider", "QueryFailed", "Reply", "credential", "failed_with", "parts_of", "reply_of"]
 
 _WRONG_KEY: Final = (401, 403, 404)
 _WORTH_A_RETRY: Final = (408, 429)
+_SHORTEST_SECRET: Final = 6  # characters: anything shorter stands in innocent words too
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,24 @@ class Provider(Protocol):
     def close(self) -> None:
         """Lets go of connections; nothing can be asked any more."""
         ...
+
+
+def credential(variable: str) -> str | None:
+    """What this environment variable holds, without blanks around it; None where it holds nothing.
+
+    Raises BadParameter for what no header can carry, without showing it: clients would show it when they fail.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BadParameter(f"expected printable ASCII in the variable {variable}, got other characters")
+    return key or None
+
+
+def parts_of(header: str) -> list[str]:
+    """All that is secret in the value of an Authorization header: the whole, and what follows the scheme, by itself."""
+    rest = header.partition(" ")[2] or header
+    parts = [header, rest, *re.split(r"[\s\"',;=]+", rest)]
+    return sorted({part for part in parts if len(part) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 def failed_with(status: int | None, why: str, retry_after: str | None = None) -> QueryFailed:
