@@ -51,8 +51,8 @@ FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 
 RECIPES: dict[str, Recipe] = {
     "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
-    # through the attacked classifier alone the estimates drift away from images, and accuracy with them
-    # and more of it under strong noise, where there is most to win
+    # several classifiers: through the attacked one alone the estimates drift away from images, and accuracy with them;
+    # sigma uniform: more of the strong noise, where there is most to win
     "white": Recipe(
         **{**FINE_RANGE, "sigma_law": "uniform"},
         objective="clf + 2.5 mse",

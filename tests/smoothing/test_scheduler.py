@@ -1,3 +1,8 @@
+import _thread
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -147,6 +152,30 @@ def test_torch_threads_are_as_before():
     before = torch.get_num_threads()
     polls(Constant(), different_images(1, 1), workers=2)
     assert torch.get_num_threads() == before
+
+
+def test_an_interruption_that_wakes_nobody_is_heard():
+    heard = threading.Event()
+
+    class Hanging(nn.Module):
+        def forward(self, x):
+            time.sleep(0.3)  # by now the main thread waits for the answer
+            _thread.interrupt_main()  # marks the signal as arrived, and does not wake the main thread
+            assert heard.wait(30)
+            return x.flatten(1)
+
+    def interrupted(number, frame):
+        heard.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            polls(Hanging(), different_images(1, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started < 20
 
 
 def test_misfits_are_one_line():

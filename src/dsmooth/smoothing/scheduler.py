@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TypeVar
 
 import torch
 
@@ -35,8 +36,10 @@ __all__ = ["OnRestart", "OnVotes", "Scheduler", "no_restart", "no_votes"]
 
 _CANARY_EVERY = 200  # batches
 _CANARIES = 4  # shapes: each keeps the images of its first batch in memory
+_LOOK = 0.5  # seconds between looks whether the user interrupts
 
 
+_T = TypeVar("_T")
 _Source = Sampler | CudaSampler
 _Asked = tuple[Batch, list[Label | None]]
 
@@ -146,7 +149,7 @@ class Scheduler:
                     first = batch[0][0]
                     shape = first.image.pixels.shape
                     if shape not in probed:
-                        probed[shape] = executor.submit(depends_on_chance, self.pipeline, here, first, key).result()
+                        probed[shape] = _result(executor.submit(depends_on_chance, self.pipeline, here, first, key))
                     for poll, _ in batch:
                         poll.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
@@ -156,7 +159,7 @@ class Scheduler:
                 if not waiting:
                     break
                 batch, future = waiting.popleft()
-                labels, shape = future.result(), batch[0][0].image.pixels.shape
+                labels, shape = _result(future), batch[0][0].image.pixels.shape
                 if remote is None and not probed[shape] and len(canaries) < _CANARIES:  # a service has its own
                     canaries.setdefault(shape, (batch, labels))
                 for poll in _distribute(batch, labels, on_votes):
@@ -185,7 +188,7 @@ class Scheduler:
                 for start in range(0, len(samples), size):
                     part = samples[start : start + size]
                     batch = [(poll, Chunk(phase, streams[phase], i, 1)) for phase, i in part]
-                    yield executor.submit(self._answer, sampler, batch).result()
+                    yield _result(executor.submit(self._answer, sampler, batch))
         finally:
             torch.set_num_threads(threads)
 
@@ -202,7 +205,7 @@ class Scheduler:
     def _check(self, executor: ThreadPoolExecutor, sampler: _Source, canaries: Iterable[_Asked]) -> None:
         """Raises Drifted where the first batch of a shape is answered differently than it was."""
         for batch, expected in canaries:
-            now = executor.submit(self._answer, sampler, batch).result()
+            now = _result(executor.submit(self._answer, sampler, batch))
             if now != expected:
                 changed = sum(a != b for a, b in zip(now, expected, strict=True))
                 raise Drifted(
@@ -218,6 +221,15 @@ class Scheduler:
         if not undecided.any():
             return labels
         return [None if lost else label for label, lost in zip(labels, undecided.tolist(), strict=False)]
+
+
+def _result(future: Future[_T]) -> _T:
+    """The result, waited for in short naps: a thread that blocks without end is deaf to an interruption that reached it just
+    before it blocked (with many threads about, one in ten), and on Windows to every one.
+    """
+    while not future.done():
+        wait([future], timeout=_LOOK)
+    return future.result()
 
 
 def _addresses(batch: Batch) -> list[Address]:
