@@ -98,6 +98,9 @@ def test_an_expensive_run_needs_a_yes(folder):
         assert server.brain.queries == 0
         assert sorted(folder.rglob("*")) == before
         assert "p-value" in run(folder, "predict", "images", *service, "-d", "none", "--n", "20", "--yes").stdout
+        asked = server.brain.queries
+        run(folder, "certify", "images", *service, *COMMON, "--max-dollars", "0.5", code=3)  # below $1: no question
+        assert server.brain.queries == asked + 25
 
 
 def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):

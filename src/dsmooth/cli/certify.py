@@ -126,7 +126,7 @@ def certify(
 
     chosen = data.open(images, smoothed.classifier)
     remote = smoothed.pipeline.remote
-    if remote is not None and not agreed(remote, service, len(chosen) * (n0 + n), out):
+    if remote is not None and not agreed(remote, service, len(chosen), n0 + n, out):
         return
     names = smoothed.classifier.class_names
     finished = 0

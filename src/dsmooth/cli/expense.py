@@ -18,16 +18,17 @@ __all__ = ["agreed", "spent"]
 _LATENCY = 0.5  # seconds that a vision service usually takes, for the estimate
 
 
-def agreed(remote: RemoteClassifier, service: Service, samples: int, out: Path | None = None) -> bool:
-    """Says what so many samples cost (less those that are in the log of `out`); whether to go on.
+def agreed(remote: RemoteClassifier, service: Service, images: int, each: int, out: Path | None = None) -> bool:
+    """Says what images with so many samples each cost (less those that are in the log of `out`); whether to go on.
 
-    An expensive run is asked about; raises BadParameter where nobody can answer. Sends nothing.
+    A run that may spend more than `ask_above`, within its budget, is asked about; raises BadParameter where nobody can
+    answer. Sends nothing.
     """
     from dsmooth.services.asking import canary_queries
 
     answered, sent = _so_far(out)
-    queries = max(0, samples - answered)
-    canaries = canary_queries(queries) if out is not None else 0
+    queries = max(0, images * each - answered)
+    canaries = canary_queries(queries, images) if out is not None else 0
     total, limits = queries + canaries, remote.limits
     dollars = limits.dollars(total)
     seconds = total / min(limits.rate or float("inf"), limits.concurrency / _LATENCY)
@@ -45,6 +46,8 @@ def agreed(remote: RemoteClassifier, service: Service, samples: int, out: Path |
     if service.dry_run:
         say("dry run: nothing was sent, nothing was written")
         return False
+    if limits.budget is not None:
+        dollars = limits.dollars(min(total, max(0, limits.budget - sent)))
     if dollars is None or dollars <= service.ask_above or service.yes:
         return True
     if not sys.stdin.isatty():

@@ -56,7 +56,7 @@ def predict(
 
     chosen = data.open(images, smoothed.classifier)
     remote = smoothed.pipeline.remote
-    if remote is not None and not agreed(remote, service, len(chosen) * n):
+    if remote is not None and not agreed(remote, service, len(chosen), n):
         return
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:

@@ -255,9 +255,9 @@ class Asking:
         return text
 
 
-def canary_queries(queries: int) -> int:
-    """How many queries the canaries take beside so many others, about."""
-    return CANARIES * (2 + queries // CANARY_EVERY) if queries else 0
+def canary_queries(queries: int, images: int) -> int:
+    """How many queries the canaries take beside so many others for so many images, about."""
+    return min(CANARIES, images) * (2 + queries // CANARY_EVERY) if queries else 0
 
 
 def _alike(one: Reply, other: Reply) -> bool:
