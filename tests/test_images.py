@@ -84,10 +84,16 @@ def test_cifar_binary_folders(tmp_path):
         images = open_images(path)
         assert images.labels == (0, 1, 2, 3, 4)
         assert np.array_equal(images[3].pixels, pixels[3].transpose(1, 2, 0))
+    for i in range(1, 6):
+        (tmp_path / f"data_batch_{i}.bin").write_bytes(bytes([i]) + bytes([40 * i]) * 3072)
+    training = open_images(tmp_path, training=True)
+    assert training.labels == (1, 2, 3, 4, 5)
+    assert [int(image.pixels[31, 31, 2]) for image in training] == [40, 80, 120, 160, 200]
+    assert open_images(tmp_path).labels == (0, 1, 2, 3, 4)
     (tmp_path / "test_batch.bin").write_bytes(b"x" * 100)
     with pytest.raises(BadImage, match="records of 3073 bytes, got a file of 100 bytes"):
         open_images(tmp_path)
-    (tmp_path / "test_batch.bin").rename(tmp_path / "data_batch_1.bin")
+    (tmp_path / "test_batch.bin").unlink()
     with pytest.raises(BadImage, match=r"test_batch\.bin"):
         open_images(tmp_path)
 

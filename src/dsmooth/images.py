@@ -31,6 +31,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 25_000_000
 _MOST_ARRAYS = 1 << 30  # bytes
 _CIFAR_SIDE, _CIFAR_RECORD = 32, 3073
+_CIFAR_TRAINING = [f"data_batch_{i}.bin" for i in range(1, 6)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +220,19 @@ def open_images(
     channels: int = 3,
     size: int | None = None,
     class_names: Sequence[str] | None = None,
+    training: bool = False,
 ) -> ImageSet:
     """The images at `path`, in a fixed order.
 
     A folder or .zip of image files (class sub-folders become labels 0, 1, ... in order of name; sub-folders named by
-    numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images) or .bin file, or an .npz
-    with `images` (N, H, W, C) and perhaps `labels`, `indices`. `labels` is a CSV with the columns file and label (or
-    class_index): it chooses the files and their order, relative to the folder or within the zip. With `class_names`,
-    class sub-folders must be named by class or by number, or be as many as there are classes, and labels must be classes.
+    numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images; with `training` those of its
+    five training batches) or .bin file, or an .npz with `images` (N, H, W, C) and perhaps `labels`, `indices`. `labels` is
+    a CSV with the columns file and label (or class_index): it chooses the files and their order, relative to the folder or
+    within the zip. With `class_names`, class sub-folders must be named by class or by number, or be as many as there are
+    classes, and labels must be classes.
     """
     try:
-        images = _open(Path(path), labels, channels, size, class_names)
+        images = _open(Path(path), labels, channels, size, class_names, training)
     except OSError as error:
         raise BadImage(f"{str(path)[:200]}: cannot be read ({error.strerror})") from error
     if not images:
@@ -242,7 +245,12 @@ def open_images(
 
 
 def _open(
-    path: Path, labels: Path | str | None, channels: int, size: int | None, class_names: Sequence[str] | None
+    path: Path,
+    labels: Path | str | None,
+    channels: int,
+    size: int | None,
+    class_names: Sequence[str] | None,
+    training: bool,
 ) -> ImageSet:
     if path.exists() and holds_arrays(path) and (labels is not None or size is not None):
         raise BadParameter(f"{path} holds pixels and labels of its own: labels and size do not apply to it")
@@ -250,14 +258,14 @@ def _open(
         raise BadImage(f"{path}: no such file or folder")
     if path.is_dir():
         if list(path.glob("*.bin")):
-            return _cifar(path / "test_batch.bin")
+            return _cifar([path / name for name in (_CIFAR_TRAINING if training else ["test_batch.bin"])])
         return _files(path, _listing(path), labels, channels, size, class_names)
     if not path.is_file():
         raise BadImage(f"{path}: expected a file or a folder, got a device or pipe")
     if path.suffix == ".zip":
         return _zipped(path, labels, channels, size, class_names)
     if path.suffix == ".bin":
-        return _cifar(path)
+        return _cifar([path])
     if path.suffix == ".npz":
         return _arrays(path)
     return _files(path.parent, [path.name], labels, channels, size, None)
@@ -376,7 +384,20 @@ def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tupl
     return names, classes
 
 
-def _cifar(path: Path) -> ImageSet:
+def _cifar(paths: Sequence[Path]) -> ImageSet:
+    records = np.concatenate([_records(path) for path in paths])
+    planes = (3, _CIFAR_SIDE, _CIFAR_SIDE)
+
+    def read(i: int) -> LabelledImage:
+        pixels = np.ascontiguousarray(records[i, 1:].reshape(planes).transpose(1, 2, 0))
+        return LabelledImage(str(i), pixels, int(records[i, 0]))
+
+    classes: list[int | None] = [int(label) for label in records[:, 0]]
+    return _set([str(i) for i in range(len(records))], classes, [*(path.name for path in paths), records.nbytes], read)
+
+
+def _records(path: Path) -> Pixels:
+    """A CIFAR-10 file as rows: the label, then the pixels, plane by plane."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -386,14 +407,7 @@ def _cifar(path: Path) -> ImageSet:
     records = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, _CIFAR_RECORD)
     if (highest := int(records[:, 0].max())) > 9:
         raise BadImage(f"{path}: expected CIFAR-10 labels from 0 to 9, got {highest}")
-    planes = (3, _CIFAR_SIDE, _CIFAR_SIDE)
-
-    def read(i: int) -> LabelledImage:
-        pixels = np.ascontiguousarray(records[i, 1:].reshape(planes).transpose(1, 2, 0))
-        return LabelledImage(str(i), pixels, int(records[i, 0]))
-
-    classes: list[int | None] = [int(label) for label in records[:, 0]]
-    return _set([str(i) for i in range(len(records))], classes, [path.name, size], read)
+    return records
 
 
 def _arrays(path: Path) -> ImageSet:

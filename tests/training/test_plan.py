@@ -22,7 +22,7 @@ def test_steps_of_the_paper():
     rates = [plan.rate(plan.progress(epoch, 0.0)) for epoch in range(90)]
     assert rates == pytest.approx([1e-3] * 30 + [1e-4] * 30 + [1e-5] * 30)
     switch = Plan(steps=90, optimizer="adam-then-sgd")
-    turns = [switch.turn(switch.progress(epoch, 0.0)) for epoch in range(90)]
+    turns = [switch.optimizer_at(switch.progress(epoch, 0.0)) for epoch in range(90)]
     assert turns == [0] * 50 + [1] * 40
     kinds = [type(optimizer) for optimizer in switch.optimizers([nn.Parameter(torch.zeros(1))], fused=False)]
     assert kinds == [torch.optim.Adam, torch.optim.SGD]
@@ -38,6 +38,8 @@ def test_minutes_take_the_place_of_steps():
 def test_a_horizon_lays_the_rates_out_beyond_the_end():
     plan = Plan(steps=500, horizon=1000, lr=1.0)
     assert plan.rate(plan.progress(500, 0.0)) == pytest.approx(0.5)
+    switch = Plan(steps=60, horizon=90, optimizer="adam-then-sgd")
+    assert [switch.optimizer_at(switch.progress(epoch, 0.0)) for epoch in (49, 50, 60)] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images import ImageSet, open_images
+from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.course import draw_course
 from dsmooth.training.denoising import Recipe, train
 from dsmooth.training.judging import psnr
@@ -71,15 +75,60 @@ def test_resume_goes_on_bit_for_bit(tmp_path, images):
     parts = train(Recipe(**SMALL), [images], tmp_path / "parts", data="", every=4, resume=True)
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key]), key
+    assert course(tmp_path / "whole") == course(tmp_path / "parts")
 
 
-def test_a_torn_checkpoint_is_passed_over(tmp_path, images):
+def course(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:1000], lambda data: b"not a checkpoint", lambda data: bytes(5000)]
+)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, images, damage):
     whole = train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4)
     expected = weights(whole)
     newest = tmp_path / "out" / "checkpoint-00000008.pt"
-    newest.write_bytes(newest.read_bytes()[:1000])
+    newest.write_bytes(damage(newest.read_bytes()))
+    rows = course(tmp_path / "out")
+    with (tmp_path / "out" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 12, "lo')  # torn
     train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4, resume=True)
     assert all(torch.equal(value, weights(whole)[key]) for key, value in expected.items())
+    assert course(tmp_path / "out") == rows
+
+
+def test_an_interruption_costs_no_more_than_a_minute(tmp_path, images, monkeypatch):
+    whole = train(Recipe(**SMALL), [images], tmp_path / "whole", data="")
+    monkeypatch.setattr("dsmooth.training.loop._LONGEST_LOSS", 0.0)
+
+    def interrupt(report):
+        if report.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Recipe(**SMALL), [images], tmp_path / "out", data="", on_report=interrupt)
+    assert [path.name for path in TrainingFolder(tmp_path / "out").checkpoints()] == [
+        "checkpoint-00000004.pt",
+        "checkpoint-00000005.pt",
+    ]
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()  # nothing was judged
+    parts = train(Recipe(**SMALL), [images], tmp_path / "out", data="", resume=True)
+    assert all(torch.equal(value, weights(parts)[key]) for key, value in weights(whole).items())
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path, images, monkeypatch):
+    train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        TrainingFolder(tmp_path / "out").save(12, {}, None)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_two_checkpoints_are_kept(tmp_path, images):
@@ -92,11 +141,23 @@ def test_two_checkpoints_are_kept(tmp_path, images):
 
 def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, images):
     recipe = Recipe(**{**SMALL, "lr": 1e30})
-    with pytest.raises(TrainingDiverged, match=r"the loss is .* lower --lr"):
+    with pytest.raises(
+        TrainingDiverged, match=r"lower --lr into another --out; the last good checkpoint is .*00001\.pt"
+    ):
         train(recipe, [images], tmp_path / "out", data="", every=1)
     assert not (tmp_path / "out" / "model.safetensors").exists()
-    for path in (tmp_path / "out").glob("checkpoint-*.pt"):
-        torch.load(path, weights_only=True)
+    (kept,) = TrainingFolder(tmp_path / "out").checkpoints()
+    assert torch.load(kept, weights_only=True)["step"] == 1
+    with pytest.raises(TrainingDiverged, match=r"another --out$"):  # before the first one
+        train(recipe, [images], tmp_path / "early", data="", every=100)
+
+
+def test_weights_of_another_origin_are_never_replaced(tmp_path, images):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"precious")
+    with pytest.raises(BadRun, match="weights of another origin"):
+        train(Recipe(**SMALL), [images], tmp_path / "out", data="")
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"precious"]
 
 
 def test_another_training_in_the_folder_is_refused(tmp_path, images):
@@ -170,6 +231,14 @@ def test_psnr():
         ({"distort": 0.1}, "padding too"),
         ({"sigma_range": (0.5, 0.1)}, "sigma range"),
         ({"sigma_range": (0.0, 0.1)}, "sigma range"),
+        ({"sigma_range": (0.1, 100.0)}, "sigma"),
+        ({"judged": (-1.0,)}, "sigma"),
+        ({"sigma_law": "loguniform"}, "sigma law"),
+        ({"schedule": "sawtooth"}, "schedule as one of"),
+        ({"optimizer": "lion"}, "optimizer as one of"),
+        ({"precision": "fp8"}, "precision as one of"),
+        ({"horizon": 7}, "horizon"),
+        ({"horizon": 9, "minutes": 1.0}, "leave out minutes"),
         ({"objective": "stab"}, "at least one --surrogate"),
         ({"objective": "nothing"}, "expected an objective"),
     ],
@@ -205,15 +274,24 @@ def test_training_through_a_classifier_raises_its_accuracy_under_noise(tmp_path,
     assert describe(path).metrics["accuracy_held_out"] == {SURROGATE[0]: {"0.5": last}}
 
 
-def test_the_classifier_stays_as_it_was(tmp_path, halves):
+def test_the_classifier_stays_as_it_was(tmp_path, halves, monkeypatch):
+    used = []
+
+    def remembered(specs):
+        used.extend(load_surrogates(specs))
+        return used
+
+    monkeypatch.setattr("dsmooth.training.denoising.load_surrogates", remembered)
+    before = {key: value.clone() for key, value in load_surrogates((OTHER,))[0].network.state_dict().items()}
+    assert any(value.is_floating_point() for value in before.values())
     recipe = Recipe(**{**THROUGH, "objective": "clf", "surrogates": (OTHER,)})
-    before = load_classifier(OTHER).digest()
     train(recipe, [halves], tmp_path / "out", data="")
     told = json.loads((tmp_path / "out" / "recipe.json").read_text())
-    assert told["surrogates"] == [{"name": OTHER, "digest": before}]
-    network = load_surrogates((OTHER,))[0].network
+    assert told["surrogates"] == [{"name": OTHER, "digest": load_classifier(OTHER).digest()}]
+    network = used[0].network
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert not any(part.training for part in network.modules())
-    assert not any(p.requires_grad for p in network.parameters())
+    assert not any(p.requires_grad or p.grad is not None for p in network.parameters())
 
 
 def test_surrogates_take_turns_and_resume_goes_on_bit_for_bit(tmp_path, halves):
@@ -274,6 +352,23 @@ def test_labels_are_checked_before_anything_is_written(tmp_path, images, halves)
             Recipe(**{**THROUGH, "objective": "clf"}), [open_images(tmp_path / "three.npz")], tmp_path / "out", data=""
         )
     assert not (tmp_path / "out").exists()
+    stability = Recipe(**{**THROUGH, "objective": "stab", "steps": 1})  # needs no labels
+    train(stability, [open_images(tmp_path / "three.npz")], tmp_path / "out", data="")
+
+
+def test_surrogates_of_one_kind_are_told_apart(tmp_path):
+    specs = []
+    for name in ("a", "b", "c/a"):
+        path = tmp_path / name / "model.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file(CifarResNet(20).state_dict(), path)
+        specs.append(f"cifar:resnet20@{path}")
+    a, b, other = load_surrogates(specs)
+    assert (a.name, b.name) == ("cifar:resnet20@a", "cifar:resnet20@b")
+    assert other.name == f"cifar:resnet20@a#{other.digest[:8]}"
+    assert "airplane" in a.class_names
+    with pytest.raises(BadModel, match="expected surrogates that gradients pass through"):
+        load_surrogates(["azure:image-analysis"])  # without asking for its key
 
 
 def test_the_course_is_drawn(tmp_path, halves):

@@ -47,7 +47,7 @@ class CifarResNet(nn.Module):
     def __init__(self, depth: int = 20, classes: int = 10) -> None:
         super().__init__()
         if depth not in _DEPTHS:
-            raise BadModel(f"expected a CIFAR ResNet of depth 8, {', '.join(map(str, _DEPTHS))}, got {depth}")
+            raise BadModel(f"expected a CIFAR ResNet of depth {', '.join(map(str, _DEPTHS))}, got {depth}")
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)

@@ -41,8 +41,8 @@ _KEPT = "what certify or train had finished is on disk, and --resume goes on fro
 
 
 def main() -> None:
-    """The program `dsmooth`: exit code 0 done, 2 bad input (one line, nothing half-written), 3 a service or
-    its budget gave out (partial, resumable), 130/143 interrupted.
+    """The program `dsmooth`: exit code 0 done, 1 it went wrong on the way (a full disk, a training that diverged), 2 bad
+    input (one line, nothing half-written), 3 a service or its budget gave out (partial, resumable), 130/143 interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")

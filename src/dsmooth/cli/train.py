@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Whole
 from dsmooth.console import say, training_bar
 
+if TYPE_CHECKING:
+    from dsmooth.images import ImageSet
+    from dsmooth.training.denoising import Recipe
+
 __all__ = ["train"]
 
 _NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unet": ("unet", {"widths": [64, 96, 160], "blocks": [2, 2, 2], "shuffle": 2}),
     "dncnn": ("dncnn", {"norm": True}),
     "dncnn-wide": ("dncnn", {"width": 128, "norm": True}),
 }
@@ -28,13 +33,13 @@ def train(
     surrogate: Annotated[list[str] | None, MANY] = None,
     temperature: float = 1.0,
     labels: Path | None = None,
-    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"] = "unet",
-    widths: Annotated[list[int], MANY] = [64, 96, 160],  # noqa: B006
-    blocks: Annotated[list[int], MANY] = [2, 2, 2],  # noqa: B006
-    shuffle: Whole = 2,
+    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"] | None = None,
+    widths: Annotated[list[int] | None, MANY] = None,
+    blocks: Annotated[list[int] | None, MANY] = None,
+    shuffle: Whole | None = None,
     scaled: Annotated[bool, FLAG] = False,
-    sigma_min: float = 0.1,
-    sigma_max: float = 0.6,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
     sigma_law: Literal["uniform", "log-uniform"] = "uniform",
     steps: Whole = 30_000,
     minutes: float | None = None,
@@ -69,13 +74,17 @@ def train(
 
         dsmooth train photos/ --steps 200 --every 100 --out /tmp/quick
 
+        dsmooth train cifar-10-batches-bin/ --padding 4 --start cifar10-mse --objective "clf + 2.5 mse"
+        --surrogate cifar:resnet56@resnet56.safetensors --temperature 4 --lr 2e-4 --out denoisers/white
+
         dsmooth train photos/ --start photo --objective "stab + 10 mse" --surrogate timm:resnet18 timm:resnet34 --lr 3e-5
         --patch 224 --turns=False --out denoisers/stab
 
     Parameters
     ----------
     images: list[Path]
-        Folders or zips of images, CIFAR-10 .bin files or .npz; each is drawn from equally often.
+        Folders or zips of images, a CIFAR-10 binary folder (its training batches), .bin files or .npz; each is drawn from
+        equally often. Sub-folders are labels as in `certify`: named by class of the first surrogate or by number.
     out: Path
         Where checkpoints, metrics.jsonl and model.safetensors go.
     data: str
@@ -92,19 +101,19 @@ def train(
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
     architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"]
-        unet and ffdnet are told sigma; dncnn and memnet are blind to it.
+        unet and ffdnet are told sigma; dncnn and memnet are blind to it. By default that of --start, or unet.
     widths: list[int]
-        unet: channels at each scale.
+        unet: channels at each scale; 64 96 160 by default.
     blocks: list[int]
-        unet: residual blocks at each scale.
+        unet: residual blocks at each scale; 2 each by default.
     shuffle: int
-        unet: fold so many pixels a side into channels first; 2 for photographs, 1 for 32-pixel images.
+        unet: fold so many pixels a side into channels first; 2 for photographs (the default), 1 for 32-pixel images.
     scaled: bool
         unet: input and answer in units of the noise, for ranges of sigma of several octaves.
     sigma_min: float
-        Least noise trained for.
+        Least noise trained for; by default that of --start, or 0.1.
     sigma_max: float
-        Most noise trained for.
+        Most noise trained for; by default that of --start, or 0.6.
     sigma_law: Literal["uniform", "log-uniform"]
         How sigma is drawn for each image: log-uniform gives each octave the same share.
     steps: int
@@ -142,26 +151,28 @@ def train(
     start: str | None
         A denoiser (name, folder or file) to go on from, in place of random weights.
     every: int
-        Steps between checkpoints, each with an evaluation.
+        Steps between evaluations, each with a checkpoint; there is one every minute, too.
     compiled: bool
         Let torch.compile make the networks faster, after a minute or two.
     resume: bool
         Go on with the training in --out.
     """
     from dsmooth.errors import BadParameter
-    from dsmooth.images import open_images
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.course import draw_course
     from dsmooth.training.denoising import Recipe
     from dsmooth.training.denoising import train as run_training
 
-    name, config = _NETWORKS.get(architecture, (architecture, {}))
-    if architecture == "unet":
-        config = {"widths": widths, "blocks": blocks, "shuffle": shuffle, **({"scaled": True} if scaled else {})}
+    shape = {"widths": widths, "blocks": blocks, "shuffle": shuffle, "scaled": scaled or None}
+    name, config, trained = _network(
+        architecture, {key: value for key, value in shape.items() if value is not None}, start
+    )
+    low, high = trained or (0.1, 0.6)
+    low, high = low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max
     recipe = Recipe(
         architecture=name,
         config=config,
-        sigma_range=(sigma_min, sigma_max),
+        sigma_range=(low, high),
         sigma_law=sigma_law,
         objective=objective,
         surrogates=tuple(surrogate or ()),
@@ -187,12 +198,48 @@ def train(
     check_count(every, "every")
     if labels is not None and len(images) != 1:
         raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
-    sets = [open_images(path, labels=labels) for path in images]
+    sets = _training_sets(images, labels, recipe)
     with training_bar(recipe) as show:
         path = run_training(recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
-    middle = (sigma_min + sigma_max) / 2
+    middle = (low + high) / 2
     say(
         f"denoiser: {path}",
         f"course: {draw_course(out)}",
         f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN",
     )
+
+
+def _network(
+    architecture: str | None, shape: dict[str, Any], start: str | None
+) -> tuple[str, dict[str, Any], tuple[float, float] | None]:
+    """Architecture, configuration and range of sigma: those of `start` where nothing else was said."""
+    from dsmooth.denoisers.weights import load_denoiser
+    from dsmooth.errors import BadParameter
+
+    if shape and architecture not in (None, "unet"):
+        raise BadParameter(f"--{next(iter(shape))} shapes a unet, and the architecture is {architecture}: leave it out")
+    source = None if start is None else load_denoiser(start)
+    trained = None if source is None else source.sigma_range
+    if source is not None and architecture is None and not shape:
+        return source.architecture, source.config, trained
+    name, config = _NETWORKS.get(architecture or "unet", (architecture or "unet", {}))
+    return name, {**config, **shape}, trained
+
+
+def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> list[ImageSet]:
+    """The images; labels that are not the surrogates' classes are left away where the objective needs none."""
+    from dsmooth.errors import BadImage
+    from dsmooth.images import open_images
+    from dsmooth.training.objectives import Objective
+    from dsmooth.training.surrogates import load_surrogates
+
+    names = next((surrogate.class_names for surrogate in load_surrogates(recipe.surrogates)), None)
+    sets = []
+    for path in images:
+        try:
+            sets.append(open_images(path, labels=labels, class_names=names, training=True))
+        except BadImage:
+            if names is None or Objective.parse(recipe.objective).classification > 0.0:
+                raise
+            sets.append(open_images(path, labels=labels, training=True).without_labels())
+    return sets

@@ -41,7 +41,8 @@ def train_classifier(
     Parameters
     ----------
     images: Path
-        Labelled images of 32 x 32 pixels: an .npz, a CIFAR-10 .bin file, or a folder with class sub-folders.
+        Labelled images of 32 x 32 pixels: an .npz, a CIFAR-10 binary folder (its training batches) or .bin file, or a folder
+        with sub-folders named by class (airplane, ..., truck) or number.
     out: Path
         Where checkpoints, metrics.jsonl and model.safetensors go.
     sigma: float
@@ -61,10 +62,11 @@ def train_classifier(
     precision: Literal["bf16-mixed", "32-true"]
         bf16-mixed is several times faster on recent CPUs and GPUs.
     every: int
-        Steps between checkpoints, each with an evaluation.
+        Steps between evaluations, each with a checkpoint; there is one every minute, too.
     resume: bool
         Go on with the training in --out.
     """
+    from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES
     from dsmooth.images import open_images
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.classifying import ClassifierRecipe
@@ -82,8 +84,9 @@ def train_classifier(
         precision=precision,
     )
     check_count(every, "every")
+    chosen = open_images(images, class_names=CIFAR10_NAMES, training=True)
     with training_bar(recipe) as show:
-        path = run_training(recipe, open_images(images), out, resume=resume, every=every, on_report=show)
+        path = run_training(recipe, chosen, out, resume=resume, every=every, on_report=show)
     say(
         f"classifier: {path}",
         f"course: {draw_course(out)}",

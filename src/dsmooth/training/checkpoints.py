@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,7 +23,7 @@ class TrainingFolder:
     """A folder that belongs to one training; every file in it is written all or nothing.
 
     recipe.json says what is trained, checkpoint-STEP.pt holds everything needed to go on, metrics.jsonl the course: one
-    line for each checkpoint.
+    line for each evaluation.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,6 +35,8 @@ class TrainingFolder:
         if not path.exists():
             if self.path.exists() and not self.path.is_dir():
                 raise BadRun(f"{self.path} is a file: choose a folder for --out")
+            if next(self.path.glob("*.safetensors"), None) or self.checkpoints():
+                raise BadRun(f"{self.path} holds weights of another origin: choose another --out")
             return
         if not resume:
             raise BadRun(
@@ -55,26 +60,37 @@ class TrainingFolder:
         except OSError as error:
             raise BadRun(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def save(self, step: int, state: dict[str, Any], line: dict[str, Any]) -> None:
-        """The state is on disk under this step, older ones but one are gone, and the line is added to the course."""
-        write_whole(self.path / f"checkpoint-{step:08d}.pt", lambda file: torch.save({**state, "step": step}, file))
-        for old in sorted(self.path.glob("checkpoint-*.pt"))[:-_KEPT]:
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.path.glob("checkpoint-*.pt"))
+
+    def save(self, step: int, state: dict[str, Any], line: dict[str, Any] | None) -> None:
+        """The state is on disk under this step, older ones but one are gone; a line, if any, is added to the course."""
+        if line is not None:  # first: after a kill between the two, the step is done again, and its line replaced
+            course = [row for row in self.course() if row["step"] < step]
+            text = "".join(json.dumps(row) + "\n" for row in [*course, line])
+            write_whole(self.path / "metrics.jsonl", text)
+        data = io.BytesIO()  # torch's own writer hides what went wrong with the disk
+        torch.save({**state, "step": step}, data)
+        write_whole(self.path / f"checkpoint-{step:08d}.pt", data.getvalue())
+        for old in self.checkpoints()[:-_KEPT]:
             old.unlink()
-        course = [row for row in self.course() if row["step"] < step]  # a step may be done again after a kill
-        text = "".join(json.dumps(row) + "\n" for row in [*course, line])
-        write_whole(self.path / "metrics.jsonl", text)
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None."""
-        for path in sorted(self.path.glob("checkpoint-*.pt"), reverse=True):
+        for path in reversed(self.checkpoints()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            except (RuntimeError, OSError, EOFError, ValueError):
+            except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError):
                 continue  # torn by a crash of the disk: the one before it is whole
             return state
         return None
 
     def course(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """The lines of metrics.jsonl, but for those that a crash of the disk tore."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = []
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows

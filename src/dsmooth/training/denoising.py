@@ -20,6 +20,7 @@ from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
+from dsmooth.theory.noises import Gaussian
 from dsmooth.training.ahead import Ahead
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.judging import LARGEST, Judged
@@ -68,8 +69,12 @@ class Recipe(Plan):
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high = self.sigma_range
-        if not 0.0 < low <= high < math.inf:
+        if not 0.0 < low <= high:
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
+        for sigma in (low, high, *self.judged):
+            Gaussian(sigma)  # complains of what cannot be smoothed with
+        if self.sigma_law not in ("uniform", "log-uniform"):
+            raise BadParameter(f"expected sigma law uniform or log-uniform, got {self.sigma_law!r}")
         if not 0.0 < self.temperature < math.inf:
             raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         check_count(self.patch, "patch")
@@ -106,9 +111,10 @@ def train(
     """`out/model.safetensors` holds the averaged weights; `out/metrics.jsonl` the course of the training.
 
     Every 40th image is held out: it judges the training every `every` steps and takes no other part. A checkpoint is
-    written then, all or nothing, and the last two are kept; with `resume` the training goes on from the newest as if it
-    had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves the checkpoints
-    as they were. `compiled` hands the denoiser (on a GPU the classifiers too) to torch.compile, which takes a minute first.
+    written then and every minute, all or nothing, and the last two are kept; with `resume` the training goes on from the
+    newest as if it had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves
+    the checkpoints as they were. `compiled` hands the denoiser (on a GPU the classifiers too) to torch.compile, which takes
+    a minute first.
     """
     fabric = fabric_for(recipe)
     device: torch.device = fabric.device
@@ -123,7 +129,8 @@ def train(
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
     largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
     _check_images(sets, denoiser, objective)
-    surrogates = [_ready(surrogate, sets, largest) for surrogate in surrogates]
+    labels = objective.classification > 0.0
+    surrogates = [_ready(surrogate, sets, largest, labels) for surrogate in surrogates]
     images = recipe.batch // objective.draws  # each under several draws of the noise
     batches = _batches(recipe, images, training, device)
     folder.open(told)
@@ -196,10 +203,10 @@ def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objec
         )
 
 
-def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surrogate:
+def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels: bool) -> Surrogate:
     """The surrogate, quicker where its batch normalisation folds.
 
-    Raises BadInput unless it accepts such images, and knows the classes of their labels.
+    Raises BadInput unless it accepts such images and, where `labels` count, knows their classes.
     """
     pixels = sets[0][0].pixels[:largest, :largest]
     probe = torch.from_numpy(pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
@@ -212,8 +219,11 @@ def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int) -> Surr
     except Exception as error:  # whatever a stranger's network raises is about the network
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadModel(f"{surrogate.name} does not accept images of shape {tuple(probe.shape)}: {line}") from error
-    if label >= classes:
-        raise BadImage(f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}")
+    if labels and label >= classes:
+        raise BadImage(
+            f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}: pass --labels with its classes, "
+            "or use the objective stab"
+        )
     with torch.no_grad():
         return replace(surrogate, network=folded_if_same(surrogate.network, probe, parts=True))
 

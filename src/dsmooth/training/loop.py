@@ -21,6 +21,7 @@ from dsmooth.training.plan import Plan
 __all__ = ["Report", "Scores", "descend", "fabric_for", "generator"]
 
 _LOOK = 50  # steps between two looks at the loss of a GPU, which is waited for then
+_LONGEST_LOSS = 60.0  # seconds of training that an interruption may cost
 
 Scores = dict[str, Any]
 """What a judgement of the averaged weights found, by kind: {"psnr": {"0.25": 23.1}, ...}."""
@@ -71,8 +72,8 @@ def descend(
     """The averaged weights after the training, and the judgement on them.
 
     `loss` is that of the network at a step: it must follow from the two alone, so that a training that is resumed goes on
-    as if it had never stopped. Every `every` steps the average is judged and a checkpoint written. A loss or a gradient
-    that is not finite raises TrainingDiverged and leaves the checkpoints as they were.
+    as if it had never stopped. Every `every` steps the average is judged; a checkpoint is written then, and every minute.
+    A loss or a gradient that is not finite raises TrainingDiverged and leaves the checkpoints as they were.
     """
     device: torch.device = fabric.device
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,22 +84,22 @@ def descend(
     if compiled:
         network.compile()  # in place: names and copies of the weights stay as they are
     state = folder.restore(device) if resume else None
-    step, seconds = 0, 0.0
+    step, seconds, shown = 0, 0.0, math.nan
     if state is not None:
-        step, seconds = int(state["step"]), float(state["seconds"])
+        step, seconds, shown = int(state["step"]), float(state["seconds"]), float(state["shown"])
         network.load_state_dict(state["current"])
         average.load_state_dict(state["average"])
         for optimizer, held in zip(bare, state["optimizers"], strict=True):
             optimizer.load_state_dict(held)
 
     start = time.monotonic() - seconds
+    saved = time.monotonic()
     look = _LOOK if device.type == "cuda" else 1
     total, counted = torch.zeros((), device=device), 0
-    shown = math.nan
     scores: Scores | None = None
     progress = plan.progress(step, seconds)
     while progress < 1.0:
-        optimizer = optimizers[plan.turn(progress)]
+        optimizer = optimizers[plan.optimizer_at(progress)]
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(progress)
         value = loss(wrapped, step)
@@ -118,23 +119,26 @@ def descend(
             continue
         mean = float(total) / counted
         if not math.isfinite(mean):
+            kept = folder.checkpoints()
             raise TrainingDiverged(
-                f"the loss is {float(value.detach())} at step {step - 1}, or its gradient is not finite: "
-                f"checkpoints are kept in {folder.path}; lower --lr"
+                f"loss or gradient is not finite at step {step - 1} (loss {float(value.detach()):g}): train with a lower "
+                f"--lr into another --out{f'; the last good checkpoint is {kept[-1]}' if kept else ''}"
             )
         keep = 0.98**counted
         shown = mean if math.isnan(shown) else keep * shown + (1.0 - keep) * mean
         total, counted = torch.zeros_like(total), 0
         scores = judge(average) if judged else None
         report = Report(step, progress, shown, time.monotonic() - start, scores)
-        if judged:
+        if judged or time.monotonic() - saved > _LONGEST_LOSS:
             state = {
                 "seconds": report.seconds,
+                "shown": shown,
                 "current": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in bare],
             }
-            folder.save(step, state, asdict(report))
+            folder.save(step, state, asdict(report) if judged else None)
+            saved = time.monotonic()
         on_report(report)
     return average, judge(average) if scores is None else scores  # None: resumed after the last step
 

@@ -17,6 +17,11 @@ __all__ = ["Plan"]
 
 _WARM_UP = 0.02  # of the training
 _SWITCH = 5 / 9  # of the training: epoch 50 of 90
+_CHOICES = {
+    "optimizer": ("adamw", "adam", "adam-then-sgd"),
+    "schedule": ("cosine", "stepped"),
+    "precision": ("bf16-mixed", "32-true"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +47,20 @@ class Plan:
     weight_decay: float = 1e-4
     average: float = 0.999
     clip: float | None = 0.1
-    precision: str = "bf16-mixed"
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     seed: int = 0
     horizon: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
             check_count(getattr(self, name), name)
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise BadParameter(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.horizon is not None:
+            check_count(self.horizon, "horizon", least=self.steps)
+            if self.minutes is not None:
+                raise BadParameter("horizon counts steps: leave out minutes")
         check_seed(self.seed)
         if not 0.0 <= self.weight_decay < math.inf:
             raise BadParameter(f"expected a weight decay of 0 or more, got {self.weight_decay}")
@@ -65,8 +77,7 @@ class Plan:
 
     def rate(self, progress: float) -> float:
         """The learning rate at that part of the training."""
-        if self.horizon is not None:
-            progress *= self.steps / self.horizon
+        progress = self._laid_out(progress)
         if self.schedule == "stepped":
             return self.lr * 0.1 ** math.floor(3.0 * progress)
         warm = min(1.0, progress / _WARM_UP + 1e-3)  # more than zero at the first step
@@ -83,6 +94,10 @@ class Plan:
             return [adam]
         return [adam, torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)]
 
-    def turn(self, progress: float) -> int:
+    def optimizer_at(self, progress: float) -> int:
         """Which of the optimisers moves the weights at that part of the training."""
-        return int(self.optimizer == "adam-then-sgd" and progress >= _SWITCH)
+        return int(self.optimizer == "adam-then-sgd" and self._laid_out(progress) >= _SWITCH)
+
+    def _laid_out(self, progress: float) -> float:
+        """The part of the schedule that is done at that part of the training."""
+        return progress if self.horizon is None else progress * self.steps / self.horizon

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadModel, BadParameter
+from dsmooth.services.catalogue import is_service
 from dsmooth.theory.certificate import Label
 
 __all__ = ["Surrogate", "load_surrogates"]
@@ -23,6 +24,8 @@ class Surrogate:
     name: str
     digest: str
     network: nn.Module
+    class_names: Sequence[str] | None = None
+    """What the class indices mean, where that is known."""
 
     def answer(self, images: Tensor) -> Sequence[Label | None]:
         """Its answers to images (B, C, H, W)."""
@@ -33,12 +36,22 @@ def load_surrogates(specs: Sequence[str]) -> list[Surrogate]:
     """The classifiers of these specs, on the CPU; raises BadModel where gradients cannot pass through one."""
     surrogates: list[Surrogate] = []
     for spec in specs:
-        classifier = load_classifier(spec)
+        classifier = None if is_service(spec) else load_classifier(spec)
         if not isinstance(classifier, DifferentiableClassifier):
             raise BadModel(f"expected surrogates that gradients pass through (timm, cifar, import), got {spec!r}")
-        model, _, file = spec.partition("@")
-        name = f"{model}@{Path(file).stem}" if file else model
-        if any(held.name == name for held in surrogates):
+        name, digest = _name_of(spec), classifier.digest()
+        if any(held.digest == digest for held in surrogates):
             raise BadParameter(f"expected each surrogate once, got {name} twice")
-        surrogates.append(Surrogate(name, classifier.digest(), classifier.network()))
+        if any(held.name == name for held in surrogates):
+            name = f"{name}#{digest[:8]}"
+        surrogates.append(Surrogate(name, digest, classifier.network(), classifier.class_names))
     return surrogates
+
+
+def _name_of(spec: str) -> str:
+    """The spec with its file in short: by its folder, where the file is named as every trained model is."""
+    model, _, file = spec.partition("@")
+    if not file:
+        return model
+    path = Path(file)
+    return f"{model}@{path.absolute().parent.name if path.stem == 'model' else path.stem}"
