@@ -83,6 +83,24 @@ def test_a_path_that_is_not_there_asks_no_network(monkeypatch):
         load_denoiser("runs/typo")
 
 
+def test_a_mistyped_folder_is_said_to_be_none(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BadModel, match="there is no folder 'runs/typo', and hf:runs/typo cannot be fetched"):
+        Denoiser.from_pretrained("runs/typo")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, denoiser):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(BadModel, match="file"):
+            denoiser.save_pretrained(folder)
+
+
+def test_metrics_that_are_not_finite_do_not_lose_the_weights(tmp_path, denoiser):
+    folder = denoiser.save_pretrained(tmp_path, metrics={"psnr_held_out": {"0.25": float("inf")}})
+    assert describe(folder / "model.safetensors").metrics == {"psnr_held_out": {"0.25": None}}
+
+
 PUSH_AND_FETCH = """
 import sys
 import torch

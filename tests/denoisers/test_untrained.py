@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.errors import BadModel
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.training.judging import psnr
 from support import Linear
@@ -18,6 +19,15 @@ def test_baselines_take_noise_out_of_photographs(name, sigma):
     denoised = load_denoiser(name).denoise(noisy, sigma)
     assert denoised.shape == clean.shape
     assert psnr(denoised, clean) > psnr(noisy, clean) + 5
+
+
+@pytest.mark.parametrize("name", ["tv", "nlm"])
+def test_baselines_take_grey_images_and_have_nothing_to_save(name, tmp_path):
+    grey = torch.full((1, 1, 16, 16), 0.5)
+    assert load_denoiser(name).denoise(grey, 0.1).shape == grey.shape
+    with pytest.raises(BadModel, match="expected a denoiser with weights"):
+        load_denoiser(name).save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["tv", "nlm"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from dsmooth.cli.options import ALL, MANY, Data, Whole
-from dsmooth.console import Bar, say
+from dsmooth.console import Bar, note, say
 
 __all__ = ["measure_denoiser"]
 
@@ -55,9 +56,11 @@ def measure_denoiser(
     seed: int
         Of the noise.
     """
+    import torch
+
     from dsmooth.classifiers.specs import load_classifier
     from dsmooth.denoisers.weights import load_denoiser
-    from dsmooth.errors import BadImage
+    from dsmooth.errors import BadImage, BadParameter
     from dsmooth.theory.bounds import check_count
     from dsmooth.theory.noises import Gaussian
     from dsmooth.training.measure import Measurement, measure, picture_strip
@@ -71,11 +74,20 @@ def measure_denoiser(
     levels = sigma or sorted({round(f, 4) for f in _thirds(network.sigma_range)})
     asked = None if classifier is None else load_classifier(classifier)
     chosen = data.open(images, asked)
-    shapes = {image.pixels.shape for image in chosen[:pictured]}
-    if picture is not None and len(shapes) > 1:
-        raise BadImage(
-            f"expected the first {pictured} images in one size for a picture, got {len(shapes)}: pass --size"
-        )
+    first = chosen[:pictured]
+    shapes = {image.pixels.shape for image in first}
+    network.check(torch.empty(1, first[0].pixels.shape[2], 8, 8))
+    if picture is not None:
+        if picture.is_dir() or not picture.absolute().parent.is_dir():
+            raise BadParameter(f"--picture {picture}: expected a file to write, in a folder that exists")
+        if len(shapes) > 1:
+            raise BadImage(
+                f"expected images of one size for a picture, got {len(shapes)} sizes: pass --size SIDE, or --pictured 1"
+            )
+    low, high = network.sigma_range or (0.0, math.inf)
+    for level in levels:
+        if not low <= level <= high:
+            note(f"sigma {level:g} is outside what this denoiser was trained for ({low:g} to {high:g})")
     say("| sigma | images | PSNR | SSIM |" + (" accuracy |" if asked else ""))
     say("| --- | --- | --- | --- |" + (" --- |" if asked else ""))
     with Bar("measure", 2 * len(levels), "rows") as bar:
@@ -91,7 +103,6 @@ def measure_denoiser(
 
         measure(network.denoise, chosen, levels, asked, seed=seed, on_row=show)
     if picture is not None:
-        first = chosen[:pictured]
         scale = max(1, -(-_PICTURE // max(first[0].pixels.shape[:2])))
         strip = picture_strip(network.denoise, first, levels, seed=seed, scale=scale)
         strip.save(picture, format="PNG")

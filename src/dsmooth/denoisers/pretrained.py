@@ -21,9 +21,12 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def from_pretrained(name: Path | str, revision: str | None = None) -> Denoiser:
     """What load_denoiser finds under that name, folder or file; "owner/name", where it is none of these, is on the Hub."""
-    if not Path(name).exists() and _REPOSITORY.fullmatch(str(name)):
-        name = f"{HUB}{name}" + (f"@{revision}" if revision else "")
-    return load_denoiser(name)
+    if Path(name).exists() or not _REPOSITORY.fullmatch(str(name)):
+        return load_denoiser(name)
+    try:
+        return load_denoiser(f"{HUB}{name}" + (f"@{revision}" if revision else ""))
+    except BadModel as error:
+        raise BadModel(f"there is no folder {str(name)!r}, and {error}") from error
 
 
 def save_pretrained(

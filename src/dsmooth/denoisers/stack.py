@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsmooth.denoisers.base import Denoiser
+from dsmooth.errors import BadParameter
 
 __all__ = ["ConvolutionStack"]
 
@@ -23,6 +24,8 @@ class ConvolutionStack(Denoiser):
 
     def __init__(self, depth: int, width: int, channels: int, norm: bool = False) -> None:
         super().__init__()
+        if depth < 2 or width < 1:
+            raise BadParameter(f"expected a depth of at least 2 and a width of at least 1, got {depth} and {width}")
         self.depth, self.width, self.channels, self.norm = depth, width, channels, norm
         inside, outside = self.ends(channels)
         sizes = [inside, *[width] * (depth - 1), outside]

@@ -18,7 +18,7 @@ __all__ = ["UNTRAINED", "NonLocalMeans", "TotalVariation"]
 
 
 class _Untrained(Denoiser):
-    """One image after the other, in float32 on the CPU; any number of channels."""
+    """One image after the other, in float32 on the CPU; any number of channels. There is nothing to save."""
 
     in_torch: ClassVar[bool] = False
 
@@ -30,6 +30,9 @@ class _Untrained(Denoiser):
     def config(self) -> dict[str, Any]:
         return {}
 
+    def check(self, x: Tensor) -> None:
+        pass
+
     @abstractmethod
     def one(self, image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[Any]:
         """The estimate of one clean image (C, H, W)."""
@@ -37,7 +40,7 @@ class _Untrained(Denoiser):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         images = x.detach().to("cpu", torch.float32).numpy()
         clean = [self.one(image, level) for image, level in zip(images, sigma.tolist(), strict=True)]
-        return torch.from_numpy(np.stack(clean)).to(x)
+        return torch.from_numpy(np.stack(clean).reshape(images.shape)).to(x)  # one channel comes back without its axis
 
     def digest(self) -> str:
         version = require("skimage", "denoise").__version__
