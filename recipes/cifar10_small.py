@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {
     "padding": 4,
     "batch": 64,
     "average": 0.998,
-    "surrogates": ATTACKED,  # judges the squared error, which never asks it
+    "surrogates": POOL,  # judge the squared error, which never asks them
 }
 SMALL: dict[str, Any] = {
     **COMMON,
@@ -43,21 +43,22 @@ SMALL: dict[str, Any] = {
 }
 STEPS: dict[str, Any] = {**COMMON, "batch": 16}
 MSE = Recipe(**SMALL)
-ONE = POOL[:1]
+WHITE: dict[str, Any] = {**SMALL, "surrogates": ATTACKED}
+ONE: dict[str, Any] = {**SMALL, "surrogates": POOL[:1]}
 ROWS: dict[str, dict[str, tuple[Recipe, str | None]]] = {
     "objectives": {
         "mse": (MSE, None),
-        "stab": (Recipe(**SMALL, objective="stab", lr=3e-4), None),
-        "clf": (Recipe(**SMALL, objective="clf", lr=3e-4), None),
-        "stab-from-mse": (Recipe(**SMALL, objective="stab", lr=1e-4), "mse"),
-        "clf-from-mse": (Recipe(**SMALL, objective="clf", lr=1e-4), "mse"),
+        "stab": (Recipe(**WHITE, objective="stab", lr=3e-4), None),
+        "clf": (Recipe(**WHITE, objective="clf", lr=3e-4), None),
+        "stab-from-mse": (Recipe(**WHITE, objective="stab", lr=1e-4), "mse"),
+        "clf-from-mse": (Recipe(**WHITE, objective="clf", lr=1e-4), "mse"),
     },
     "surrogates": {
         "mse": (MSE, None),
-        "one": (Recipe(**{**SMALL, "surrogates": ONE}, objective="stab", lr=3e-4), None),
-        "one-from-mse": (Recipe(**{**SMALL, "surrogates": ONE}, objective="stab", lr=1e-4), "mse"),
-        "three": (Recipe(**{**SMALL, "surrogates": POOL}, objective="stab", lr=3e-4), None),
-        "three-from-mse": (Recipe(**{**SMALL, "surrogates": POOL}, objective="stab", lr=1e-4), "mse"),
+        "one": (Recipe(**ONE, objective="stab", lr=3e-4), None),
+        "one-from-mse": (Recipe(**ONE, objective="stab", lr=1e-4), "mse"),
+        "three": (Recipe(**SMALL, objective="stab", lr=3e-4), None),
+        "three-from-mse": (Recipe(**SMALL, objective="stab", lr=1e-4), "mse"),
     },
     "architectures": {  # small batches: batch normalisation learns little in a few hundred steps
         "dncnn": (Recipe(**STEPS, architecture="dncnn", config={"norm": True}), None),

@@ -60,7 +60,7 @@ def denoiser(
 
     paper: the sigma of the paper's DnCNN, in place of one network for sigma .08 to 1.
     """
-    images = open_images(train)
+    images = open_images(train, size=256)  # some are smaller than a patch
     epoch = len(images) // batch
     shape: dict[str, Any] = {"batch": batch, "patch": 224, "turns": False, "zoom": False}
     if paper is not None:

@@ -21,7 +21,10 @@ from recipes.experiment import RUNS, teach
 from recipes.imagenet_samples import training_images
 from recipes.photo_denoiser import NETWORK
 
-STORY = "1,000 ImageNet images, random crops"
+STORY = (
+    "400 photographs of BSDS500 (train and test; for research and education), then 1,000 ImageNet images (for research), "
+    "random crops"
+)
 
 
 def learn(*, minutes: float = 60.0, compiled: bool = False) -> None:
@@ -45,7 +48,10 @@ def learn(*, minutes: float = 60.0, compiled: bool = False) -> None:
 def halfway(start: str, end: Path) -> Path:
     """The file beside `end` with the mean of the weights of both."""
     middle, other = load_denoiser(start), load_denoiser(end)
-    metrics = {"mean_of_weights": [middle.digest(), other.digest()]}
+    metrics = {
+        "mean_of_weights": {"start": middle.digest(), "end": other.digest()},
+        "end": dict(other.metrics),  # what was measured there, and the recipe
+    }
     weights = {name: (value + other.state_dict()[name]) / 2 for name, value in middle.state_dict().items()}
     middle.load_state_dict(weights)
     out = end.with_name("halfway.safetensors")

@@ -1,14 +1,22 @@
 """The program as people run it: what it prints, what it refuses, and what it leaves behind."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
+from dsmooth.classifiers.cifar_resnet import CifarResNet
+from dsmooth.cli.train import _training_sets
+from dsmooth.denoisers.weights import describe
+from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
+from dsmooth.training.denoising import Recipe
 from support import data, environment
 
 
@@ -154,6 +162,28 @@ def test_train_through_a_classifier(folder):
     assert told["config"]["scaled"]
     assert "import:support:Linear 100.0 %" in done.stdout or "import:support:Linear 0.0 %" in done.stdout
     assert "course: den/course.svg" in done.stdout
+    more = ["--padding", "1", "--batch", "2", "--precision", "32-true", "--steps", "1"]
+    run(folder, "train", "images", *more, "--start", "den", "--sigma-max", "0.5", "-o", "more")
+    again = json.loads((folder / "more" / "recipe.json").read_text())
+    assert (again["config"], again["sigma_range"]) == (
+        describe(folder / "den" / "model.safetensors").config,
+        [0.1, 0.5],
+    )
+
+
+def test_sub_folders_of_a_training_are_classes_of_the_surrogate(tmp_path):
+    for name in ("ship", "truck", "ship-like"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "images" / name / "0.png")
+    save_file(CifarResNet(20).state_dict(), tmp_path / "r20.safetensors")
+    through = Recipe(objective="clf", surrogates=(f"cifar:resnet20@{tmp_path / 'r20.safetensors'}",))
+    with pytest.raises(BadImage, match="named by class or class number"):
+        _training_sets([tmp_path / "images"], None, through)
+    (unnamed,) = _training_sets([tmp_path / "images"], None, replace(through, objective="stab"))
+    assert unnamed.labels == (None, None, None)
+    shutil.rmtree(tmp_path / "images" / "ship-like")
+    (named,) = _training_sets([tmp_path / "images"], None, through)
+    assert named.labels == (8, 9)
 
 
 def test_a_denoiser_is_measured(folder):
@@ -167,7 +197,20 @@ def test_a_denoiser_is_measured(folder):
     assert rows[3].count("%") == 1
     with Image.open(folder / "strip.png") as strip:
         assert strip.size == (4 * (64 + 2), 8 * (64 + 2))
-    assert "no denoiser 'x'" in run(folder, "test-denoiser", "images", "-d", "x", code=2).stderr
+    assert (
+        "sigma 0.07 is outside what this denoiser was trained for (0.08 to 0.6)"
+        in run(folder, "test-denoiser", "images", "-d", "photo", "--sigma", "0.07").stderr
+    )
+    run(folder, "test-denoiser", "grey.npz", "-d", "tv", "--sigma", "0.1")
+    for arguments, message in (
+        (["images", "-d", "x"], "no denoiser 'x'"),
+        (["images", "--picture", "nowhere/strip.png"], "--picture nowhere/strip.png: expected a file to write"),
+        (["images", "--picture", "images"], "--picture images: expected a file to write"),
+        (["grey.npz"], "expects images of 3 channels"),
+    ):
+        done = run(folder, "test-denoiser", *arguments, code=2)
+        assert message in done.stderr
+        assert "|" not in done.stdout  # before anything is measured
 
 
 BAD = {
@@ -192,7 +235,8 @@ BAD = {
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (
         ["-d", "nothing"],
-        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, tv, nlm)",
+        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, cifar10-dncnn-mse, "
+        "cifar10-dncnn-stab, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "expected a classifier as"),
@@ -359,11 +403,15 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "64"], "at least 64 x 64"),
         (["images", "--patch", "8", "--start", "nothing"], "no denoiser 'nothing'"),
         (["images", "--patch", "8", "--start", "photo", "--widths", "8", "--blocks", "1"], "to hold unet"),
+        (
+            ["images", "--architecture", "dncnn", "--widths", "8"],
+            "--widths shapes a unet, and the architecture is dncnn",
+        ),
         (["images", "--patch", "8", "--widths", "8", "8", "--blocks", "1"], "as many widths as blocks"),
         (["grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),
         (["images", "--patch", "8", "--seed", "-1"], "seed must be a whole number"),
         (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
-        (["images", "--patch", "8", "--sigma-max", "inf"], "0 < low <= high"),
+        (["images", "--patch", "8", "--sigma-max", "inf"], "sigma must be"),
         (["images", "--patch", "8", "--objective", "sharp"], "expected an objective as mse, stab, clf"),
         (["images", "--patch", "8", "--objective", "stab"], "name at least one --surrogate"),
         (["images", "--objective", "stab + cons", "--batch", "3", "--surrogate", "x"], "expected an even batch"),

@@ -28,9 +28,11 @@ ARCHITECTURES: Final[dict[str, type[Denoiser]]] = {cls.architecture: cls for cls
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
-    "photo-stab": "0e5d7f3243e50f5dd6169d99768eb07a6389ea4a814df12208c2f7151ee6ccf9",
+    "photo-stab": "2d532251e13d013924995fd08ec13048295578f6680e16aae1973552e09a61da",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
+    "cifar10-dncnn-mse": "1471ce00df4bd9380f04336f6e28f8ec76581b4fedd038e4df6de57fdd99bce8",
+    "cifar10-dncnn-stab": "00553c24111304e308dd3f6fcf2b229890bf09577ccef0f8ddb71bf7274b5ff5",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
@@ -81,15 +83,18 @@ def save_denoiser(
     """Weights and description are in `path`, all or nothing.
 
     float16 keeps 11 bits of every weight and halves the file; the denoiser that is loaded again is the rounded one. The
-    statistics of batch normalisation stay in float32: they may be outside the range of float16.
+    statistics of batch normalisation stay in float32: they may be outside the range of float16. Metrics that are not
+    finite are written as null.
     """
+    if denoiser.architecture not in ARCHITECTURES:
+        raise BadModel(f"expected a denoiser with weights ({', '.join(ARCHITECTURES)}), got {denoiser.architecture!r}")
     story = {
         "schema": _SCHEMA,
         "architecture": denoiser.architecture,
         "config": denoiser.config,
         "sigma_range": None if denoiser.sigma_range is None else list(denoiser.sigma_range),
         "data": data,
-        "metrics": dict(metrics),
+        "metrics": json.loads(json.dumps(dict(metrics)), parse_constant=lambda _: None),
     }
     weights = {key: value.to(dtype) for key, value in denoiser.named_parameters()}
     statistics = {key: value.float() for key, value in denoiser.named_buffers() if value.is_floating_point()}
@@ -97,7 +102,10 @@ def save_denoiser(
     if not all(bool(torch.isfinite(array).all()) for array in arrays.values()):
         raise BadModel(f"expected finite weights, got NaN, infinity or values beyond {dtype}; {path} was not written")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadModel(f"{path.parent} cannot be made a folder ({error.strerror}): choose another") from error
     write_whole(path, save(arrays, {_KEY: canonical_json(story)}))
 
 
