@@ -15,8 +15,9 @@ from dsmooth.images import ImageSet, open_images
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.course import draw_course
 from dsmooth.training.denoising import Recipe, train
+from dsmooth.training.held_out import split
 from dsmooth.training.judging import psnr
-from dsmooth.training.patches import Patches, split
+from dsmooth.training.patches import Patches
 from dsmooth.training.surrogates import load_surrogates
 
 SMALL = {
@@ -195,7 +196,7 @@ def test_patches_follow_from_the_generator_alone(images):
 
 def test_a_set_too_large_for_memory_trains_the_same_weights(tmp_path, images, monkeypatch):
     held = train(Recipe(**SMALL), [images], tmp_path / "held", data="")
-    monkeypatch.setattr("dsmooth.training.patches._IN_MEMORY", 0)
+    monkeypatch.setattr("dsmooth.training.held_out._IN_MEMORY", 0)
     training, _ = split([images])
     assert isinstance(training[0], ImageSet)
     read = train(Recipe(**SMALL), [images], tmp_path / "read", data="")
@@ -203,7 +204,7 @@ def test_a_set_too_large_for_memory_trains_the_same_weights(tmp_path, images, mo
 
 
 def test_an_unreadable_image_ends_a_training_that_reads_as_it_goes(tmp_path, images, monkeypatch):
-    monkeypatch.setattr("dsmooth.training.patches._IN_MEMORY", 0)
+    monkeypatch.setattr("dsmooth.training.held_out._IN_MEMORY", 0)
 
     def read(i):
         if i > 1:

@@ -197,7 +197,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], Description | None]:
     for key, array in arrays.items():
         if not array.is_floating_point() or not bool(torch.isfinite(array).all()):
             raise BadModel(
-                f"{path}: expected finite floating point weights, got {key} with NaN, infinity or {array.dtype}"
+                f"{path}: expected a denoiser's weights, all finite numbers in floating point, got {key} with NaN, infinity "
+                f"or {array.dtype}"
             )
         arrays[key] = array.float()
     return arrays, None if header is None else _parse(path, header)

@@ -3,6 +3,7 @@
 plan.py         how weights move: optimiser, learning rate, averaging, length
 loop.py         the loop, for any network and any loss
 checkpoints.py  the folder of a training: what it is, checkpoints, the course so far
+held_out.py     which images judge a training
 patches.py      images of any size: random crops, decided by seed and step alone
 ahead.py        batches that are prepared while the networks work on earlier ones
 resident.py     images of one size: all on the device, shifted and mirrored there

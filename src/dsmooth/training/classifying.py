@@ -22,9 +22,9 @@ from dsmooth.records.digests import digest_json
 from dsmooth.records.files import write_whole
 from dsmooth.theory.bounds import check_count
 from dsmooth.training.checkpoints import TrainingFolder
+from dsmooth.training.held_out import split
 from dsmooth.training.judging import Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
-from dsmooth.training.patches import split
 from dsmooth.training.plan import Plan
 from dsmooth.training.resident import Resident
 

@@ -23,10 +23,11 @@ from dsmooth.theory.bounds import check_count
 from dsmooth.theory.noises import Gaussian
 from dsmooth.training.ahead import Ahead
 from dsmooth.training.checkpoints import TrainingFolder
+from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
-from dsmooth.training.patches import Patches, split
+from dsmooth.training.patches import Patches
 from dsmooth.training.plan import Plan
 from dsmooth.training.resident import Resident
 from dsmooth.training.surrogates import Surrogate, load_surrogates
@@ -194,7 +195,10 @@ def _fresh(recipe: Recipe) -> Denoiser:
 def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objective) -> None:
     for images in sets:
         if (channels := images[0].pixels.shape[2]) != denoiser.channels:
-            raise BadImage(f"expected training images of {denoiser.channels} channels, got one of {channels}")
+            raise BadImage(
+                f"expected training images of {denoiser.channels} channels, got one of {channels}: repeat the channel, or "
+                "store the images as files"
+            )
     labels = [label for images in sets for label in images.labels]
     if objective.classification > 0.0 and None in labels:
         raise BadImage(

@@ -12,29 +12,9 @@ from PIL import Image
 from dsmooth.errors import BadImage
 from dsmooth.images import ImageSet, LabelledImage, Pixels
 
-__all__ = ["Patches", "split"]
+__all__ = ["Patches"]
 
-_HELD_OUT = 40  # every so many-th image of each set judges the training instead of taking part
-_MOST_HELD_OUT = 2000
-_IN_MEMORY = 4 << 30  # bytes of decoded images; a larger set is read from the disk again and again
 _SMALLEST_SCALE = 0.5
-
-
-def split(sets: Sequence[ImageSet]) -> tuple[list[Sequence[LabelledImage]], list[LabelledImage]]:
-    """The images to train on, set by set, and the held-out ones: every 40th of each set, at most 2,000 of it.
-
-    Decoded into memory; a set that is too large for that stays an ImageSet, and its images are decoded when drawn.
-    """
-    training: list[Sequence[LabelledImage]] = []
-    held_out: list[LabelledImage] = []
-    for images in sets:
-        stride = max(_HELD_OUT, -(-len(images) // _MOST_HELD_OUT))
-        judging = range(0, len(images), stride) if len(images) > 1 else range(0)
-        held_out += images.subset(judging)
-        kept = images.subset([i for i in range(len(images)) if i not in judging])
-        large = len(kept) * images[0].pixels.nbytes > _IN_MEMORY
-        training.append(kept if large else list(kept))
-    return training, held_out
 
 
 @dataclass(frozen=True)
