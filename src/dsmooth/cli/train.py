@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Whole
-from dsmooth.console import say, training_bar
+from dsmooth.console import note, say, training_bar
 
 if TYPE_CHECKING:
     from dsmooth.images import ImageSet
@@ -238,8 +238,9 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
     for path in images:
         try:
             sets.append(open_images(path, labels=labels, class_names=names, training=True))
-        except BadImage:
+        except BadImage as error:
             if names is None or Objective.parse(recipe.objective).classification > 0.0:
                 raise
             sets.append(open_images(path, labels=labels, training=True).without_labels())
+            note(f"going on without labels, which {recipe.objective} does not need: {error}")
     return sets
