@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, images, damage):
 
 def test_an_interruption_costs_no_more_than_a_minute(tmp_path, images, monkeypatch):
     whole = train(Recipe(**SMALL), [images], tmp_path / "whole", data="")
-    monkeypatch.setattr("dsmooth.training.loop._LONGEST_LOSS", 0.0)
+    monkeypatch.setattr("dsmooth.training.loop._SAVE_EVERY", 0.0)
 
     def interrupt(report):
         if report.step == 5:

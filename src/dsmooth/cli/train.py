@@ -233,7 +233,7 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
     from dsmooth.training.objectives import Objective
     from dsmooth.training.surrogates import load_surrogates
 
-    names = next((surrogate.class_names for surrogate in load_surrogates(recipe.surrogates)), None)
+    names = next((surrogate.class_names for surrogate in load_surrogates(recipe.surrogates[:1])), None)
     sets = []
     for path in images:
         try:

@@ -225,7 +225,7 @@ class Scheduler:
 
 def _result(future: Future[_T]) -> _T:
     """The result, waited for in short naps: a thread that blocks without end is deaf to an interruption that reached it just
-    before it blocked (with many threads about, one in ten), and on Windows to every one.
+    before it blocked (with many threads on busy cores one in seven), and on Windows to every one.
     """
     while not future.done():
         wait([future], timeout=_LOOK)

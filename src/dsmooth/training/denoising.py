@@ -74,8 +74,6 @@ class Recipe(Plan):
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
         for sigma in (low, high, *self.judged):
             Gaussian(sigma)  # complains of what cannot be smoothed with
-        if self.sigma_law not in ("uniform", "log-uniform"):
-            raise BadParameter(f"expected sigma law uniform or log-uniform, got {self.sigma_law!r}")
         if not 0.0 < self.temperature < math.inf:
             raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         check_count(self.patch, "patch")

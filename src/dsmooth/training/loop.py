@@ -21,7 +21,7 @@ from dsmooth.training.plan import Plan
 __all__ = ["Report", "Scores", "descend", "fabric_for", "generator"]
 
 _LOOK = 50  # steps between two looks at the loss of a GPU, which is waited for then
-_LONGEST_LOSS = 60.0  # seconds of training that an interruption may cost
+_SAVE_EVERY = 60.0  # seconds: what an interruption may cost
 
 Scores = dict[str, Any]
 """What a judgement of the averaged weights found, by kind: {"psnr": {"0.25": 23.1}, ...}."""
@@ -129,7 +129,7 @@ def descend(
         total, counted = torch.zeros_like(total), 0
         scores = judge(average) if judged else None
         report = Report(step, progress, shown, time.monotonic() - start, scores)
-        if judged or time.monotonic() - saved > _LONGEST_LOSS:
+        if judged or time.monotonic() - saved > _SAVE_EVERY:
             state = {
                 "seconds": report.seconds,
                 "shown": shown,

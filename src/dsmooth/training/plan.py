@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
@@ -17,11 +17,6 @@ __all__ = ["Plan"]
 
 _WARM_UP = 0.02  # of the training
 _SWITCH = 5 / 9  # of the training: epoch 50 of 90
-_CHOICES = {
-    "optimizer": ("adamw", "adam", "adam-then-sgd"),
-    "schedule": ("cosine", "stepped"),
-    "precision": ("bf16-mixed", "32-true"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +49,10 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("steps", "batch"):
             check_count(getattr(self, name), name)
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise BadParameter(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and (value := getattr(self, name)) not in get_args(hint):
+                known = ", ".join(get_args(hint))
+                raise BadParameter(f"expected {name.replace('_', ' ')} as one of {known}, got {value!r}")
         if self.horizon is not None:
             check_count(self.horizon, "horizon", least=self.steps)
             if self.minutes is not None:
