@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import cyclopts
 
+from dsmooth.cli.options import MANY
 from dsmooth.training.denoising import Recipe
 from recipes.cifar10 import classifier, training_images
 from recipes.experiment import RUNS, teach
@@ -81,9 +82,9 @@ def learn(
     minutes: float | None = None,
     start: str | None = None,
     objective: str | None = None,
-    surrogates: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True, negative=())] = None,
+    surrogates: Annotated[list[str] | None, MANY] = None,
     architecture: Literal["dncnn-wide", "memnet"] | None = None,
-    widths: Annotated[list[int] | None, cyclopts.Parameter(consume_multiple=True, negative=())] = None,
+    widths: Annotated[list[int] | None, MANY] = None,
     lr: float | None = None,
     batch: int | None = None,
     steps: int | None = None,

@@ -21,12 +21,11 @@ import cyclopts
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.console import training_bar
-from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.classifying import ClassifierRecipe, train_classifier
 from dsmooth.training.denoising import Recipe
 from recipes.cifar10 import classifier, test_images, training_images
 from recipes.cifar10_denoisers import ATTACKED, POOL, STORY
-from recipes.experiment import RUNS, certify, report, teach
+from recipes.experiment import RUNS, certify, mode_named, report, teach
 
 RADII = (0.0, 0.25, 0.5)
 SIGMA = 0.25
@@ -80,7 +79,7 @@ def table(
 ) -> None:
     """Train and certify the rows of one table, and print it."""
     images = test_images()[::every]
-    chosen = Mode("curve", RADII) if mode == "curve" else FIXED
+    chosen = mode_named(mode, RADII)
 
     def certified(name: str, model: str | Classifier, denoiser: Path | None) -> Path:
         return certify(f"cifar10-small-{name}-certified", images, model, denoiser, SIGMA, mode=chosen, workers=workers)

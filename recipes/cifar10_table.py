@@ -15,26 +15,25 @@ from typing import Annotated, Literal
 
 import cyclopts
 
-from dsmooth.theory.modes import FIXED, Mode
+from dsmooth.cli.options import MANY
 from recipes.cifar10 import classifier, test_images
-from recipes.experiment import RUNS, certify, report
+from recipes.experiment import RUNS, certify, mode_named, report
 
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SIGMAS = [0.12, 0.25, 0.5, 1.0]
 ROWS = ["none", "mse", "black", "white"]
-Many = cyclopts.Parameter(consume_multiple=True, negative=())
 
 
 def table(
     *rows: str,
     every: int = 5,
-    sigma: Annotated[list[float], Many] = SIGMAS,
+    sigma: Annotated[list[float], MANY] = SIGMAS,
     mode: Literal["curve", "fixed"] = "curve",
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) and print their tables."""
     images = test_images()[::every]
-    chosen = Mode("curve", (0.0, *RADII)) if mode == "curve" else FIXED
+    chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:
         title = f"cifar10-table-{Path(row).stem}-every{every}-{mode}"
         runs = [

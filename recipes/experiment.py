@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note, training_bar
@@ -68,6 +69,11 @@ def certify(
             on_notice=note,
         )
     return out
+
+
+def mode_named(name: Literal["curve", "fixed"], radii: tuple[float, ...]) -> Mode:
+    """Curve stops an image as soon as it is settled which of these radii hold; fixed draws all votes."""
+    return Mode("curve", radii) if name == "curve" else FIXED
 
 
 def report(name: str, runs: Sequence[Path], radii: Sequence[float]) -> None:

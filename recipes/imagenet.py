@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
+from dsmooth.cli.options import MANY
 from dsmooth.images import open_images
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.denoising import Recipe
@@ -26,7 +27,6 @@ from recipes.experiment import report, teach
 from recipes.photo_denoiser import NETWORK
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-Many = cyclopts.Parameter(consume_multiple=True, negative=())
 
 app = cyclopts.App(name="python -m recipes.imagenet", help=__doc__)
 
@@ -51,7 +51,7 @@ def denoiser(
     /,
     *,
     start: str | None = None,
-    surrogates: Annotated[list[str], Many] = [],  # noqa: B006
+    surrogates: Annotated[list[str], MANY] = [],  # noqa: B006
     paper: float | None = None,
     batch: int = 32,
     compiled: bool = False,
@@ -81,8 +81,8 @@ def certify(
     /,
     *,
     classifier: str = "timm:resnet50",
-    denoisers: Annotated[list[str], Many] = ["none", "photo"],  # noqa: B006
-    sigma: Annotated[list[float], Many] = [0.25, 0.5, 1.0],  # noqa: B006
+    denoisers: Annotated[list[str], MANY] = ["none", "photo"],  # noqa: B006
+    sigma: Annotated[list[float], MANY] = [0.25, 0.5, 1.0],  # noqa: B006
     labels: Path | None = None,
     every: int = 100,
     n: int = 10_000,

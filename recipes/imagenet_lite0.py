@@ -13,24 +13,23 @@ from typing import Annotated, Literal
 
 import cyclopts
 
-from dsmooth.theory.modes import FIXED, Mode
-from recipes.experiment import certify, report
+from dsmooth.cli.options import MANY
+from recipes.experiment import certify, mode_named, report
 from recipes.imagenet_samples import validation_images
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
 ROWS = ["none", "photo", "photo-stab"]
-Many = cyclopts.Parameter(consume_multiple=True, negative=())
 
 
 def table(
     *rows: str,
-    sigma: Annotated[list[float], Many] = [0.25, 0.5],  # noqa: B006
+    sigma: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
     mode: Literal["curve", "fixed"] = "curve",
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) at each SIGMA and print a table for each SIGMA."""
     images = validation_images()
-    chosen = Mode("curve", RADII) if mode == "curve" else FIXED
+    chosen = mode_named(mode, RADII)
     for value in sigma:
         title = f"imagenet-lite0-{mode}-sigma{value:g}"
         runs = [
