@@ -13,7 +13,7 @@ import torch
 from benchmarks.reference import Defended, reference_loop
 from dsmooth import SmoothedClassifier, load_classifier, load_denoiser, open_images
 from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.theory.certificate import Cohen
+from dsmooth.theory.certifiers import Cohen
 from dsmooth.theory.modes import Demand, Mode
 from recipes.experiment import DATA
 
@@ -47,7 +47,7 @@ def row(cores: int) -> str:
     loop()
     before = loop()
     started = time.perf_counter()
-    samples = sum(poll.drawn for poll in smoothed.polls(images, demand, MasterKey.draw(0)))
+    samples = sum(tally.drawn for tally in smoothed.tallies(images, demand, MasterKey.draw(0)))
     took = time.perf_counter() - started
     whole = statistics.mean([before, loop()]) * (N0 + N) * IMAGES
     return (

@@ -46,7 +46,7 @@ def rate(url: str, side: int, concurrency: int) -> float:
         remote.logged(Path(folder), key_commitment="", parameters="", canaries=[]),
     ):
         started = time.monotonic()
-        list(smoothed.polls([LabelledImage("image", pixels)], {Phase.ESTIMATION: samples}, MasterKey.draw(0)))
+        list(smoothed.tallies([LabelledImage("image", pixels)], {Phase.ESTIMATION: samples}, MasterKey.draw(0)))
         elapsed = time.monotonic() - started
         assert len(read_query_log(Path(folder) / LOG).entries) == samples
     remote.close()

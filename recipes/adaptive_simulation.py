@@ -13,10 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special
 
-from dsmooth.theory.certificate import Certificate, Cohen, StoppedVotes, Votes
+from dsmooth.theory.certifiers import Certificate, Cohen
 from dsmooth.theory.modes import FIXED, Mode, Plan
 from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import StoppingRule, looks
+from dsmooth.theory.votes import StoppedVotes, Votes
 
 IMAGES, N0, ALPHA = 4000, 100, 0.001
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # in sigmas

@@ -42,11 +42,11 @@ def test_every_public_name_has_a_docstring():
     "module",
     [
         "dsmooth",
-        "dsmooth.theory.certificate",
+        "dsmooth.theory.certifiers",
         "dsmooth.records.certificate_file",
         "dsmooth.runs.verify",
         "dsmooth.report.page",
-        "dsmooth.services.asking",
+        "dsmooth.services.client",
         "dsmooth.runs.recertify",
     ],
 )

@@ -21,8 +21,8 @@ _HOME = {
     "BadModel": "errors",
     "BadParameter": "errors",
     "BadRun": "errors",
-    "Certificate": "theory.certificate",
-    "Cohen": "theory.certificate",
+    "Certificate": "theory.certifiers",
+    "Cohen": "theory.certifiers",
     "Denoiser": "denoisers.base",
     "Disproved": "errors",
     "Drifted": "errors",
@@ -30,19 +30,19 @@ _HOME = {
     "Gaussian": "theory.noises",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
-    "Multiclass": "theory.certificate",
+    "Multiclass": "theory.certifiers",
     "NoiseFailed": "errors",
-    "Prediction": "theory.certificate",
+    "Prediction": "theory.prediction",
     "RemoteClassifier": "classifiers.remote",
     "ServiceStopped": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
-    "Votes": "theory.certificate",
+    "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
     "load_denoiser": "denoisers.weights",
     "open_images": "images",
-    "predict_votes": "theory.certificate",
+    "predict_votes": "theory.prediction",
 }
 
 __all__ = [
@@ -98,9 +98,11 @@ if TYPE_CHECKING:
     )
     from dsmooth.images import open_images
     from dsmooth.smoothing.smoothed import SmoothedClassifier
-    from dsmooth.theory.certificate import Certificate, Cohen, Multiclass, Prediction, Votes, predict_votes
+    from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.noises import Gaussian
+    from dsmooth.theory.prediction import Prediction, predict_votes
+    from dsmooth.theory.votes import Votes
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it is used
-    from dsmooth.theory.certificate import Certificate, Label, Prediction
+    from dsmooth.theory.certifiers import Certificate
+    from dsmooth.theory.prediction import Prediction
+    from dsmooth.theory.votes import Label
     from dsmooth.training.loop import Report
     from dsmooth.training.plan import Plan
 
@@ -140,7 +142,7 @@ def named(label: Label | None, names: Sequence[str] | None) -> str:
 
 def certificate_line(name: str, certificate: Certificate, names: Sequence[str] | None, label: int | None) -> str:
     """name, certified answer, radius, votes, and whether the answer is right, in columns."""
-    from dsmooth.theory.certificate import round_down
+    from dsmooth.theory.bounds import round_down
 
     votes = certificate.estimation
     top = certificate.label

@@ -23,11 +23,11 @@ from dsmooth.records.files import write_whole
 from dsmooth.report.page import render
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.bounds import check_count
-from dsmooth.theory.certificate import Certificate, round_down
+from dsmooth.smoothing.tally import Tally
+from dsmooth.theory.bounds import check_count, round_down
+from dsmooth.theory.certifiers import Certificate
 
 __all__ = ["Demo"]
 
@@ -96,7 +96,7 @@ class Demo:
         trials: dict[str, list[_Trial]] = {photograph.key: [] for photograph in self.photographs}
         drawn = 0
 
-        def count(poll: Poll, chunk: Chunk, labels: object) -> None:
+        def count(tally: Tally, chunk: Chunk, labels: object) -> None:
             nonlocal drawn
             drawn += chunk.count
             on_samples(drawn)
@@ -104,30 +104,30 @@ class Demo:
         on_line(_HEADING)
         for sigma, denoised, smoothed in self.smoothed:
             demand = {Phase.SELECTION: _N0, Phase.ESTIMATION: self.n}
-            for poll in smoothed.polls(self.photographs, demand, self.key, on_votes=count):
-                trial = self._trial(smoothed, sigma, denoised, poll)
-                trials[poll.image.key].append(trial)
-                on_line(self._line(poll.image.key, trial))
+            for tally in smoothed.tallies(self.photographs, demand, self.key, on_votes=count):
+                trial = self._trial(smoothed, sigma, denoised, tally)
+                trials[tally.image.key].append(trial)
+                on_line(self._line(tally.image.key, trial))
         seconds = time.monotonic() - started
         on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
         page = out / "demo.html"
         write_whole(page, self._page(trials, seconds))
         return page
 
-    def _trial(self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, poll: Poll) -> _Trial:
-        shape = poll.image.pixels.shape
+    def _trial(self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, tally: Tally) -> _Trial:
+        shape = tally.image.pixels.shape
         steps, _ = Sampler(smoothed.noise).draw(
-            Chunk(Phase.ESTIMATION, poll.streams[Phase.ESTIMATION], 0, 1), poll.image.pixels.size
+            Chunk(Phase.ESTIMATION, tally.streams[Phase.ESTIMATION], 0, 1), tally.image.pixels.size
         )
-        noisy = (steps.reshape(1, *shape) + poll.image.pixels).astype(np.int16)
-        seen = smoothed.pipeline.images(np.repeat(noisy, poll.batch, axis=0))[0].float().permute(1, 2, 0).numpy()
+        noisy = (steps.reshape(1, *shape) + tally.image.pixels).astype(np.int16)
+        seen = smoothed.pipeline.images(np.repeat(noisy, tally.batch, axis=0))[0].float().permute(1, 2, 0).numpy()
         certificate = smoothed.certifier.certify(
-            poll.votes(Phase.SELECTION),
-            poll.votes(Phase.ESTIMATION),
+            tally.votes(Phase.SELECTION),
+            tally.votes(Phase.ESTIMATION),
             smoothed.noise,
             alpha=_ALPHA,
             norm=2.0,
-            dim=poll.image.pixels.size,
+            dim=tally.image.pixels.size,
         )
         shown = np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8)
         return _Trial(sigma, denoised, certificate, noisy[0].clip(0, 255).astype(np.uint8), shown)

@@ -36,7 +36,7 @@ def middling(count, side=9):
 def votes(classifier, images, denoiser=None, **options):
     found = []
     smoothed = SmoothedClassifier(classifier, denoiser, 0.25, **options)
-    for _ in smoothed.polls(images, DEMAND, KEY, on_votes=lambda poll, chunk, labels: found.extend(labels)):
+    for _ in smoothed.tallies(images, DEMAND, KEY, on_votes=lambda tally, chunk, labels: found.extend(labels)):
         pass
     return found
 

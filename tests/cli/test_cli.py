@@ -133,7 +133,7 @@ def test_train_writes_a_denoiser_that_certifies(folder):
     ]
     run(folder, *arguments, "--precision", "32-true", "-o", "den")
     assert {p.name for p in (folder / "den").iterdir()} == {
-        "checkpoint-00000003.pt", "checkpoint-00000006.pt", "course.svg", "metrics.jsonl", "model.safetensors",
+        "checkpoint-00000003.pt", "checkpoint-00000006.pt", "learning_curve.svg", "metrics.jsonl", "model.safetensors",
         "recipe.json",
     }  # fmt: skip
     run(folder, "certify", "images", "-c", "import:support:Linear", "-d", "den", "--n", "20", "-o", "run")
@@ -161,7 +161,7 @@ def test_train_through_a_classifier(folder):
     assert (told["sigma_law"], told["temperature"], told["clip"]) == ("log-uniform", 4.0, None)
     assert told["config"]["scaled"]
     assert "import:support:Linear 100.0 %" in done.stdout or "import:support:Linear 0.0 %" in done.stdout
-    assert "course: den/course.svg" in done.stdout
+    assert "learning curve: den/learning_curve.svg" in done.stdout
     more = ["--padding", "1", "--batch", "2", "--precision", "32-true", "--steps", "1"]
     run(folder, "train", "images", *more, "--start", "den", "--sigma-max", "0.5", "-o", "more")
     again = json.loads((folder / "more" / "recipe.json").read_text())

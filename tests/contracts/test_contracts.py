@@ -16,8 +16,9 @@ from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.weights import SHIPPED, load_denoiser
 from dsmooth.errors import BadModel, BadParameter
-from dsmooth.theory.certificate import CERTIFIERS, Certificate, Votes, certifier_named
+from dsmooth.theory.certifiers import CERTIFIERS, Certificate, certifier_named
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.votes import Votes
 from support import Linear, data
 
 # --- Noise: the radius is a promise ------------------------------------------------------------------------------------

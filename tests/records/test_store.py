@@ -8,8 +8,9 @@ from dsmooth.records.keys import commitment_of
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
 from dsmooth.records.store import _SHARED, RunWriter, read_run
-from dsmooth.theory.certificate import Cohen, Votes
+from dsmooth.theory.certifiers import Cohen
 from dsmooth.theory.modes import Mode
+from dsmooth.theory.votes import Votes
 
 VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
 

@@ -16,7 +16,7 @@ from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.accuracy import population_lower_bound
-from dsmooth.theory.certificate import Cohen, Multiclass
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.modes import FIXED, Mode
 from support import Threshold, different_images
 

@@ -10,8 +10,8 @@ from dsmooth.records.schema import certificate_of, votes_from_json
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
-from dsmooth.theory.certificate import Votes
 from dsmooth.theory.modes import Mode
+from dsmooth.theory.votes import Votes
 from support import Linear, Threshold, different_images, environment
 
 
@@ -171,7 +171,7 @@ def records_in(out):
 
 def interrupt_after(process, out, records, number):
     deadline = time.monotonic() + 120
-    while records_in(out) < records and process.poll() is None and time.monotonic() < deadline:
+    while records_in(out) < records and process.tally() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(number)
     return process.communicate(timeout=60)[1].decode()

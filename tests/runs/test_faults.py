@@ -60,7 +60,7 @@ def killed_at_random(tmp_path, times):
     while kills < times and not (out / "end.json").exists():
         process = started(tmp_path, out, *(["--resume"] if (out / "run.json").exists() else []))
         before = set(tree(out)) if out.exists() else set()
-        while process.poll() is None and (set(tree(out)) if out.exists() else set()) == before:
+        while process.tally() is None and (set(tree(out)) if out.exists() else set()) == before:
             time.sleep(0.002)  # until it has loaded what it needs and begins to write
         time.sleep(chance.uniform(0.0, 0.25))
         process.send_signal(signal.SIGKILL)
@@ -209,7 +209,7 @@ def test_the_key_is_for_its_owner_alone(tmp_path, images):
 def test_a_second_writer_is_refused_within_two_seconds(tmp_path, images):
     out = tmp_path / "run"
     first = started(tmp_path, out)
-    while not (out / "records.jsonl").exists() and first.poll() is None:
+    while not (out / "records.jsonl").exists() and first.tally() is None:
         time.sleep(0.005)
     begun = time.monotonic()
     done = dsmooth("certify", images, "-c", MODEL, "-d", "none", "--n0", "10", "--n", "90", "-o", out, "--resume")

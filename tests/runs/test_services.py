@@ -229,7 +229,7 @@ def test_ten_kills_lose_no_answer_and_ask_none_twice(tmp_path, images):
             before = brain.seen.copy()
             process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
             deadline = time.monotonic() + 100
-            while kill < 10 and answers_in(log) < 18 * (kill + 1) and process.poll() is None:
+            while kill < 10 and answers_in(log) < 18 * (kill + 1) and process.tally() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
             if kill < 10:

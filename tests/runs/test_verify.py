@@ -16,7 +16,7 @@ from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.runs import replay
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence, verify_networks
-from dsmooth.theory.certificate import Votes
+from dsmooth.theory.votes import Votes
 from support import Linear, Threshold, dsmooth
 
 PIXELS = np.random.default_rng(0).integers(96, 170, (4, 3, 5, 3)).astype(np.uint8)

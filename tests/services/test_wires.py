@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dsmooth.errors import BadModel, BadParameter, ServiceStopped
-from dsmooth.services.asking import Asking
 from dsmooth.services.catalogue import Terms, connect, reader, terms_of
+from dsmooth.services.client import Client
 from dsmooth.services.gate import Limits
 from dsmooth.services.http import read_wire
 from dsmooth.services.provider import QueryFailed, failed_with, parts_of
@@ -31,7 +31,7 @@ def asked(wire, brain, pictures=PICTURES, **limits):
         spec, endpoint = connection(wire, running.url)
         chosen = Limits(**{"concurrency": 1, "time_limit": 2.0, **limits})
         provider = connect(spec, endpoint=endpoint, concurrency=chosen.concurrency, time_limit=chosen.time_limit)
-        asking = Asking(provider, terms_of(spec), chosen)
+        asking = Client(provider, terms_of(spec), chosen)
         try:
             return asking.ask([(None, picture) for picture in pictures]), asking.gate.sent
         finally:
@@ -42,7 +42,7 @@ def asked(wire, brain, pictures=PICTURES, **limits):
 @pytest.fixture
 def quick(monkeypatch):
     """Shorter pauses; the waits that a service asks for stay as they are."""
-    monkeypatch.setattr("dsmooth.services.asking._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dsmooth.services.client._FIRST_PAUSE", 0.01)
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -19,8 +19,9 @@ from torch import nn
 
 from dsmooth import Multiclass, SmoothedClassifier
 from dsmooth.audit.ball import inside
-from dsmooth.theory.certificate import Votes, predict_votes
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.votes import Votes
 
 SIGMA = 0.5
 N = 1000

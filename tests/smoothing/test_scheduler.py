@@ -23,7 +23,7 @@ NOISE = Gaussian(0.5)
 DEMAND = {Phase.SELECTION: 7, Phase.ESTIMATION: 53}
 
 
-def polls(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None, dtype="fp32"):
+def tallies(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None, dtype="fp32"):
     images = [LabelledImage(str(i), image) for i, image in enumerate(pixels)]
     pipeline = Pipeline(TorchClassifier(module), None, NOISE.sigma, Eager(dtype, workers))
     scheduler = Scheduler(pipeline, NOISE, batch)
@@ -32,23 +32,23 @@ def polls(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None, 
 
 
 def results(found):
-    return [(poll.image.key, poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION)) for poll in found]
+    return [(tally.image.key, tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION)) for tally in found]
 
 
 def test_votes_do_not_depend_on_batch_or_workers():
     images = np.random.default_rng(0).integers(108, 148, (9, 3, 5, 3)).astype(np.uint8)
-    expected = results(polls(Linear(), images))
+    expected = results(tallies(Linear(), images))
     assert len({str(votes) for _, _, votes in expected}) > 3
     for batch, workers in ((1, 1), (7, 3), (64, 2), (1000, 2)):
-        assert results(polls(Linear(), images, batch=batch, workers=workers)) == expected
+        assert results(tallies(Linear(), images, batch=batch, workers=workers)) == expected
 
 
 def test_images_come_back_in_order_with_every_trial_counted():
-    found = polls(Constant(), different_images(20, 0), workers=3)
-    assert [poll.image.key for poll in found] == [str(i) for i in range(20)]
-    for poll in found:
-        assert poll.votes(Phase.SELECTION).counts == {3: 7}
-        assert poll.votes(Phase.ESTIMATION).counts == {3: 53}
+    found = tallies(Constant(), different_images(20, 0), workers=3)
+    assert [tally.image.key for tally in found] == [str(i) for i in range(20)]
+    for tally in found:
+        assert tally.votes(Phase.SELECTION).counts == {3: 7}
+        assert tally.votes(Phase.ESTIMATION).counts == {3: 53}
 
 
 def test_every_batch_has_one_shape_and_images_share_it():
@@ -60,7 +60,7 @@ def test_every_batch_has_one_shape_and_images_share_it():
             return torch.zeros(len(x), 2)
 
     mixed = [*different_images(3, 0, (2, 3, 1)), *different_images(3, 0, (4, 3, 1))]
-    found = polls(Shape(), mixed, batch=50)
+    found = tallies(Shape(), mixed, batch=50)
     assert len(found) == 6
     # 3 images of 60 samples fill 3.6 batches of 50: four for each shape, where each image alone would take two
     # (and the probe asks four times at each new shape)
@@ -75,7 +75,7 @@ def test_selection_and_estimation_see_different_noise():
             seen.append(x.clone())
             return torch.zeros(len(x), 2)
 
-    polls(Watch(), different_images(1, 100), batch=5, demand={Phase.SELECTION: 5, Phase.ESTIMATION: 5})
+    tallies(Watch(), different_images(1, 100), batch=5, demand={Phase.SELECTION: 5, Phase.ESTIMATION: 5})
     *probe, selection, estimation = seen
     assert len(probe) == 4
     assert not torch.equal(selection, estimation)
@@ -88,13 +88,13 @@ def test_the_classifier_sees_the_grid():
             good = (steps - steps.round()).abs().amax(dim=(1, 2, 3)) < 1e-3
             return torch.stack([~good, good], dim=1).float()
 
-    for poll in polls(OnGrid(), different_images(4, 77)):
-        assert poll.votes(Phase.ESTIMATION).counts == {1: 53}
+    for tally in tallies(OnGrid(), different_images(4, 77)):
+        assert tally.votes(Phase.ESTIMATION).counts == {1: 53}
 
 
 def test_nan_rows_are_missing_votes():
-    poll = polls(Sometimes(100), different_images(1, 100))[0]
-    votes = poll.votes(Phase.ESTIMATION)
+    tally = tallies(Sometimes(100), different_images(1, 100))[0]
+    votes = tally.votes(Phase.ESTIMATION)
     assert 0 < votes.missing < 53
     assert votes.of(1) + votes.missing == 53
 
@@ -102,20 +102,20 @@ def test_nan_rows_are_missing_votes():
 def test_votes_are_announced_in_order_of_samples():
     announced = {}
 
-    def on_votes(poll, chunk, labels):
+    def on_votes(tally, chunk, labels):
         assert len(labels) == chunk.count
-        key = (poll.image.key, chunk.phase)
+        key = (tally.image.key, chunk.phase)
         assert announced.get(key, 0) == chunk.first
         announced[key] = chunk.first + chunk.count
 
-    polls(Threshold(100), different_images(5, 100), workers=3, on_votes=on_votes)
+    tallies(Threshold(100), different_images(5, 100), workers=3, on_votes=on_votes)
     assert announced == {(str(i), phase): count for i in range(5) for phase, count in DEMAND.items()}
 
 
 def test_the_module_that_was_handed_in_stays_as_it_was():
     module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.BatchNorm1d(9), nn.Linear(9, 2)).train()
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    polls(module, different_images(3, 50), dtype="bf16")
+    tallies(module, different_images(3, 50), dtype="bf16")
     assert module.training
     assert all(part.training for part in module.modules())
     assert all(p.requires_grad and p.dtype == torch.float32 for p in module.parameters())
@@ -134,7 +134,7 @@ def test_every_part_is_in_eval_mode():
             assert not torch.is_grad_enabled()
             return torch.zeros(len(x), 2)
 
-    polls(Deep().train(), different_images(1, 1))
+    tallies(Deep().train(), different_images(1, 1))
 
 
 def test_a_classifier_that_writes_into_its_batch_harms_nobody():
@@ -145,12 +145,12 @@ def test_a_classifier_that_writes_into_its_batch_harms_nobody():
             return answer
 
     images = different_images(3, 120)
-    assert results(polls(Vandal(100), images)) == results(polls(Threshold(100), images))
+    assert results(tallies(Vandal(100), images)) == results(tallies(Threshold(100), images))
 
 
 def test_torch_threads_are_as_before():
     before = torch.get_num_threads()
-    polls(Constant(), different_images(1, 1), workers=2)
+    tallies(Constant(), different_images(1, 1), workers=2)
     assert torch.get_num_threads() == before
 
 
@@ -172,7 +172,7 @@ def test_an_interruption_that_wakes_nobody_is_heard():
     started = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            polls(Hanging(), different_images(1, 1))
+            tallies(Hanging(), different_images(1, 1))
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - started < 20
@@ -184,13 +184,13 @@ def test_misfits_are_one_line():
             return x
 
     with pytest.raises(BadModel, match=r"\(B, K\) logits, got \(16, 1, 1, 9\)"):
-        polls(Wrong(), different_images(1, 1))
+        tallies(Wrong(), different_images(1, 1))
     with pytest.raises(BadModel, match="do not accept images of shape"):
-        polls(nn.Conv2d(3, 4, 3), different_images(1, 1))
+        tallies(nn.Conv2d(3, 4, 3), different_images(1, 1))
     with pytest.raises(BadParameter, match="batch must be a whole number"):
-        polls(Constant(), different_images(1, 1), batch=0)
+        tallies(Constant(), different_images(1, 1), batch=0)
     with pytest.raises(BadParameter, match="n must be a whole number of at least 1"):
-        polls(Constant(), different_images(1, 1), demand={Phase.PREDICTION: 0})
+        tallies(Constant(), different_images(1, 1), demand={Phase.PREDICTION: 0})
 
 
 def test_memory_does_not_grow_with_n():
@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_n():
 
     def peak(n):
         tracemalloc.start()
-        polls(Constant(), different_images(1, 1, (10, 10, 1)), batch=64, demand={Phase.PREDICTION: n})
+        tallies(Constant(), different_images(1, 1, (10, 10, 1)), batch=64, demand={Phase.PREDICTION: n})
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most

@@ -14,8 +14,10 @@ from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
-from dsmooth.theory.certificate import Cohen, Multiclass, Votes, predict_votes
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.votes import Votes
 from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images
 
 SIGMA, ALPHA, IMAGES, N = 0.25, 0.05, 3000, 120
@@ -23,7 +25,7 @@ NOISE = Gaussian(SIGMA)
 LEVEL = 100
 
 
-def polls(module, value, *, seed=0):
+def tallies(module, value, *, seed=0):
     images = [LabelledImage(str(i), image) for i, image in enumerate(different_images(IMAGES, value, (1, 3, 1)))]
     scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA, Eager("fp32", 1)), NOISE, 4096)
     return scheduler.run(images, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(seed))
@@ -35,8 +37,10 @@ def true_radius(value):
 
 def outcomes(certifier, value, *, alpha=ALPHA, seed=0):
     return [
-        certifier.certify(poll.votes(Phase.SELECTION), poll.votes(Phase.ESTIMATION), NOISE, alpha=alpha, norm=2, dim=3)
-        for poll in polls(Threshold(LEVEL), value, seed=seed)
+        certifier.certify(
+            tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION), NOISE, alpha=alpha, norm=2, dim=3
+        )
+        for tally in tallies(Threshold(LEVEL), value, seed=seed)
     ]
 
 
@@ -68,12 +72,12 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
     spread = np.sqrt(dim * ((255 * SIGMA) ** 2 + 1 / 12))
     right = trials = false = 0
     expected = 0.0
-    for poll in scheduler.run(named, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(3)):
-        margin = float(poll.image.pixels.sum()) - dim * 127.5
-        votes = poll.votes(Phase.ESTIMATION)
+    for tally in scheduler.run(named, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(3)):
+        margin = float(tally.image.pixels.sum()) - dim * 127.5
+        votes = tally.votes(Phase.ESTIMATION)
         right, trials = right + votes.of(1), trials + votes.trials
         expected += votes.trials * float(special.ndtr(margin / spread))
-        certificate = Cohen().certify(poll.votes(Phase.SELECTION), votes, NOISE, alpha=ALPHA, dim=dim)
+        certificate = Cohen().certify(tally.votes(Phase.SELECTION), votes, NOISE, alpha=ALPHA, dim=dim)
         truth = margin / 255 / np.sqrt(dim) * (1 if certificate.label == 1 else -1)
         false += not certificate.abstained and certificate.radius > truth
     assert false <= at_most(800, ALPHA)
@@ -84,8 +88,8 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
 @pytest.mark.parametrize("value", [101, 106])
 def test_wrong_predictions_are_as_rare_as_alpha(value):
     wrong = answered = 0
-    for poll in polls(Threshold(LEVEL), value):
-        prediction = predict_votes(poll.votes(Phase.ESTIMATION), ALPHA)
+    for tally in tallies(Threshold(LEVEL), value):
+        prediction = predict_votes(tally.votes(Phase.ESTIMATION), ALPHA)
         wrong += prediction.label == 0
         answered += not prediction.abstained
     assert wrong <= at_most(IMAGES, ALPHA)
@@ -98,10 +102,10 @@ def test_missing_votes_never_certify_a_loser():
     value, lost = LEVEL, special.ndtri(0.40) * 255 * SIGMA
     module = Sometimes(round(value - lost))
     claims = naive = 0
-    for poll in polls(module, value):
-        votes = poll.votes(Phase.ESTIMATION)
+    for tally in tallies(module, value):
+        votes = tally.votes(Phase.ESTIMATION)
         assert votes.missing > 0
-        selection = poll.votes(Phase.SELECTION)
+        selection = tally.votes(Phase.SELECTION)
         claims += not Multiclass().certify(selection, votes, NOISE, alpha=ALPHA, dim=3).abstained
         forgotten = Votes(votes.counts, sum(votes.counts.values()) or 1)
         naive += not Multiclass().certify(selection, forgotten, NOISE, alpha=ALPHA, dim=3).abstained
@@ -116,8 +120,8 @@ def test_these_tests_notice_wrong_programs():
     # a plain estimate in place of a bound
     plain = sum(
         NOISE.radius(1 - p, 1 - p, dim=3) > true_radius(130)
-        for poll in polls(Threshold(LEVEL), 130)
-        if (p := poll.votes(Phase.ESTIMATION).of(1) / N) < 1
+        for tally in tallies(Threshold(LEVEL), 130)
+        if (p := tally.votes(Phase.ESTIMATION).of(1) / N) < 1
     )
     assert plain > limit
     # looking after every ten samples and stopping at the first certificate

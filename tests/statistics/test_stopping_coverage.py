@@ -14,7 +14,7 @@ from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.bounds import clopper_pearson_upper
-from dsmooth.theory.certificate import Cohen
+from dsmooth.theory.certifiers import Cohen
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import RadiiRule, Verdict, _certifying, _hopeful, looks
@@ -29,7 +29,7 @@ RADIUS = (VALUE - LEVEL - 0.5) / 255
 CURVE = (0.5 * RADIUS, 0.9 * RADIUS, RADIUS, 1.05 * RADIUS, 1.5 * RADIUS)
 
 
-def polls(module, demand, images, *, seed=0):
+def tallies(module, demand, images, *, seed=0):
     pixels = different_images(images, VALUE, (1, 3, 1))
     scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA, Eager("fp32", 1)), NOISE, 4096)
     named = (LabelledImage(str(i), image) for i, image in enumerate(pixels))
@@ -39,8 +39,8 @@ def polls(module, demand, images, *, seed=0):
 def outcomes(mode, n, images, *, module=None):
     plan = mode.plan(Cohen(), NOISE, n=n, alpha=ALPHA)
     return [
-        plan.certify(poll.votes(Phase.SELECTION), poll.estimation, 3)
-        for poll in polls(module or Threshold(LEVEL), plan.demand, images)
+        plan.certify(tally.votes(Phase.SELECTION), tally.estimation, 3)
+        for tally in tallies(module or Threshold(LEVEL), plan.demand, images)
     ]
 
 
@@ -64,7 +64,7 @@ def peeked(n, images):
             later = [place for place in places if place > estimation.trials]
             return Verdict(0, later[0] if later else None)
 
-    return sum(poll.estimation.best.trials > 0 for poll in polls(Threshold(LEVEL), Peeking(), images))
+    return sum(tally.estimation.best.trials > 0 for tally in tallies(Threshold(LEVEL), Peeking(), images))
 
 
 MODES = [Mode("curve", CURVE), Mode("decision", (RADIUS,)), Mode("radius"), FIXED]

@@ -3,11 +3,12 @@ import math
 import pytest
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.certificate import Cohen, Multiclass, Votes
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.pilot import PilotSizes
 from dsmooth.theory.stopping import RadiiRule
+from dsmooth.theory.votes import Votes
 
 NOISE = Gaussian(0.25)
 EVERY = [FIXED, Mode("curve", (0.5, 0.25)), Mode("decision", (0.5,)), Mode("radius"), Mode("radius", price=1e-5)]

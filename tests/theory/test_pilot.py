@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from dsmooth.theory.certificate import Votes
 from dsmooth.theory.pilot import PilotSizes, Sizes
 from dsmooth.theory.stopping import looks
+from dsmooth.theory.votes import Votes
 
 N, ALPHA = 10_000, 0.001
 

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsmooth.theory.accuracy import population_lower_bound
-from dsmooth.theory.certificate import Cohen, Multiclass, Votes, predict_votes, round_down
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.votes import Votes
 
 LEVELS = st.floats(1e-12, 0.5)
 CERTIFIERS = st.sampled_from([Cohen(), Multiclass(), Multiclass(0.5)])

@@ -6,10 +6,11 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
-from dsmooth.theory.certificate import Cohen, Multiclass, StoppedVotes, Votes
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.mixture import log_evidence
 from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import RadiiRule, StoppingRule, looks
+from dsmooth.theory.votes import StoppedVotes, Votes
 
 NOISE, ALPHA, N = Gaussian(0.25), 0.001, 10_000
 RULE = RadiiRule((0.0, 0.25, 0.5), N, NOISE, ALPHA)

@@ -13,10 +13,10 @@ from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images import ImageSet, open_images
 from dsmooth.training.checkpoints import TrainingFolder
-from dsmooth.training.course import draw_course
 from dsmooth.training.denoising import Recipe, train
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import psnr
+from dsmooth.training.learning_curve import draw_learning_curve
 from dsmooth.training.patches import Patches
 from dsmooth.training.surrogates import load_surrogates
 
@@ -374,8 +374,8 @@ def test_surrogates_of_one_kind_are_told_apart(tmp_path):
 
 def test_the_course_is_drawn(tmp_path, halves):
     with pytest.raises(BadRun, match="at least one evaluation"):
-        draw_course(tmp_path)
+        draw_learning_curve(tmp_path)
     train(Recipe(**{**THROUGH, "objective": "clf"}), [halves], tmp_path / "out", data="", every=4)
-    text = draw_course(tmp_path / "out").read_text()
+    text = draw_learning_curve(tmp_path / "out").read_text()
     assert "accuracy" in text
     assert "PSNR" in text

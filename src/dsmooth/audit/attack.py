@@ -25,7 +25,8 @@ from dsmooth.runs.certify import denoiser_digest
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count, check_level, check_seed
-from dsmooth.theory.certificate import Votes, predict_votes
+from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.votes import Votes
 
 __all__ = ["Attack", "attack_run"]
 
@@ -172,8 +173,8 @@ class _Attacker:
 
     def _votes(self, pixels: Pixels) -> Votes:
         images = [LabelledImage("attacked", pixels)]
-        (poll,) = self.smoothed.polls(images, {Phase.PREDICTION: self.attack.n}, MasterKey.draw(self.attack.seed))
-        return poll.votes(Phase.PREDICTION)
+        (tally,) = self.smoothed.tallies(images, {Phase.PREDICTION: self.attack.n}, MasterKey.draw(self.attack.seed))
+        return tally.votes(Phase.PREDICTION)
 
     def _plain_answer(self, pixels: Pixels) -> int | str | None:
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend
-from dsmooth.theory.certificate import Label
+from dsmooth.theory.votes import Label
 
 __all__ = ["Answer", "Classifier", "DifferentiableClassifier", "labels_of"]
 

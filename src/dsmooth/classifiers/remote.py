@@ -17,12 +17,12 @@ from dsmooth.classifiers.base import Answer
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.querylog import LOG, Address, QueryLogWriter
-from dsmooth.services.asking import Asking, Picture
 from dsmooth.services.catalogue import connect, terms_of
+from dsmooth.services.client import Client, Picture
 from dsmooth.services.gate import Limits
 from dsmooth.services.pictures import preparation
 from dsmooth.services.voting import TopLabel, VotingRule
-from dsmooth.theory.certificate import Label
+from dsmooth.theory.votes import Label
 
 __all__ = ["RemoteClassifier"]
 
@@ -70,7 +70,7 @@ class RemoteClassifier:
         self.name = self.provider.name
         self.class_names = self.rule.class_names
         self._lock = threading.Lock()
-        self._asking: Asking | None = None
+        self._client: Client | None = None
 
     @property
     def workers(self) -> int:
@@ -105,10 +105,10 @@ class RemoteClassifier:
         pictures: list[Picture] = list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
         ats: Sequence[Address | None] = [None] * rows if addresses is None else addresses
         with self._lock:
-            if self._asking is None:
-                self._asking = Asking(self.provider, self.terms, self.limits)
-            asking = self._asking
-        replies = asking.ask(
+            if self._client is None:
+                self._client = Client(self.provider, self.terms, self.limits)
+            client = self._client
+        replies = client.ask(
             [(at, picture if good else None) for at, picture, good in zip(ats, pictures, finite, strict=False)]
         )
         votes = [None if reply is None else self.rule.vote(reply) for reply in replies]
@@ -117,7 +117,7 @@ class RemoteClassifier:
     @contextmanager
     def logged(
         self, folder: Path, *, key_commitment: str, parameters: str, canaries: Sequence[Picture]
-    ) -> Iterator[Asking]:
+    ) -> Iterator[Client]:
         """Inside, every query and answer is written to `folder`, and what is in there already is not asked again.
 
         At the end the canaries have been asked once more. Raises BadRun where the log was made for something else.
@@ -127,9 +127,9 @@ class RemoteClassifier:
         try:
             if log.held.drifted:
                 raise BadRun(f"{folder}: the service's model changed in the middle of this run: start a new run")
-            asking = self._asking = Asking(self.provider, self.terms, self.limits, log=log, canaries=canaries)
-            yield asking
-            asking.finish()
+            client = self._client = Client(self.provider, self.terms, self.limits, log=log, canaries=canaries)
+            yield client
+            client.finish()
         finally:
             self.interrupt()
             log.close()
@@ -137,17 +137,17 @@ class RemoteClassifier:
     def begin(self) -> None:
         """Queries may be sent, also after an interruption; what was spent without a log stays spent."""
         with self._lock:
-            if self._asking is not None and self._asking.gate.closed:
-                spent = self._asking.gate.sent if self._asking.log is None else 0
-                self._asking = Asking(self.provider, self.terms, self.limits)
-                self._asking.gate.sent = spent
+            if self._client is not None and self._client.gate.closed:
+                spent = self._client.gate.sent if self._client.log is None else 0
+                self._client = Client(self.provider, self.terms, self.limits)
+                self._client.gate.sent = spent
 
     def interrupt(self) -> None:
         """No further query is sent until `begin`; answers that are under way are waited for, for a few seconds."""
         with self._lock:
-            asking = self._asking
-        if asking is not None:
-            asking.close("interrupted")
+            client = self._client
+        if client is not None:
+            client.close("interrupted")
 
     def close(self) -> None:
         """Nothing is sent any more; connections are let go of."""

@@ -13,10 +13,10 @@ import dsmooth
 from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
+from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
-from dsmooth.cli.test_denoiser import measure_denoiser
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.cli.verify import verify

@@ -93,7 +93,7 @@ def certify(
     from dsmooth.records.store import check_free
     from dsmooth.report.export import saving
     from dsmooth.theory.bounds import check_count, check_level, check_seed
-    from dsmooth.theory.certificate import certifier_named, least_votes
+    from dsmooth.theory.certifiers import certifier_named, least_votes
     from dsmooth.theory.mixture import MOST_TRIALS
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.noises import Gaussian, check_norm

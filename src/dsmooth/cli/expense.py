@@ -24,7 +24,7 @@ def agreed(remote: RemoteClassifier, service: Service, images: int, each: int, o
     A run that may spend more than `ask_above`, within its budget, is asked about; raises BadParameter where nobody can
     answer. Sends nothing.
     """
-    from dsmooth.services.asking import canary_queries
+    from dsmooth.services.client import canary_queries
 
     answered, sent = _so_far(out)
     queries = max(0, images * each - answered)

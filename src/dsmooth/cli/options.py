@@ -63,7 +63,7 @@ class Model:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
-        from dsmooth.theory.certificate import certifier_named
+        from dsmooth.theory.certifiers import certifier_named
         from dsmooth.theory.noises import Gaussian
 
         Gaussian(self.sigma)  # complain of a bad number before loading anything, torch included

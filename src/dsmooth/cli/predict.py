@@ -43,7 +43,8 @@ def predict(
         Makes the noise reproducible.
     """
     from dsmooth.theory.bounds import check_count, check_level
-    from dsmooth.theory.certificate import Votes, predict_votes
+    from dsmooth.theory.prediction import predict_votes
+    from dsmooth.theory.votes import Votes
 
     check_level(alpha)
     check_count(n, "n")
@@ -61,11 +62,11 @@ def predict(
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:
 
-        def count(poll: Any, chunk: Any, labels: Any) -> None:
+        def count(tally: Any, chunk: Any, labels: Any) -> None:
             nonlocal done
             done += chunk.count
             bar.to(done)
 
-        for poll in smoothed.polls(chosen, {Phase.PREDICTION: n}, MasterKey.draw(seed), on_votes=count):
-            prediction = predict_votes(poll.votes(Phase.PREDICTION), alpha)
-            bar.say(prediction_line(poll.image.key, prediction, smoothed.classifier.class_names, poll.image.label))
+        for tally in smoothed.tallies(chosen, {Phase.PREDICTION: n}, MasterKey.draw(seed), on_votes=count):
+            prediction = predict_votes(tally.votes(Phase.PREDICTION), alpha)
+            bar.say(prediction_line(tally.image.key, prediction, smoothed.classifier.class_names, tally.image.label))

@@ -64,9 +64,9 @@ def train(
 ) -> None:
     """Train a denoiser on images: for the squared error, or through classifiers that are left as they are.
 
-    The result is OUT/model.safetensors: weights that say what they are, for `--denoiser OUT`, and OUT/course.svg. Every
-    40th image is held out and judges the training. Interrupted, the same command with --resume goes on from the last
-    checkpoint. It runs on a GPU where there is one.
+    The result is OUT/model.safetensors, weights that say what they are, for `--denoiser OUT`; OUT/learning_curve.svg shows
+    how it went. Every 40th image is held out and judges the training. Interrupted, the same command with --resume goes on
+    from the last checkpoint. It runs on a GPU where there is one.
 
     Examples:
 
@@ -159,9 +159,9 @@ def train(
     """
     from dsmooth.errors import BadParameter
     from dsmooth.theory.bounds import check_count
-    from dsmooth.training.course import draw_course
     from dsmooth.training.denoising import Recipe
     from dsmooth.training.denoising import train as run_training
+    from dsmooth.training.learning_curve import draw_learning_curve
 
     shape = {"widths": widths, "blocks": blocks, "shuffle": shuffle, "scaled": scaled or None}
     name, config, trained = _network(
@@ -204,7 +204,7 @@ def train(
     middle = (low + high) / 2
     say(
         f"denoiser: {path}",
-        f"course: {draw_course(out)}",
+        f"learning curve: {draw_learning_curve(out)}",
         f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN",
     )
 

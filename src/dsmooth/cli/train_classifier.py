@@ -71,7 +71,7 @@ def train_classifier(
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.classifying import ClassifierRecipe
     from dsmooth.training.classifying import train_classifier as run_training
-    from dsmooth.training.course import draw_course
+    from dsmooth.training.learning_curve import draw_learning_curve
 
     recipe = ClassifierRecipe(
         depth=depth,
@@ -89,6 +89,6 @@ def train_classifier(
         path = run_training(recipe, chosen, out, resume=resume, every=every, on_report=show)
     say(
         f"classifier: {path}",
-        f"course: {draw_course(out)}",
+        f"learning curve: {draw_learning_curve(out)}",
         f"next: dsmooth certify IMAGES -c cifar:resnet{depth}@{path} -d none --sigma {sigma:g} --out RUN",
     )

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
-from dsmooth.theory.certificate import Certificate, Certifier, StoppedVotes, Votes, round_down
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Certificate, Certifier
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.noises import Gaussian, check_norm
+from dsmooth.theory.votes import StoppedVotes, Votes
 
 __all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 

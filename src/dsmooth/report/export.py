@@ -8,7 +8,8 @@ from datetime import timedelta
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
 from dsmooth.report.summary import Cell, Summary
-from dsmooth.theory.certificate import Certifier, round_down
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Certifier
 
 __all__ = ["latex_table", "markdown_table", "percent", "saving", "table_cells", "tsv"]
 

@@ -12,7 +12,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.curve import attack_svg, curve_svg
 from dsmooth.report.export import latex_table, markdown_table, percent, saving, table_cells, tsv
 from dsmooth.report.summary import Summary
-from dsmooth.theory.certificate import round_down
+from dsmooth.theory.bounds import round_down
 
 __all__ = ["render", "write_report"]
 

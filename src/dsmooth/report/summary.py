@@ -10,7 +10,7 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.schema import Record, certificate_of
 from dsmooth.records.store import Run
 from dsmooth.theory.accuracy import population_lower_bound
-from dsmooth.theory.certificate import Certificate, Certifier, Cohen, Multiclass
+from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 
 __all__ = ["DELTA", "Cell", "RunSummary", "Summary", "summarise"]
 

@@ -26,16 +26,17 @@ from dsmooth.records.querylog import LOG
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
-from dsmooth.services.asking import CANARIES, Asking
+from dsmooth.services.client import CANARIES, Client
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import GENERATOR
 from dsmooth.smoothing.selftest import check_noise
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Label, StoppedVotes
+from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
 from dsmooth.theory.noises import check_norm
+from dsmooth.theory.votes import Label, StoppedVotes
 
 __all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
 
@@ -127,9 +128,9 @@ def certify_run(
             canaries = [image.pixels for image in images[:CANARIES]]
             with remote.logged(
                 out, key_commitment=key.commitment, parameters=digest_json(parameters), canaries=canaries
-            ) as recorder.asking:
-                if recorder.asking.log is not None and recorder.asking.log.held.entries:
-                    on_notice(f"{len(recorder.asking.log.held.entries):,} queries of this run are answered already")
+            ) as recorder.client:
+                if recorder.client.log is not None and recorder.client.log.held.entries:
+                    on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are answered already")
                 recorder.run(images.subset(missing))
         writer.finish()
     return read_run(out)
@@ -158,20 +159,22 @@ class _Recorder:
         self.sidecars: dict[str, SidecarWriter] = {}
         self.order: dict[str, int] = {}
         self.clock = time.monotonic()
-        self.asking: Asking | None = None
+        self.client: Client | None = None
 
     def run(self, images: ImageSet) -> None:
         self.order = dict(zip(images.keys, self.positions, strict=True))
         demand: dict[Phase, Demand] = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.plan.demand}
         try:
-            for poll in self.smoothed.polls(images, demand, self.key, on_votes=self._count, on_restart=self._restart):
-                self._finish(poll)
+            for tally in self.smoothed.tallies(
+                images, demand, self.key, on_votes=self._count, on_restart=self._restart
+            ):
+                self._finish(tally)
         finally:
             for sidecar in self.sidecars.values():
                 sidecar.abandon()
 
-    def _count(self, poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-        name = poll.image.key
+    def _count(self, tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+        name = tally.image.key
         if name not in self.sidecars:
             self.sidecars[name] = self.writer.sidecar(self.order[name])
         self.sidecars[name].add(labels)
@@ -188,18 +191,18 @@ class _Recorder:
             f"out of memory: batches of {batch} from here on; images in progress start again, with the same noise"
         )
 
-    def _finish(self, poll: Poll) -> None:
+    def _finish(self, tally: Tally) -> None:
         now = time.monotonic()
-        parameters, image = self.parameters, poll.image
+        parameters, image = self.parameters, tally.image
         height, width, channels = image.pixels.shape
-        estimation = poll.estimation
-        certificate = self.plan.certify(poll.votes(Phase.SELECTION), estimation, image.pixels.size)
+        estimation = tally.estimation
+        certificate = self.plan.certify(tally.votes(Phase.SELECTION), estimation, image.pixels.size)
         counted = certificate.selection.trials + certificate.estimation.trials
         self.samples += parameters["n0"] + parameters["n"] - counted  # those that are not needed are done too
         record = Record(
             index=self.order[image.key],
             name=image.key,
-            image=poll.digest,
+            image=tally.digest,
             shape=(height, width, channels),
             decoding=image.decoding,
             label=image.label,
@@ -219,21 +222,21 @@ class _Recorder:
             key={
                 "commitment": self.key.commitment,
                 "source": self.key.source,
-                **{phase.value: stream.hex() for phase, stream in poll.streams.items()},
+                **{phase.value: stream.hex() for phase, stream in tally.streams.items()},
             },
             classifier=parameters["classifier"],
             denoiser=parameters["denoiser"],
             dtype=parameters["dtype"],
             backend=parameters["backend"],
-            batch=(poll.batch, channels, height, width),
+            batch=(tally.batch, channels, height, width),
             versions=self.versions,
             seconds=round(now - self.clock, 3),
-            nondeterministic=poll.nondeterministic,
+            nondeterministic=tally.nondeterministic,
             attempt=self.writer.header["attempt"],
             service=self._service(),
             mode=parameters["mode"],
             reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
-            drawn=None if parameters["mode"] == FIXED.to_json() else poll.drawn,
+            drawn=None if parameters["mode"] == FIXED.to_json() else tally.drawn,
         )
         self.clock = now
         record = self.writer.append(record)
@@ -242,10 +245,10 @@ class _Recorder:
     def _service(self) -> dict[str, Any] | None:
         """What a record says of the service; the answers that it rests on are on disk then."""
         remote = self.smoothed.pipeline.remote
-        if remote is None or self.asking is None or self.asking.log is None:
+        if remote is None or self.client is None or self.client.log is None:
             return None
-        self.asking.log.sync()
-        return {**remote.description, "version": self.asking.version, "log": LOG}
+        self.client.log.sync()
+        return {**remote.description, "version": self.client.version, "log": LOG}
 
 
 def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha: float, norm: float) -> dict[str, Any]:

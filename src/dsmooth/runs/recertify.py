@@ -20,8 +20,9 @@ from dsmooth.records.store import Run, RunWriter, check_free, read_run
 from dsmooth.services.catalogue import reader
 from dsmooth.services.voting import VotingRule, rule_of
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Label, Votes, certifier_named
+from dsmooth.theory.certifiers import Certificate, certifier_named
 from dsmooth.theory.modes import FIXED
+from dsmooth.theory.votes import Label, Votes
 
 __all__ = ["Recertified", "recertify"]
 

@@ -16,7 +16,7 @@ from dsmooth.records.schema import Record
 from dsmooth.runs.certify import versions
 from dsmooth.smoothing.chunks import Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.certificate import Label
+from dsmooth.theory.votes import Label
 
 __all__ = ["Replay", "phases_of", "replay_votes", "smoothed_like", "votes_in"]
 

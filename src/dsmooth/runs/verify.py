@@ -18,7 +18,7 @@ from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import read_run
 from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.theory.certificate import Label, Votes
+from dsmooth.theory.votes import Label, Votes
 
 if TYPE_CHECKING:  # what needs no network needs no torch
     from dsmooth.classifiers.base import Classifier

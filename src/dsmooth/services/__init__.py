@@ -6,5 +6,5 @@ catalogue.py       names -> adapters and terms (list prices, rates, limits of im
 pictures.py        pixels -> the PNG that is sent
 voting.py          many tags -> one vote: top label, label map, presence of a label
 gate.py            which query may be sent, and when: rate, budget, circuit breaker
-asking.py          many queries at once: tries, back-off, time limits, the cache, the log
+client.py          many queries at once: tries, back-off, time limits, the cache, the log
 """

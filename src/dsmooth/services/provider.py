@@ -1,4 +1,4 @@
-"""The contract of adapters: each builds the request and reads the answer; everything else is done once, in asking.py."""
+"""The contract of adapters: each builds the request and reads the answer; everything else is done once, in client.py."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.services.provider import Reply
-from dsmooth.theory.certificate import Label
+from dsmooth.theory.votes import Label
 
 __all__ = ["LabelMap", "Presence", "TopLabel", "VotingRule", "rule_of"]
 

@@ -5,10 +5,10 @@ sampler.py    the noise at an address: exact, on the pixel grid, the same whoeve
 cuda_sampler.py, philox_triton.py    the same noise, drawn on a GPU
 selftest.py   the noise of a run, compared with its law
 pipeline.py   one fixed function: noisy pixels -> denoiser -> classifier -> labels
-probe.py      whether it is one
-batch.py      how many rows a batch should have, measured
-poll.py       one image being put to the vote
-room.py       which rows the next batch has
+independence.py  whether it is one
+batch_size.py how many rows a batch should have, measured
+tally.py       one image being put to the vote
+batches.py    which rows the next batch has
 scheduler.py  many images share batches of one shape; memory does not grow with n
 smoothed.py   SmoothedClassifier: predict and certify
 """

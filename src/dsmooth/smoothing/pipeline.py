@@ -22,8 +22,8 @@ from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.records.querylog import Address
-from dsmooth.theory.certificate import Label
 from dsmooth.theory.grid import LEVELS
+from dsmooth.theory.votes import Label
 
 __all__ = ["Noisy", "Pipeline", "denoiser_at"]
 

@@ -1,7 +1,7 @@
 """Many images share batches of one shape, and memory does not grow with the number of samples.
 
-The scheduler fills every batch with the samples that open images (polls, poll.py) still want, opens another image when they
-want no more for now, hands batches to worker threads (one torch thread each), and takes the answers in order. What goes into
+The scheduler fills every batch with the samples that open images (tally.py) still want, opens another image when they want
+no more for now, hands batches to worker threads (one torch thread each), and takes the answers in order. What goes into
 a batch follows from answers that were taken before, in that order, and never from timing.
 """
 
@@ -20,17 +20,17 @@ from dsmooth.errors import BadModel, Drifted
 from dsmooth.images import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.querylog import Address
+from dsmooth.smoothing.batches import Batch, Batches
 from dsmooth.smoothing.chunks import LIMITS, Chunk, MasterKey, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
+from dsmooth.smoothing.independence import depends_on_chance
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.poll import Poll, checked_demand
-from dsmooth.smoothing.probe import depends_on_chance
-from dsmooth.smoothing.room import Batch, Room
 from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.tally import Tally, checked_demand
 from dsmooth.theory.bounds import check_count
-from dsmooth.theory.certificate import Label
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.votes import Label
 
 __all__ = ["OnRestart", "OnVotes", "Scheduler", "no_restart", "no_votes"]
 
@@ -43,11 +43,11 @@ _T = TypeVar("_T")
 _Source = Sampler | CudaSampler
 _Asked = tuple[Batch, list[Label | None]]
 
-OnVotes = Callable[[Poll, Chunk, Sequence[Label | None]], None]
+OnVotes = Callable[[Tally, Chunk, Sequence[Label | None]], None]
 """Called with the answers that count, in order of samples within each image and phase."""
 
 
-def no_votes(poll: Poll, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+def no_votes(tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
     """Nobody listens."""
 
 
@@ -97,8 +97,8 @@ class Scheduler:
         *,
         on_votes: OnVotes = no_votes,
         on_restart: OnRestart = no_restart,
-    ) -> Iterator[Poll]:
-        """The finished polls, as they are finished: with fixed numbers of votes, in the order of the images.
+    ) -> Iterator[Tally]:
+        """The finished tallies, as they are finished: with fixed numbers of votes, in the order of the images.
 
         `demand` says how many votes each phase takes, or what decides that.
         """
@@ -113,9 +113,9 @@ class Scheduler:
 
         while True:
             try:
-                for poll in scheduler._run(noted(ahead), demand, key, on_votes):
-                    del begun[id(poll.image)]
-                    yield poll
+                for tally in scheduler._run(noted(ahead), demand, key, on_votes):
+                    del begun[id(tally.image)]
+                    yield tally
                 return
             except MemoryError as error:
                 if not begun:
@@ -130,10 +130,10 @@ class Scheduler:
 
     def _run(
         self, images: Iterable[LabelledImage], demand: Mapping[Phase, Demand], key: MasterKey, on_votes: OnVotes
-    ) -> Iterator[Poll]:
+    ) -> Iterator[Tally]:
         here, workers = Sampler(self.noise), self.pipeline.backend.workers
         sampler = self._sampler(here)
-        room = Room((self._poll(image, demand, key) for image in images), self.ahead)
+        room = Batches((self._tally(image, demand, key) for image in images), self.ahead)
         waiting: deque[tuple[Batch, Future[list[Label | None]]]] = deque()
         probed: dict[tuple[int, ...], bool] = {}
         canaries: dict[tuple[int, ...], _Asked] = {}
@@ -150,8 +150,8 @@ class Scheduler:
                     shape = first.image.pixels.shape
                     if shape not in probed:
                         probed[shape] = _result(executor.submit(depends_on_chance, self.pipeline, here, first, key))
-                    for poll, _ in batch:
-                        poll.nondeterministic = probed[shape]
+                    for tally, _ in batch:
+                        tally.nondeterministic = probed[shape]
                     waiting.append((batch, executor.submit(self._answer, sampler, batch)))
                     asked += 1
                     if asked % _CANARY_EVERY == 0:
@@ -162,9 +162,9 @@ class Scheduler:
                 labels, shape = _result(future), batch[0][0].image.pixels.shape
                 if remote is None and not probed[shape] and len(canaries) < _CANARIES:  # a service has its own
                     canaries.setdefault(shape, (batch, labels))
-                for poll in _distribute(batch, labels, on_votes):
-                    room.close(poll)
-                    yield poll
+                for tally in _distribute(batch, labels, on_votes):
+                    room.close(tally)
+                    yield tally
             if asked > _CANARY_EVERY:
                 self._check(executor, sampler, canaries.values())
         except BaseException:
@@ -181,13 +181,13 @@ class Scheduler:
         """The answers to these samples (phase, number), in their order, in batches of the usual shape."""
         sampler = self._sampler(Sampler(self.noise))
         size = self.rows(image.pixels.shape)
-        poll = Poll(image, digest_image(image.pixels), {}, streams, size)
+        tally = Tally(image, digest_image(image.pixels), {}, streams, size)
         threads = torch.get_num_threads()
         try:
             with ThreadPoolExecutor(1, "dsmooth", initializer=torch.set_num_threads, initargs=(1,)) as executor:
                 for start in range(0, len(samples), size):
                     part = samples[start : start + size]
-                    batch = [(poll, Chunk(phase, streams[phase], i, 1)) for phase, i in part]
+                    batch = [(tally, Chunk(phase, streams[phase], i, 1)) for phase, i in part]
                     yield _result(executor.submit(self._answer, sampler, batch))
         finally:
             torch.set_num_threads(threads)
@@ -197,10 +197,10 @@ class Scheduler:
         device = self.pipeline.backend.device
         return CudaSampler(self.noise, device) if device.type == "cuda" else here
 
-    def _poll(self, image: LabelledImage, demand: Mapping[Phase, Demand], key: MasterKey) -> Poll:
+    def _tally(self, image: LabelledImage, demand: Mapping[Phase, Demand], key: MasterKey) -> Tally:
         digest = digest_image(image.pixels)
         streams = {phase: key.stream(digest, self.noise, phase) for phase in demand}
-        return Poll(image, digest, demand, streams, self.rows(image.pixels.shape))
+        return Tally(image, digest, demand, streams, self.rows(image.pixels.shape))
 
     def _check(self, executor: ThreadPoolExecutor, sampler: _Source, canaries: Iterable[_Asked]) -> None:
         """Raises Drifted where the first batch of a shape is answered differently than it was."""
@@ -215,7 +215,7 @@ class Scheduler:
 
     def _answer(self, sampler: _Source, batch: Batch) -> list[Label | None]:
         """Draw the noise of a batch, ask, and take back the answers of its rows."""
-        noisy, undecided = sampler.noisy([(poll.image.pixels, chunk) for poll, chunk in batch], batch[0][0].batch)
+        noisy, undecided = sampler.noisy([(tally.image.pixels, chunk) for tally, chunk in batch], batch[0][0].batch)
         addresses = None if self.pipeline.remote is None else _addresses(batch)
         labels = self.pipeline.labels(noisy, addresses)[: sum(chunk.count for _, chunk in batch)]
         if not undecided.any():
@@ -234,19 +234,19 @@ def _result(future: Future[_T]) -> _T:
 
 def _addresses(batch: Batch) -> list[Address]:
     return [
-        Address(poll.digest, chunk.phase.value, chunk.first + i) for poll, chunk in batch for i in range(chunk.count)
+        Address(tally.digest, chunk.phase.value, chunk.first + i) for tally, chunk in batch for i in range(chunk.count)
     ]
 
 
-def _distribute(batch: Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Poll]:
+def _distribute(batch: Batch, labels: Sequence[Label | None], on_votes: OnVotes) -> Iterator[Tally]:
     """Counts the answers of a batch; yields the images that this finished."""
     row = 0
-    for poll, chunk in batch:
+    for tally, chunk in batch:
         part = labels[row : row + chunk.count]
         if len(part) != chunk.count:
             raise BadModel(f"expected {chunk.count} answers, got {len(part)}")
         row += chunk.count
-        if counted := poll.receive(chunk, part):
-            on_votes(poll, replace(chunk, count=len(counted)), counted)
-            if poll.done:
-                yield poll
+        if counted := tally.receive(chunk, part):
+            on_votes(tally, replace(chunk, count=len(counted)), counted)
+            if tally.done:
+                yield tally

@@ -22,15 +22,17 @@ from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.images import LabelledImage, as_array, check_pixels
-from dsmooth.smoothing.batch import fastest_batch, trial_batch
+from dsmooth.smoothing.batch_size import fastest_batch, trial_batch
 from dsmooth.smoothing.chunks import LIMITS, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at
-from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Scheduler, no_restart, no_votes
+from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Certifier, Label, Multiclass, Prediction, predict_votes
+from dsmooth.theory.certifiers import Certificate, Certifier, Multiclass
 from dsmooth.theory.modes import FIXED, Demand, Mode
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.prediction import Prediction, predict_votes
+from dsmooth.theory.votes import Label
 
 __all__ = ["SmoothedClassifier"]
 
@@ -157,8 +159,8 @@ class SmoothedClassifier:
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
         found = {
-            poll.image.key: plan.certify(poll.votes(Phase.SELECTION), poll.estimation, poll.image.pixels.size)
-            for poll in self.polls(batch, demand, MasterKey.draw(seed))
+            tally.image.key: plan.certify(tally.votes(Phase.SELECTION), tally.estimation, tally.image.pixels.size)
+            for tally in self.tallies(batch, demand, MasterKey.draw(seed))
         }
         certificates = [found[image.key] for image in batch]
         return certificates if _is_batch(images) else certificates[0]
@@ -172,11 +174,11 @@ class SmoothedClassifier:
         alpha. Images and seed as in `certify`.
         """
         alpha = check_level(alpha)
-        polls = self.polls(_batch(images), {Phase.PREDICTION: n}, MasterKey.draw(seed))
-        predictions = [predict_votes(poll.votes(Phase.PREDICTION), alpha) for poll in polls]
+        tallies = self.tallies(_batch(images), {Phase.PREDICTION: n}, MasterKey.draw(seed))
+        predictions = [predict_votes(tally.votes(Phase.PREDICTION), alpha) for tally in tallies]
         return predictions if _is_batch(images) else predictions[0]
 
-    def polls(
+    def tallies(
         self,
         images: Iterable[LabelledImage],
         demand: Mapping[Phase, Demand],
@@ -184,7 +186,7 @@ class SmoothedClassifier:
         *,
         on_votes: OnVotes = no_votes,
         on_restart: OnRestart = no_restart,
-    ) -> Iterator[Poll]:
+    ) -> Iterator[Tally]:
         """The votes on a stream of images of any length, as each image is finished."""
         stream = iter(images)
         first = next(stream, None)

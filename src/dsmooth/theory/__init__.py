@@ -1,8 +1,13 @@
 """From votes to certificates: pure functions of numbers (NumPy and SciPy; no torch, no files, no clock).
 
-bounds.py       Clopper-Pearson bounds on a probability, rounded to the safe side
-noises.py       the law of the noise, and the radius which that law justifies
-grid.py         the same law on the pixel grid, as exact integer thresholds
-certificate.py  votes in, certificate or prediction out
-accuracy.py     from the certified images of a sample to the accuracy of the population
+votes.py       how many answers went to each label
+bounds.py      Clopper-Pearson bounds on a probability, rounded to the safe side
+noises.py      the law of the noise, and the radius which that law justifies
+grid.py        the same law on the pixel grid, as exact integer thresholds
+certifiers.py  votes in, certificate out
+prediction.py  votes in, prediction out
+modes.py       how the number of votes is decided
+stopping.py    rules that look at the votes on the way; mixture.py: the evidence that may be looked at at any time
+pilot.py       the number of votes sized by the selection votes; predictive.py: a guess at the votes to come
+accuracy.py    from the certified images of a sample to the accuracy of the population
 """

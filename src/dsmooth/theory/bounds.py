@@ -15,7 +15,7 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "check_seed", "clopper_pearson_upper"]
+__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "check_seed", "clopper_pearson_upper", "round_down"]
 
 LEVEL_MARGIN: Final = 1e-9
 """Relative amount by which every level is lowered: SciPy's incomplete beta function is within 3e-11 of exact arithmetic
@@ -97,3 +97,9 @@ def _upper(count: int, trials: int, alpha: float) -> float:
         else:
             high = middle
     return high
+
+
+def round_down(value: float, places: int = 4) -> str:
+    """The number with so many decimals, never above it: for numbers that are a guarantee."""
+    text = f"{value:.{places + 20}f}"  # a float64 of this size has no digits beyond; cutting them off rounds down
+    return text[: text.index(".") + places + 1]

@@ -9,11 +9,12 @@ from typing import Any, Final, Protocol
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certificate import Certificate, Certifier, StoppedVotes, Votes, certifier_named
+from dsmooth.theory.certifiers import Certificate, Certifier, certifier_named
 from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.noises import Noise, check_norm
 from dsmooth.theory.pilot import PilotSizes, Sizes
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
+from dsmooth.theory.votes import StoppedVotes, Votes
 
 __all__ = ["FIXED", "MODES", "Demand", "Mode", "Plan"]
 

@@ -13,9 +13,9 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from scipy import special
 
-from dsmooth.theory.certificate import Votes, selected
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.stopping import looks
+from dsmooth.theory.votes import Votes, selected
 
 __all__ = ["PilotSizes", "Sizes"]
 

@@ -21,10 +21,11 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
-from dsmooth.theory.certificate import Certificate, StoppedVotes, Votes, conclude, selected
+from dsmooth.theory.certifiers import Certificate, conclude
 from dsmooth.theory.mixture import most_misses
 from dsmooth.theory.noises import Noise
 from dsmooth.theory.predictive import predicted_share
+from dsmooth.theory.votes import StoppedVotes, Votes, selected
 
 __all__ = ["RadiiRule", "StoppingRule", "Verdict", "looks"]
 

@@ -5,13 +5,13 @@ loop.py         the loop, for any network and any loss
 checkpoints.py  the folder of a training: what it is, checkpoints, the course so far
 held_out.py     which images judge a training
 patches.py      images of any size: random crops, decided by seed and step alone
-ahead.py        batches that are prepared while the networks work on earlier ones
+prefetch.py     batches that are prepared while the networks work on earlier ones
 resident.py     images of one size: all on the device, shifted and mirrored there
 objectives.py   what is good: squared error, the classifier's own answers, true labels, sums of them
 surrogates.py   the frozen classifiers that objectives and judgement ask
 judging.py      PSNR and accuracy on images with noise, for held-out images and for measure.py
 measure.py      a denoiser measured: PSNR, SSIM, accuracy, a picture
-course.py       loss, PSNR and accuracy as a picture
+learning_curve.py loss, PSNR and accuracy as a picture
 denoising.py    the training of a denoiser: Recipe, train
 classifying.py  the training of a classifier on noisy images: ClassifierRecipe, train_classifier
 """

@@ -21,7 +21,6 @@ from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.noises import Gaussian
-from dsmooth.training.ahead import Ahead
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
@@ -29,6 +28,7 @@ from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
 from dsmooth.training.patches import Patches
 from dsmooth.training.plan import Plan
+from dsmooth.training.prefetch import Prefetch
 from dsmooth.training.resident import Resident
 from dsmooth.training.surrogates import Surrogate, load_surrogates
 
@@ -243,7 +243,7 @@ def _batches(recipe: Recipe, count: int, training: Sequence[Sequence[LabelledIma
 
     # images that must be decoded each time, or a device that is quicker than one thread that cuts
     busy = device.type != "cpu" or any(isinstance(images, ImageSet) for images in training)
-    made = Ahead(cut) if busy else cut
+    made = Prefetch(cut) if busy else cut
 
     def batch(step: int, drawn: torch.Generator) -> tuple[Tensor, Tensor | None]:
         crops, labels = made(step)

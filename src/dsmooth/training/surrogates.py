@@ -12,7 +12,7 @@ from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.services.catalogue import is_service
-from dsmooth.theory.certificate import Label
+from dsmooth.theory.votes import Label
 
 __all__ = ["Surrogate", "load_surrogates"]
 

@@ -10,12 +10,12 @@ from dsmooth.errors import BadParameter
 from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import Chunk, Phase
 from dsmooth.theory.bounds import check_count
-from dsmooth.theory.certificate import Label, StoppedVotes, Votes
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.stopping import StoppingRule
+from dsmooth.theory.votes import Label, StoppedVotes, Votes
 
-__all__ = ["Poll", "checked_demand"]
+__all__ = ["Tally", "checked_demand"]
 
 _NONE = Votes({}, 0)
 
@@ -38,7 +38,7 @@ def checked_demand(demand: Mapping[Phase, Demand]) -> dict[Phase, Demand]:
 
 
 @dataclass(eq=False)
-class Poll:
+class Tally:
     """How many samples of one image each phase wants for now, has asked for, and has counted.
 
     Votes count in the order of samples. A phase whose number is decided by a rule waits for the selection votes; then it
@@ -108,7 +108,7 @@ class Poll:
         """The votes of a phase in whose number they had no say; raises BadParameter where a rule looked at them."""
         if isinstance(self.demand[phase], StoppingRule):
             raise BadParameter(
-                "these votes were looked at on the way: take poll.estimation, which only their rule can read"
+                "these votes were looked at on the way: take tally.estimation, which only their rule can read"
             )
         return self._votes(phase)
 

@@ -7,15 +7,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.certificate import (
-    Cohen,
-    Multiclass,
-    Votes,
-    certifier_named,
-    predict_votes,
-    round_down,
-)
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Cohen, Multiclass, certifier_named
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.votes import Votes
 
 UNIT = Gaussian(1.0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from dsmooth.errors import BadRun
 from dsmooth.training.checkpoints import TrainingFolder
 
-__all__ = ["draw_course"]
+__all__ = ["draw_learning_curve"]
 
 _TITLES = {
     "psnr": "PSNR of held-out images (dB)",
@@ -15,8 +15,8 @@ _TITLES = {
 }
 
 
-def draw_course(out: Path) -> Path:
-    """`out/course.svg`: loss, PSNR and accuracy at each evaluation, over the steps; raises BadRun without one."""
+def draw_learning_curve(out: Path) -> Path:
+    """`out/learning_curve.svg`: loss, PSNR and accuracy at each evaluation, over the steps; raises BadRun without one."""
     rows = TrainingFolder(out).course()
     if not rows:
         raise BadRun(f"{out}: expected a training with at least one evaluation, found none")
@@ -53,6 +53,6 @@ def draw_course(out: Path) -> Path:
             if any(lines):
                 axes.legend(frameon=False, fontsize=7)
         every_axes[-1].set_xlabel("step")
-        path = out / "course.svg"
+        path = out / "learning_curve.svg"
         figure.savefig(path, metadata={"Date": None})
     return path

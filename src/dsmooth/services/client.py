@@ -22,7 +22,7 @@ from dsmooth.services.gate import Gate, Limits
 from dsmooth.services.pictures import png_of
 from dsmooth.services.provider import Provider, QueryFailed, Reply
 
-__all__ = ["CANARIES", "CANARY_EVERY", "Asking", "Picture", "canary_queries"]
+__all__ = ["CANARIES", "CANARY_EVERY", "Client", "Picture", "canary_queries"]
 
 CANARY_EVERY: Final = 200
 """Queries between two looks at whether the canaries are still answered as at the start."""
@@ -39,7 +39,7 @@ Picture = npt.NDArray[np.uint8]
 """(H, W, C) bytes."""
 
 
-class Asking:
+class Client:
     """A conversation with one service. Threads may ask at the same time.
 
     With a log, samples that it holds are answered from it, also after a crash; pictures with the same bytes are asked once

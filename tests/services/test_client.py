@@ -10,8 +10,8 @@ import pytest
 
 from dsmooth.errors import BadImage, BadParameter, ServiceStopped
 from dsmooth.records.querylog import LOG, Address, QueryLogWriter, read_query_log
-from dsmooth.services.asking import CANARY_EVERY, Asking, canary_queries
 from dsmooth.services.catalogue import Terms
+from dsmooth.services.client import CANARY_EVERY, Client, canary_queries
 from dsmooth.services.gate import LONGEST_WAIT, Gate, Limits
 from dsmooth.services.http import HttpModel
 from dsmooth.services.provider import reply_of
@@ -27,7 +27,7 @@ def addresses(count, image="i" * 64):
 
 
 class Talk:
-    """An Asking with a server, a log and pictures, in one hand."""
+    """An Client with a server, a log and pictures, in one hand."""
 
     def __init__(self, brain, folder, *, canaries=(), name="classify", **limits):
         self.brain, self.folder, self.canaries, self.name = brain, folder, canaries, name
@@ -37,11 +37,11 @@ class Talk:
         self.server = Server(self.brain).__enter__()
         self.provider = HttpModel(f"{self.server.url}/{self.name}", concurrency=8, time_limit=2.0)
         self.log = QueryLogWriter(self.folder / LOG, {"about": "a test"})
-        self.asking = Asking(self.provider, FREE, self.limits, log=self.log, canaries=self.canaries)
-        return self.asking
+        self.client = Client(self.provider, FREE, self.limits, log=self.log, canaries=self.canaries)
+        return self.client
 
     def __exit__(self, *_):
-        self.asking.close("over")
+        self.client.close("over")
         self.log.close()
         self.provider.close()
         self.server.__exit__()
@@ -53,7 +53,7 @@ def ask(asking, count, pictures=PICTURES, first=0):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("dsmooth.services.asking._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dsmooth.services.client._FIRST_PAUSE", 0.01)
 
 
 def test_queries_wait_side_by_side(tmp_path):
@@ -282,7 +282,7 @@ class Parrot:
 def parroted(raw, folder):
     log = QueryLogWriter(folder / LOG, {})
     parrot = Parrot(raw)
-    asking = Asking(parrot, FREE, Limits(tries=2), log=log)
+    asking = Client(parrot, FREE, Limits(tries=2), log=log)
     replies = ask(asking, 1)
     asking.close("done")
     log.close()

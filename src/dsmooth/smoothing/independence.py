@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dsmooth.errors import BadModel
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.poll import Poll
 from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.grid import LEVELS
 
 __all__ = ["depends_on_chance"]
@@ -21,11 +21,11 @@ __all__ = ["depends_on_chance"]
 _KEPT = 4  # every fourth row is kept, the others are changed
 
 
-def depends_on_chance(pipeline: Pipeline, sampler: Sampler, poll: Poll, key: MasterKey) -> bool:
+def depends_on_chance(pipeline: Pipeline, sampler: Sampler, tally: Tally, key: MasterKey) -> bool:
     """Whether the same rows are answered differently; raises BadModel where only their company makes the difference."""
-    stream, rows = key.stream(poll.digest, sampler.noise, Phase.PROBE), poll.batch
-    steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), poll.image.pixels.size)
-    noisy = (steps.reshape(2, rows, *poll.image.pixels.shape) + poll.image.pixels).astype(np.int16)
+    stream, rows = key.stream(tally.digest, sampler.noise, Phase.PROBE), tally.batch
+    steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), tally.image.pixels.size)
+    noisy = (steps.reshape(2, rows, *tally.image.pixels.shape) + tally.image.pixels).astype(np.int16)
     ask: Callable[[npt.NDArray[np.int16]], Any] = pipeline.labels
     same: Callable[[Any, Any], bool] = operator.eq
     if pipeline.remote is not None:  # it sees each image alone, and costs money: only the denoiser is probed
@@ -34,7 +34,7 @@ def depends_on_chance(pipeline: Pipeline, sampler: Sampler, poll: Poll, key: Mas
     if not same(ask(noisy[0]), expected):
         return True
     for filler in (0, LEVELS):  # black company, then white: what looks at its neighbours will look elsewhere
-        mixed = noisy[1] - poll.image.pixels + np.int16(filler)
+        mixed = noisy[1] - tally.image.pixels + np.int16(filler)
         mixed[::_KEPT] = noisy[0, ::-1][::_KEPT]
         if not same(ask(mixed)[::_KEPT], expected[::-1][::_KEPT]):
             raise BadModel(

@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 
 from dsmooth.backends.eager import cores
 
-__all__ = ["Ahead"]
+__all__ = ["Prefetch"]
 
 Batch = TypeVar("Batch")
 
 
-class Ahead(Generic[Batch]):
+class Prefetch(Generic[Batch]):
     """`make(step)` for one step after another, computed by as many threads as there are cores.
 
     Decoding, scaling and cutting of images is done outside of Python's lock, so threads are enough; each step's batch

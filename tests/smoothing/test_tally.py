@@ -10,9 +10,10 @@ from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
-from dsmooth.theory.certificate import Cohen, Multiclass, StoppedVotes
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.votes import StoppedVotes
 from support import Constant, Sometimes, Threshold, different_images
 
 NOISE, N0 = Gaussian(0.25), 20
@@ -20,7 +21,7 @@ VALUES = (40, 95, 101, 104, 110, 120, 135, 150, 180, 220)  # true radii from far
 MODES = [Mode("curve", (0.0, 0.1, 0.3)), Mode("decision", (0.1,)), Mode("radius")]
 
 
-def polls(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_votes=None, values=VALUES):
+def tallies(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_votes=None, values=VALUES):
     plan = mode.plan(Multiclass(), NOISE, n=n, alpha=0.01)
     images = [
         LabelledImage(f"{value} {i}", image)
@@ -35,52 +36,52 @@ def polls(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_vote
 
 
 def counted(found):
-    return {poll.image.key: (poll.votes(Phase.SELECTION), poll.estimation) for poll in found}
+    return {tally.image.key: (tally.votes(Phase.SELECTION), tally.estimation) for tally in found}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_what_counts_does_not_depend_on_batch_workers_or_what_was_asked_ahead(mode):
-    expected = counted(polls(mode))
+    expected = counted(tallies(mode))
     assert len(expected) == 3 * len(VALUES)
     trials = {(e.last if isinstance(e, StoppedVotes) else e).trials for _, e in expected.values()}
     assert len(trials) > 4
     for batch, workers, ahead in ((9, 2, True), (37, 1, False), (2048, 3, True)):
-        assert counted(polls(mode, batch=batch, workers=workers, ahead=ahead)) == expected
+        assert counted(tallies(mode, batch=batch, workers=workers, ahead=ahead)) == expected
 
 
 def test_the_same_votes_as_in_mode_fixed():
-    looked = {poll.image.key: poll for poll in polls(MODES[0])}
-    for poll in looked.values():
-        trials = poll.estimation.last.trials
+    looked = {tally.image.key: tally for tally in tallies(MODES[0])}
+    for tally in looked.values():
+        trials = tally.estimation.last.trials
         if trials:
-            fixed = polls(Mode(), n=trials, values=(int(poll.image.key.split()[0]),))
-            same = next(other for other in fixed if other.image.key == poll.image.key)
-            assert same.estimation == poll.estimation.last
+            fixed = tallies(Mode(), n=trials, values=(int(tally.image.key.split()[0]),))
+            same = next(other for other in fixed if other.image.key == tally.image.key)
+            assert same.estimation == tally.estimation.last
 
 
 def test_votes_that_count_are_announced_in_order():
     announced = {}
 
-    def on_votes(poll, chunk, labels):
+    def on_votes(tally, chunk, labels):
         assert len(labels) == chunk.count > 0
-        key = (poll.image.key, chunk.phase)
+        key = (tally.image.key, chunk.phase)
         assert announced.get(key, 0) == chunk.first
         announced[key] = chunk.first + chunk.count
 
-    found = polls(MODES[0], batch=500, workers=2, on_votes=on_votes)
+    found = tallies(MODES[0], batch=500, workers=2, on_votes=on_votes)
     assert {key: count for (key, phase), count in announced.items() if phase is Phase.ESTIMATION} == {
-        poll.image.key: poll.estimation.last.trials for poll in found if poll.estimation.last.trials
+        tally.image.key: tally.estimation.last.trials for tally in found if tally.estimation.last.trials
     }
 
 
 def test_little_is_drawn_in_vain():
     batch, workers = 50, 2
-    found = polls(MODES[0], n=10_000, batch=batch, workers=workers)
-    wasted = [poll.drawn - N0 - poll.estimation.last.trials for poll in found]
+    found = tallies(MODES[0], n=10_000, batch=batch, workers=workers)
+    wasted = [tally.drawn - N0 - tally.estimation.last.trials for tally in found]
     assert min(wasted) == 0
     assert max(wasted) <= batch * (workers + 1)
-    assert sum(wasted) < 0.05 * sum(poll.drawn for poll in found)
-    assert all(poll.drawn == N0 + poll.estimation.last.trials for poll in polls(MODES[0], n=10_000, ahead=False))
+    assert sum(wasted) < 0.05 * sum(tally.drawn for tally in found)
+    assert all(tally.drawn == N0 + tally.estimation.last.trials for tally in tallies(MODES[0], n=10_000, ahead=False))
 
 
 def test_batches_are_full_while_images_wait_outside():
@@ -91,8 +92,8 @@ def test_batches_are_full_while_images_wait_outside():
             asked.append(len(x))
             return super().forward(x)
 
-    found = polls(MODES[0], n=10_000, batch=64, module=Counting(100))
-    rows, needed = sum(asked[4:]), sum(poll.drawn for poll in found)  # the probe asks four times
+    found = tallies(MODES[0], n=10_000, batch=64, module=Counting(100))
+    rows, needed = sum(asked[4:]), sum(tally.drawn for tally in found)  # the probe asks four times
     assert rows < 1.02 * needed
 
 
@@ -121,7 +122,7 @@ def test_memory_does_not_grow_with_n():
 
     def peak(n):
         tracemalloc.start()
-        polls(Mode("decision", (0.099,)), n=n, values=(125,))  # near the border: many looks
+        tallies(Mode("decision", (0.099,)), n=n, values=(125,))  # near the border: many looks
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
@@ -132,18 +133,18 @@ def test_memory_does_not_grow_with_n():
 
 def test_an_image_that_nobody_answers_is_given_up_after_the_selection():
     for mode in MODES:
-        for poll in polls(mode, module=Sometimes(5000)):
-            assert poll.drawn == N0
-            assert poll.votes(Phase.SELECTION).missing == N0
+        for tally in tallies(mode, module=Sometimes(5000)):
+            assert tally.drawn == N0
+            assert tally.votes(Phase.SELECTION).missing == N0
 
 
 def test_votes_that_were_looked_at_are_no_votes_of_a_fixed_number():
-    poll = polls(MODES[0])[0]
+    tally = tallies(MODES[0])[0]
     with pytest.raises(BadParameter, match="looked at on the way"):
-        poll.votes(Phase.ESTIMATION)
+        tally.votes(Phase.ESTIMATION)
     with pytest.raises(BadParameter, match="only the rule that looked can certify"):
-        Cohen().certify(poll.votes(Phase.SELECTION), poll.estimation, NOISE, alpha=0.01, dim=3)
-    sized = polls(MODES[2])[0]
+        Cohen().certify(tally.votes(Phase.SELECTION), tally.estimation, NOISE, alpha=0.01, dim=3)
+    sized = tallies(MODES[2])[0]
     assert sized.votes(Phase.ESTIMATION) == sized.estimation
 
 

@@ -1,0 +1,50 @@
+"""Votes in, prediction out: the most probable label, without a radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scipy import special
+
+from dsmooth.theory.bounds import LEVEL_MARGIN, check_level
+from dsmooth.theory.votes import Label, Votes
+
+__all__ = ["Prediction", "predict_votes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The smoothed classifier's answer at one image, or None (abstain).
+
+    With probability at least 1 - alpha an answer that is given is the most probable label under the noise.
+    """
+
+    label: Label | None
+    p_value: float
+    alpha: float
+    votes: Votes
+
+    @property
+    def abstained(self) -> bool:
+        return self.label is None
+
+    def __str__(self) -> str:
+        said = "abstain" if self.label is None else str(self.label)
+        return f"{said} ({self.votes.trials} votes, p-value {self.p_value:.2g}, alpha {self.alpha:g})"
+
+
+def predict_votes(votes: Votes, alpha: float) -> Prediction:
+    """The top label where it beats the runner-up beyond chance, else abstention; the missing vote for the runner-up.
+
+    Source: Cohen et al. 2019, PREDICT, by Hung and Fithian 2019: the two-sided binomial test of k1 in k1 + k2 at 1/2.
+    """
+    alpha = check_level(alpha)
+    ranked = votes.ranked()
+    if not ranked:
+        return Prediction(None, 1.0, alpha, votes)
+    label, first = ranked[0]
+    second = votes.strongest_rival(label)
+    # P(Bin(k1 + k2, 1/2) >= k1), twice; raised by the same margin as every other tail
+    p_value = 1.0 if first <= second else 2.0 * float(special.betainc(first, second + 1, 0.5)) * (1.0 + LEVEL_MARGIN)
+    p_value = min(1.0, p_value)
+    return Prediction(label if p_value <= alpha else None, p_value, alpha, votes)
