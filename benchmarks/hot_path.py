@@ -27,7 +27,7 @@ from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 
 __all__ = ["SIZES", "Size", "compare", "interleaved", "networks"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import special
 
 from dsmooth.theory.certifiers import Certificate, Cohen
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import FIXED, Mode, Plan
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import StoppingRule, looks
 from dsmooth.theory.votes import StoppedVotes, Votes
 

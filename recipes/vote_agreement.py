@@ -16,7 +16,7 @@ from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sampler import Sampler
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA
 from recipes.imagenet_samples import validation_images

@@ -27,7 +27,7 @@ _HOME = {
     "Disproved": "errors",
     "Drifted": "errors",
     "DsmoothError": "errors",
-    "Gaussian": "theory.noises",
+    "Gaussian": "theory.laws.gaussian",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
     "Multiclass": "theory.certifiers",
@@ -99,8 +99,8 @@ if TYPE_CHECKING:
     from dsmooth.images import open_images
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
+    from dsmooth.theory.laws.gaussian import Gaussian
     from dsmooth.theory.modes import Mode
-    from dsmooth.theory.noises import Gaussian
     from dsmooth.theory.prediction import Prediction, predict_votes
     from dsmooth.theory.votes import Votes
 

@@ -21,13 +21,15 @@ from dsmooth.errors import BadParameter, BadRun, require
 from dsmooth.images import LabelledImage, Pixels, centred
 from dsmooth.records.files import write_whole
 from dsmooth.report.page import render
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.smoothing.sources.base import Rows
+from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count, round_down
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.votes import Phase
 
 __all__ = ["Demo"]
 
@@ -103,34 +105,28 @@ class Demo:
 
         on_line(_HEADING)
         for sigma, denoised, smoothed in self.smoothed:
-            demand = {Phase.SELECTION: _N0, Phase.ESTIMATION: self.n}
-            for tally in smoothed.tallies(self.photographs, demand, self.key, on_votes=count):
-                trial = self._trial(smoothed, sigma, denoised, tally)
+            smoothed.settle(self.photographs[0].pixels.shape)
+            question = smoothed.question(n0=_N0, n=self.n, alpha=_ALPHA)
+            for tally in smoothed.tallies(self.photographs, question, self.key, on_votes=count):
+                trial = self._trial(smoothed, sigma, denoised, tally, tally.certificate(question))
                 trials[tally.image.key].append(trial)
                 on_line(self._line(tally.image.key, trial))
+            smoothed.close()
         seconds = time.monotonic() - started
         on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
         page = out / "demo.html"
         write_whole(page, self._page(trials, seconds))
         return page
 
-    def _trial(self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, tally: Tally) -> _Trial:
-        shape = tally.image.pixels.shape
-        steps, _ = Sampler(smoothed.noise).draw(
-            Chunk(Phase.ESTIMATION, tally.streams[Phase.ESTIMATION], 0, 1), tally.image.pixels.size
-        )
-        noisy = (steps.reshape(1, *shape) + tally.image.pixels).astype(np.int16)
-        seen = smoothed.pipeline.images(np.repeat(noisy, tally.batch, axis=0))[0].float().permute(1, 2, 0).numpy()
-        certificate = smoothed.certifier.certify(
-            tally.votes(Phase.SELECTION),
-            tally.votes(Phase.ESTIMATION),
-            smoothed.noise,
-            alpha=_ALPHA,
-            norm=2.0,
-            dim=tally.image.pixels.size,
-        )
+    def _trial(
+        self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, tally: Tally, certificate: Certificate
+    ) -> _Trial:
+        first = Chunk(Phase.ESTIMATION, tally.streams[Phase.ESTIMATION], 0, 1)
+        rows = source_of(smoothed.law).noisy([(tally.image.pixels, first)], tally.batch_size)
+        seen = smoothed.pipeline.images(rows)[0].float().permute(1, 2, 0).numpy()
+        noisy = np.asarray(rows.steps)[0].clip(0, 255).astype(np.uint8)
         shown = np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8)
-        return _Trial(sigma, denoised, certificate, noisy[0].clip(0, 255).astype(np.uint8), shown)
+        return _Trial(sigma, denoised, certificate, noisy, shown)
 
     def _line(self, photograph: str, trial: _Trial) -> str:
         certificate = trial.certificate
@@ -146,7 +142,7 @@ class Demo:
 
     def _plain_answer(self, pixels: Pixels) -> str:
         """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
-        return self._name(self.plain.labels(pixels[None].astype(np.int16))[0])
+        return self._name(self.plain.labels(Rows(pixels[None].astype(np.int16)))[0])
 
     def _name(self, label: Any) -> str:
         return "abstain" if label is None else self.names[label]

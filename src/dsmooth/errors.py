@@ -10,6 +10,8 @@
     ├── MissingPackage      an optional package is not installed                    (exit code 2)
     ├── Drifted             the classifier changed its answers while a run went on  (exit code 1)
     ├── NoiseFailed         the noise failed its self-test: nothing was certified   (exit code 1)
+    ├── Expired             not all votes came before the deadline                  (exit code 1)
+    ├── SessionClosed       the answer was not waited for                           (exit code 1)
     ├── ServiceStopped      a remote service or the budget gave out; resumable      (exit code 3)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
@@ -30,9 +32,11 @@ __all__ = [
     "Disproved",
     "Drifted",
     "DsmoothError",
+    "Expired",
     "MissingPackage",
     "NoiseFailed",
     "ServiceStopped",
+    "SessionClosed",
     "TrainingDiverged",
     "require",
 ]
@@ -82,6 +86,14 @@ class Drifted(DsmoothError):
 
 class NoiseFailed(DsmoothError):
     """The noise of a run is not the noise that the theorem speaks of."""
+
+
+class Expired(DsmoothError):
+    """Not all votes of an image came before its deadline: there is no certificate from fewer than were fixed."""
+
+
+class SessionClosed(DsmoothError):
+    """The session was closed, or the image cancelled, before its answer came."""
 
 
 class ServiceStopped(DsmoothError):

@@ -13,7 +13,7 @@ import torch
 from dsmooth.smoothing.chunks import Chunk, Phase
 from dsmooth.smoothing.cuda_sampler import CudaSampler
 from dsmooth.smoothing.sampler import Sampler
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 
 GPU = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

@@ -19,7 +19,7 @@ from torch import nn
 
 from dsmooth import Multiclass, SmoothedClassifier
 from dsmooth.audit.ball import inside
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
 

@@ -10,8 +10,8 @@ from torch import nn
 from dsmooth import BadModel, BadParameter, BadRun, SmoothedClassifier, open_images
 from dsmooth.backends.networks import copy_for_inference, digest_module
 from dsmooth.runs.certify import certify_run
-from dsmooth.theory.grid import grid_law
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.base import _table_of
+from dsmooth.theory.laws.gaussian import Gaussian
 from support import Constant, different_images
 
 IMAGES = different_images(6, 128, (8, 8, 3))
@@ -212,12 +212,10 @@ def test_numbers_are_normalised_before_they_are_written(tmp_path):
 
 
 def test_threads_that_ask_for_laws_at_once_get_the_exact_ones():
-    expected = {sigma: grid_law(Gaussian(sigma)).thresholds.copy() for sigma in (0.11, 0.13, 0.17, 0.19)}
-    grid_law.cache_clear()
+    expected = {sigma: Gaussian(sigma).table.thresholds.copy() for sigma in (0.11, 0.13, 0.17, 0.19)}
+    _table_of.cache_clear()
     found = {}
-    threads = [
-        threading.Thread(target=lambda s=s: found.update({s: grid_law(Gaussian(s)).thresholds})) for s in expected
-    ]
+    threads = [threading.Thread(target=lambda s=s: found.update({s: Gaussian(s).table.thresholds})) for s in expected]
     for thread in threads:
         thread.start()
     for thread in threads:

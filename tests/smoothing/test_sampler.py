@@ -8,8 +8,7 @@ from scipy import special, stats
 
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.sampler import Sampler
-from dsmooth.theory.grid import grid_law
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from support import CHANCE
 
 NOISE = Gaussian(0.25)
@@ -39,7 +38,7 @@ def test_noise_is_what_it_always_was():
 
 
 def test_one_word_decides_one_coordinate_by_the_exact_thresholds():
-    dim, law = 10, grid_law(NOISE)
+    dim, law = 10, NOISE.table
     key = np.frombuffer(STREAM, dtype="<u8").astype(np.uint64)
     for sample in (0, 1, 7):
         words = np.random.Philox(key=key, counter=[sample * 3, 0, 0, 0]).random_raw(12)[:dim]
@@ -95,7 +94,7 @@ def test_coordinates_and_samples_are_uncorrelated():
 
 
 def test_words_on_a_threshold_are_undecided():
-    law = grid_law(NOISE)
+    law = NOISE.table
     words = np.zeros((2, 4), dtype=np.uint64) + law.thresholds[len(law.thresholds) // 2] + np.uint64(1)
     words[1, 2] -= np.uint64(1)
     steps, undecided = SAMPLER._steps(words)

@@ -15,7 +15,7 @@ from dsmooth.images import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from support import Constant, Linear, Sometimes, Threshold, different_images
 
 KEY = MasterKey.draw(seed=5)

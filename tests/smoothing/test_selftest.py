@@ -7,7 +7,7 @@ from dsmooth.errors import NoiseFailed
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.sampler import Sampler
 from dsmooth.smoothing.selftest import check_noise, judge_noise
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 
 NOISE = Gaussian(0.25)
 DIM = 3 * 32 * 32

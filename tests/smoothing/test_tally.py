@@ -11,8 +11,8 @@ from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.certifiers import Cohen, Multiclass
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.votes import StoppedVotes
 from support import Constant, Sometimes, Threshold, different_images
 

@@ -15,7 +15,7 @@ from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.certifiers import Cohen, Multiclass
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
 from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images
@@ -119,7 +119,7 @@ def test_these_tests_notice_wrong_programs():
     assert false_claims(outcomes(Cohen(), 130, alpha=3 * ALPHA), 130) > limit
     # a plain estimate in place of a bound
     plain = sum(
-        NOISE.radius(1 - p, 1 - p, dim=3) > true_radius(130)
+        NOISE.radius(tail=1 - p, rival=1 - p, dim=3) > true_radius(130)
         for tally in tallies(Threshold(LEVEL), 130)
         if (p := tally.votes(Phase.ESTIMATION).of(1) / N) < 1
     )

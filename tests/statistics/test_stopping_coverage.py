@@ -15,8 +15,8 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler
 from dsmooth.theory.bounds import clopper_pearson_upper
 from dsmooth.theory.certifiers import Cohen
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import RadiiRule, Verdict, _certifying, _hopeful, looks
 from support import Sometimes, Threshold, at_most, different_images
 
@@ -134,7 +134,7 @@ def certified(rule, p, images, rng, *, n0=100, futility=True):
 @pytest.mark.parametrize("futility", [True, False], ids=["futility", "to the end"])
 def test_the_tables_keep_alpha_at_the_border(n, radius, alpha, futility):
     images = 20_000
-    rule = RadiiRule((radius, radius + 0.02), n, NOISE, alpha)
+    rule = RadiiRule(radii=(radius, radius + 0.02), most=n, law=NOISE, alpha=alpha)
     p = 1 - rule.tails(3)[0]
     held, _ = certified(rule, p, images, np.random.default_rng(1), futility=futility)
     assert np.count_nonzero(held) <= at_most(images, alpha)
@@ -142,14 +142,14 @@ def test_the_tables_keep_alpha_at_the_border(n, radius, alpha, futility):
 
 def test_the_tables_use_most_of_alpha():
     # what the looks cost is small: with all alpha on the final bound the share would be 5 %
-    rule = RadiiRule((0.25,), 10_000, NOISE, ALPHA)
+    rule = RadiiRule(radii=(0.25,), most=10_000, law=NOISE, alpha=ALPHA)
     held, _ = certified(rule, 1 - rule.tails(3)[0], 20_000, np.random.default_rng(2), futility=False)
     assert np.mean(held) > 0.5 * ALPHA
 
 
 @pytest.mark.parametrize(("n", "times"), [(10_000, 10), (100_000, 40)])
 def test_a_decision_far_from_the_border_takes_few_votes(n, times):
-    rule = RadiiRule((0.25,), n, NOISE, 0.001)
+    rule = RadiiRule(radii=(0.25,), most=n, law=NOISE, alpha=0.001)
     for p, holds in ((0.70, False), (0.95, True)):
         held, trials = certified(rule, p, 200, np.random.default_rng(3))
         assert np.all(held == holds)

@@ -10,7 +10,7 @@ from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 
 ROWS = json.loads((Path(__file__).parent.parent / "golden" / "bounds.json").read_text())["rows"]
 
@@ -27,7 +27,7 @@ def test_radii_are_on_the_safe_side_of_fifty_digits_and_close_to_them():
     shown = 0
     for row in ROWS:
         tail = clopper_pearson_upper(row["n"] - row["k"], row["n"], float(row["alpha"]))
-        radius = Gaussian(1.0).radius(tail, tail, dim=1)
+        radius = Gaussian(1.0).radius(tail=tail, rival=tail, dim=1)
         exact = mpmath.mpf(0) if row["quantile"] is None else max(mpmath.mpf(row["quantile"]), 0)
         assert radius <= exact, row
         assert radius >= exact * (1 - mpmath.mpf("2e-9")) - mpmath.mpf("3e-9"), row

@@ -9,7 +9,7 @@ from scipy import stats
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Cohen, Multiclass, certifier_named
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
 

@@ -2,13 +2,12 @@ import mpmath
 import numpy as np
 import pytest
 
-from dsmooth.theory.grid import grid_law
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.12, 0.25, 0.5, 1.0])
 def test_every_threshold_is_right_in_every_bit(sigma):
-    law = grid_law(Gaussian(sigma))
+    law = Gaussian(sigma).table
     rng = np.random.default_rng(0)
     chosen = {
         0,
@@ -25,7 +24,7 @@ def test_every_threshold_is_right_in_every_bit(sigma):
 
 
 def test_the_law_is_symmetric_and_complete():
-    law = grid_law(Gaussian(0.25))
+    law = Gaussian(0.25).table
     whole = 1 << 64
     down = [int(t) for t in law.thresholds]
     assert down == sorted(down)
@@ -37,4 +36,4 @@ def test_the_law_is_symmetric_and_complete():
 
 def test_the_table_cannot_be_changed_by_a_user():
     with pytest.raises(ValueError, match="read-only"):
-        grid_law(Gaussian(0.5)).thresholds[0] = 1
+        Gaussian(0.5).table.thresholds[0] = 1

@@ -4,8 +4,8 @@ import pytest
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.certifiers import Cohen, Multiclass
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.pilot import PilotSizes
 from dsmooth.theory.stopping import RadiiRule
 from dsmooth.theory.votes import Votes
@@ -52,7 +52,7 @@ def test_plans():
     assert (fixed.demand, fixed.name) == (50, "cohen")
     assert FIXED.plan("multiclass", NOISE, n=50, alpha=0.001).name == "multiclass"
     curve = Mode("curve", (0.5, 0.25)).plan(Multiclass(), NOISE, n=50, alpha=0.001)
-    assert curve == RadiiRule((0.25, 0.5), 50, NOISE, 0.001)
+    assert curve == RadiiRule(radii=(0.25, 0.5), most=50, law=NOISE, alpha=0.001, norm=2.0)
     assert Mode("decision", (0.5,)).plan("decision", NOISE, n=50, alpha=0.001).name == "decision"
     sized = Mode("radius").plan(Multiclass(), NOISE, n=1000, alpha=0.001)
     assert (sized.demand, sized.name) == (PilotSizes(1000, 0.001, 0.0001), "multiclass")

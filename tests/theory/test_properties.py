@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Cohen, Multiclass
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
 

@@ -7,13 +7,13 @@ from scipy import special
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
 from dsmooth.theory.certifiers import Cohen, Multiclass
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.mixture import log_evidence
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.stopping import RadiiRule, StoppingRule, looks
 from dsmooth.theory.votes import StoppedVotes, Votes
 
 NOISE, ALPHA, N = Gaussian(0.25), 0.001, 10_000
-RULE = RadiiRule((0.0, 0.25, 0.5), N, NOISE, ALPHA)
+RULE = RadiiRule(radii=(0.0, 0.25, 0.5), most=N, law=NOISE, alpha=ALPHA)
 PILOT = Votes({1: 97, 0: 3}, 100)
 
 
@@ -42,7 +42,7 @@ def test_a_radius_is_held_where_evidence_or_the_final_bound_says_so(n, data):
     misses = n - hits
     held = 0
     for radius, tail in zip(RULE.radii, RULE.tails(3072), strict=True):
-        assert NOISE.radius(tail, tail, dim=3072) > radius
+        assert NOISE.radius(tail=tail, rival=tail, dim=3072) > radius
         evidence = log_evidence(misses, n, tail) >= -np.log(0.2 * ALPHA)
         worst = misses + N - n  # if every vote to come is a miss
         held += bool(evidence or clopper_pearson_upper(worst, N, 0.8 * ALPHA) <= tail)
@@ -53,7 +53,7 @@ def test_a_radius_is_held_where_evidence_or_the_final_bound_says_so(n, data):
 def test_a_radius_is_given_up_where_its_chance_is_below_one_per_cent(n, k0, data):
     # the criterion as it stands in the source, in terms of hits
     hits, radius = data.draw(st.integers(0, n)), 0.25
-    rule = RadiiRule((radius,), N, NOISE, ALPHA)
+    rule = RadiiRule(radii=(radius,), most=N, law=NOISE, alpha=ALPHA)
     q = 1.0 - rule.tails(3072)[0]
     needed = N - max(m for m in range(1400, 1600) if clopper_pearson_upper(m, N, 0.8 * ALPHA) <= 1.0 - q)
     to_come = N - n
@@ -75,7 +75,7 @@ def test_more_hits_never_hold_less():
 
 
 def test_it_stops_when_all_is_settled():
-    assert look(100, 100, rule=RadiiRule((0.0,), N, NOISE, ALPHA)).more is None
+    assert look(100, 100, rule=RadiiRule(radii=(0.0,), most=N, law=NOISE, alpha=ALPHA)).more is None
     assert look(100, 100).more == 200
     assert look(0, 0, pilot=Votes({1: 20, 0: 19}, 100)).more is None  # hopeless from the selection votes on
     assert look(0, 0, pilot=Votes({}, 100)).more is None  # nobody to certify
@@ -97,11 +97,16 @@ def test_missing_votes_are_misses():
 
 
 def test_with_too_few_votes_nothing_is_asked():
-    rule = RadiiRule((0.5,), 20, NOISE, ALPHA)
+    rule = RadiiRule(radii=(0.5,), most=20, law=NOISE, alpha=ALPHA)
     assert rule.look(PILOT, Votes({}, 0), held=0, dim=3).more is None
     least = rule.least_votes(3)[0]
-    assert RadiiRule((0.5,), least, NOISE, ALPHA).look(PILOT, Votes({1: least}, least), held=0, dim=3).held == 1
-    short = RadiiRule((0.5,), least - 1, NOISE, ALPHA)
+    assert (
+        RadiiRule(radii=(0.5,), most=least, law=NOISE, alpha=ALPHA)
+        .look(PILOT, Votes({1: least}, least), held=0, dim=3)
+        .held
+        == 1
+    )
+    short = RadiiRule(radii=(0.5,), most=least - 1, law=NOISE, alpha=ALPHA)
     assert short.look(PILOT, Votes({1: least - 1}, least - 1), held=0, dim=3).held == 0
 
 
@@ -114,7 +119,7 @@ def test_the_certificate_is_that_of_the_best_look():
     assert certificate.estimation == last
     nothing = RULE.certify(PILOT, StoppedVotes(last, Votes({}, 0)), 3072)
     assert nothing.abstained
-    in_max = RadiiRule((0.004,), N, NOISE, ALPHA, norm=float("inf"))
+    in_max = RadiiRule(radii=(0.004,), most=N, law=NOISE, alpha=ALPHA, norm=float("inf"))
     promised = in_max.certify(PILOT, StoppedVotes(Votes({1: 900}, 900), Votes({1: 900}, 900)), 3072)
     assert 0.004 < promised.radius < 0.004001
     assert promised.certifier == "decision"

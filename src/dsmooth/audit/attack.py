@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from dsmooth.audit.ball import distance_text, inside, snap
 from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, begin_findings, read_findings
-from dsmooth.audit.pgd import Ascent
+from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.errors import BadModel, BadParameter, BadRun
 from dsmooth.images import ImageSet, LabelledImage, Pixels
 from dsmooth.records.digests import digest_image
+from dsmooth.records.question import PREDICTION
 from dsmooth.records.schema import Record, certificate_of, radius_text
 from dsmooth.records.store import Run
-from dsmooth.runs.certify import denoiser_digest
-from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.pipeline import denoiser_digest
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
+from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.prediction import predict_votes
-from dsmooth.theory.votes import Votes
+from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
 
@@ -37,7 +43,8 @@ _INF = float("inf")
 class Attack:
     """What is tried on each image.
 
-    strengths: l2 radii at which the accuracy under attack is measured, beside each certified ball (l2 and l_inf).
+    strengths: radii, in the norm of the noise's own theorem, at which the accuracy under attack is measured, beside each
+        certified ball (in that norm and in l_inf).
     n: votes for the answer at an attacked image.
     alpha: probability with which a majority that is called sure may be chance; only a sure one proves a certificate false.
     """
@@ -89,7 +96,7 @@ def attack_run(
         )
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(smoothed.denoiser)}
     for what, digest in given.items():
-        if run.parameters[what] != digest:
+        if getattr(run.question, what) != digest:
             raise BadRun(f"{run.folder} was certified with another {what}: attack it with its own")
     records = sorted(run.records, key=lambda record: record.index)[:most]
     found = {image.key: image for image in _named(images, records)}
@@ -120,14 +127,15 @@ class _Attacker:
     def __init__(self, smoothed: SmoothedClassifier, logits: Callable[[Tensor], Tensor], attack: Attack) -> None:
         self.smoothed, self.attack, self.alone = smoothed, attack, logits
         self.behind = smoothed.denoised_logits(logits)
+        self.source = source_of(smoothed.law)
 
     def findings(self, record: Record, image: LabelledImage, folder: Path) -> Iterator[Finding]:
         certificate = certificate_of(record)
-        for norm in (2.0, _INF):
+        for norm in (record.law.norm, _INF):
             radius = radius_text(certificate.radius_in(norm))
             if not certificate.abstained and isinstance(certificate.label, int):
                 yield self._one(record, image, norm, radius, radius, certificate.label, True, folder)
-            if norm == 2.0 and record.label is not None:
+            if norm != _INF and record.label is not None:
                 for strength in map(str, self.attack.strengths):
                     for defended in (True, False):
                         yield self._one(record, image, norm, strength, radius, record.label, defended, folder)
@@ -144,9 +152,15 @@ class _Attacker:
         folder: Path,
     ) -> Finding:
         attack = self.attack
-        logits, sigma = (self.behind, record.sigma) if defended else (self.alone, 0.0)
+        seed = (attack.seed + record.index) % 2**63
         delta = attack.ascent.attack(
-            logits, image.pixels, target, sigma, norm, float(strength), (attack.seed + record.index) % 2**63
+            self.behind if defended else self.alone,
+            image.pixels,
+            target,
+            self._noise_on(image.pixels, seed) if defended else no_noise,
+            norm=norm,
+            radius=float(strength),
+            seed=seed,
         )
         moved = snap(image.pixels, delta, norm, Fraction(strength))
         votes = self._votes(moved) if defended else Votes({}, 0)
@@ -173,8 +187,22 @@ class _Attacker:
 
     def _votes(self, pixels: Pixels) -> Votes:
         images = [LabelledImage("attacked", pixels)]
-        (tally,) = self.smoothed.tallies(images, {Phase.PREDICTION: self.attack.n}, MasterKey.draw(self.attack.seed))
+        question = self.smoothed.question(n=self.attack.n, alpha=self.attack.alpha, bound=PREDICTION)
+        (tally,) = self.smoothed.tallies(images, question, MasterKey.draw(self.attack.seed))
         return tally.votes(Phase.PREDICTION)
+
+    def _noise_on(self, pixels: Pixels, seed: int) -> Draw:
+        """The noise of the law that was certified under, from a stream that no certificate uses."""
+        stream = hashlib.blake2b(f"{seed}".encode(), digest_size=16, person=b"dsmooth.attack").digest()
+        first = 0
+
+        def draw(draws: int) -> npt.NDArray[Any]:
+            nonlocal first
+            rows = self.source.noisy([(pixels, Chunk(Phase.PROBE, stream, first, draws))], draws)
+            first += draws
+            return np.asarray(rows.steps) / np.float32(rows.levels) - pixels / np.float32(LEVELS)
+
+        return draw
 
     def _plain_answer(self, pixels: Pixels) -> int | str | None:
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255

@@ -16,7 +16,7 @@ __all__ = ["distance_text", "inside", "snap"]
 
 
 def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction) -> Pixels:
-    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l2 or l_inf, and near to delta.
+    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l1, l2 or l_inf, near to delta.
 
     delta is in the scale [0, 1]. Coordinates are rounded to whole steps of 1/255; where that leaves the ball, those that
     were rounded outwards the most are rounded inwards instead.
@@ -28,24 +28,31 @@ def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction)
         whole = np.clip(whole, -most, most)
     elif norm == 2.0:
         whole = _inside_l2(steps, whole, (LEVELS * radius) ** 2)
+    elif norm == 1.0:
+        whole = _inside_l1(steps, whole, max(0, -(-LEVELS * radius // 1) - 1))
     else:
-        raise BadParameter(f"expected an attack in the norm 2 or inf, got {norm:g}")
+        raise BadParameter(f"expected an attack in the norm 1, 2 or inf, got {norm:g}")
     moved: Pixels = np.clip(pixels.astype(np.int64) + whole, 0, LEVELS).astype(np.uint8)  # clipping moves inwards only
     return moved
 
 
 def inside(a: Pixels, b: Pixels, norm: float, radius: Fraction) -> bool:
-    """Whether the images are closer than the radius in l2 or l_inf, in exact arithmetic."""
+    """Whether the images are closer than the radius in l1, l2 or l_inf, in exact arithmetic."""
     steps = np.abs(a.astype(np.int64) - b.astype(np.int64))
     if norm == float("inf"):
         return int(steps.max()) < LEVELS * radius
+    if norm == 1.0:
+        return int(steps.sum()) < LEVELS * radius
     return int((steps**2).sum()) < (LEVELS * radius) ** 2
 
 
 def distance_text(a: Pixels, b: Pixels, norm: float) -> str:
     """The distance for people, six decimals."""
     steps = np.abs(a.astype(np.int64) - b.astype(np.int64))
-    distance = float(steps.max()) if norm == float("inf") else float((steps**2).sum()) ** 0.5
+    if norm == 1.0:
+        distance = float(steps.sum())
+    else:
+        distance = float(steps.max()) if norm == float("inf") else float((steps**2).sum()) ** 0.5
     return f"{distance / LEVELS:.6f}"
 
 
@@ -57,5 +64,15 @@ def _inside_l2(steps: npt.NDArray[Any], whole: npt.NDArray[Any], square: Fractio
         moving = order[flat[order] != 0]
         gains = np.cumsum(2 * np.abs(flat[moving]) - 1)
         chosen = moving[: int(np.searchsorted(gains, float(excess), side="right")) + 1]
+        flat[chosen] -= np.sign(flat[chosen])
+    return flat.reshape(whole.shape)
+
+
+def _inside_l1(steps: npt.NDArray[Any], whole: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """Whole steps that sum to at most `most`: one step inwards at a time, where rounding went outwards the most."""
+    flat = whole.flatten()
+    while (excess := int(np.abs(flat).sum()) - most) > 0:
+        order = np.argsort(np.abs(steps).flatten() - np.abs(flat), kind="stable")
+        chosen = order[flat[order] != 0][:excess]
         flat[chosen] -= np.sign(flat[chosen])
     return flat.reshape(whole.shape)

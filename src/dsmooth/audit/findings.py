@@ -72,7 +72,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of the attacked images at each l2 strength: right without defence, right by majority, certified."""
+    """Shares of the attacked images at each strength: right without defence, right by majority, certified."""
+
+    norm: float
 
     strengths: tuple[float, ...]
     undefended: tuple[float, ...]
@@ -136,7 +138,11 @@ def read_findings(folder: Path) -> Findings:
 
 
 def curve_of(findings: Findings) -> Curve | None:
-    """Accuracy against the strength of the attack (l2); None where labels are missing or nothing was attacked."""
+    """Accuracy against the strength of the attack; None where labels are missing or nothing was attacked."""
+    norms = {float(f.norm) for f in findings.all if f.norm != "inf"}
+    if len(norms) != 1:
+        return None
+    norm = norms.pop()
     strengths = tuple(findings.parameters["strengths"])
     shares: dict[bool, list[float]] = {True: [], False: []}
     certified = []
@@ -145,11 +151,11 @@ def curve_of(findings: Findings) -> Curve | None:
             at = [
                 f
                 for f in findings.all
-                if f.norm == 2.0 and f.defended is defended and Fraction(f.strength) == Fraction(str(strength))
+                if f.norm == norm and f.defended is defended and Fraction(f.strength) == Fraction(str(strength))
             ]
             if len(at) != len(findings.images) or not at or any(f.label is None for f in at):
                 return None
             share.append(sum(f.answer == f.label for f in at) / len(at))
             if defended:
                 certified.append(sum(f.certified == f.label and Fraction(f.radius) > strength for f in at) / len(at))
-    return Curve(strengths, tuple(shares[False]), tuple(shares[True]), tuple(certified), len(findings.images))
+    return Curve(norm, strengths, tuple(shares[False]), tuple(shares[True]), tuple(certified), len(findings.images))

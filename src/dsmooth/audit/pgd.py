@@ -22,10 +22,19 @@ from dsmooth.images import Pixels
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.grid import LEVELS
 
-__all__ = ["Ascent"]
+__all__ = ["Ascent", "Draw", "no_noise"]
 
 _LONG = 2.5  # the steps together are so many times as long as the radius
 _TINY = 1e-12
+_SPARSE = 0.01  # of the coordinates move in a step in l1 (Tramer and Boneh 2019, section 3.2)
+
+Draw = Callable[[int], npt.NDArray[Any]]
+"""How many -> so many draws of the noise (draws, H, W, C), pixels in [0, 1]."""
+
+
+def no_noise(draws: int) -> npt.NDArray[Any]:
+    """For an attack on the base classifier itself."""
+    return np.zeros((1, 1, 1, 1), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,36 +53,57 @@ class Ascent:
         logits: Callable[[Tensor], Tensor],
         pixels: Pixels,
         label: int,
-        sigma: float,
+        draw: Draw,
+        *,
         norm: float,
         radius: float,
         seed: int,
     ) -> npt.NDArray[Any]:
         """A perturbation (H, W, C) in the scale [0, 1] within the radius, that lowers the probability of the label.
 
-        `logits` are those of the base classifier, denoiser included; sigma 0 attacks it without noise.
+        `logits` are those of the base classifier, denoiser included.
         """
-        if norm not in (2.0, float("inf")):
-            raise BadParameter(f"expected an attack in the norm 2 or inf, got {norm:g}")
+        if norm not in (1.0, 2.0, float("inf")):
+            raise BadParameter(f"expected an attack in the norm 1, 2 or inf, got {norm:g}")
         chance = torch.Generator().manual_seed(seed)
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(LEVELS)
         delta = _project(torch.randn(x.shape, generator=chance), norm, 0.1 * radius)
-        draws = self.draws if sigma else 1
-        target = torch.full((draws,), label)
         for _ in range(self.steps):
             delta = delta.detach().requires_grad_(True)
-            noise = sigma * torch.randn((draws, *x.shape), generator=chance)
+            noise = torch.from_numpy(np.ascontiguousarray(draw(self.draws).transpose(0, 3, 1, 2))).float()
+            draws = len(noise)
+            target = torch.full((draws,), label)
             log_probabilities = logits(x + delta + noise).log_softmax(dim=1)
             picked = log_probabilities.gather(1, target[:, None])
             loss = np.log(draws) - picked.logsumexp(dim=0).sum()
             (gradient,) = torch.autograd.grad(loss, delta)
-            direction = gradient.sign() if norm != 2.0 else gradient / (gradient.norm() + _TINY)
-            moved = delta.detach() + _LONG * radius / self.steps * direction
+            moved = delta.detach() + _LONG * radius / self.steps * _steepest(gradient, norm)
             delta = (x + _project(moved, norm, radius)).clamp_(0.0, 1.0) - x
         return delta.detach().numpy().transpose(1, 2, 0)
 
 
+def _steepest(gradient: Tensor, norm: float) -> Tensor:
+    """A step of length 1 in this norm that raises the loss; in l1 along the largest hundredth of the gradient."""
+    if norm == 2.0:
+        return gradient / (gradient.norm() + _TINY)
+    if norm == 1.0:
+        sizes = gradient.abs().flatten()
+        kept = max(1, int(_SPARSE * sizes.numel()))
+        direction = gradient.sign() * (gradient.abs() >= sizes.topk(kept).values[-1])
+        return direction / (direction.abs().sum() + _TINY)
+    return gradient.sign()
+
+
 def _project(delta: Tensor, norm: float, radius: float) -> Tensor:
-    if norm != 2.0:
-        return delta.clamp(-radius, radius)
-    return delta * min(1.0, radius / (float(delta.norm()) + _TINY))
+    """The nearest perturbation within the radius (in l1: Duchi et al. 2008)."""
+    if norm == 2.0:
+        return delta * min(1.0, radius / (float(delta.norm()) + _TINY))
+    if norm == 1.0:
+        sizes = delta.abs().flatten()
+        if float(sizes.sum()) <= radius:
+            return delta
+        falling = sizes.sort(descending=True).values
+        excess = (falling.cumsum(0) - radius) / torch.arange(1, len(falling) + 1)
+        shrink = excess[int((falling > excess).sum()) - 1]
+        return delta.sign() * (delta.abs() - shrink).clamp_(min=0.0)
+    return delta.clamp(-radius, radius)

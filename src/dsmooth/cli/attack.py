@@ -36,7 +36,8 @@ def attack(
 ) -> None:
     """Attack a run inside its own certificates: exit code 1 where a certified image confidently answers otherwise.
 
-    Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 and l_inf; the attacked
+    Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
+    noise) and l_inf; the attacked
     image is rounded to whole bytes inside the ball and put to the vote. Such a flip is a bug: the image is kept, report it.
     Beside that, the accuracy under attack with and without the defence, for `dsmooth report`. Writes RUN/attack.
 
@@ -57,7 +58,7 @@ def attack(
     denoiser: str
         Its denoiser.
     strengths: list[float]
-        l2 radii at which the accuracy under attack is measured.
+        Radii, in the norm of the noise's own theorem, at which the accuracy under attack is measured.
     steps: int
         Steps of each attack.
     draws: int
@@ -112,7 +113,7 @@ def attack(
         )
     say(
         f"{len(found.flips)} flips among {balls} attacked images inside certified balls "
-        f"(each certificate may be false with probability {first.alpha:g})",
+        f"(each certificate may be false with probability {first.question.alpha:g})",
         f"attack: {found.folder}",
         f"next: dsmooth report {run}",
     )

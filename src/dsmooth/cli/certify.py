@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed, spent
-from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, Data, Model, Service, Whole
+from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Data, Model, Service, Terms, Whole
 from dsmooth.console import Bar, certificate_line, note, say
 from dsmooth.errors import BadParameter
+
+if TYPE_CHECKING:
+    from dsmooth.theory.laws.base import Law
+    from dsmooth.theory.modes import Mode
 
 __all__ = ["certify"]
 
@@ -23,15 +27,11 @@ def certify(
     model: Model,
     data: Data = ALL,
     service: Service = LOCAL,
-    n0: Whole = 100,
-    n: Whole = 1000,
-    alpha: float = 0.001,
-    norm: float = 2.0,
+    terms: Terms = USUAL,
     mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
     radii: Annotated[list[float] | None, MANY] = None,
     radius: float | None = None,
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
-    bound: Literal["multiclass", "cohen"] = "multiclass",
     seed: Whole | None = None,
     certificates: Path | None = None,
     resume: Annotated[bool, FLAG] = False,
@@ -54,6 +54,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
 
+        dsmooth certify photos/ -c timm:resnet50 --noise uniform --levels 127 --out runs/l1
+
         dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
         --dry-run --out runs/azure
 
@@ -63,14 +65,6 @@ def certify(
         A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
     out: Path
         The run folder to write.
-    n0: int
-        Votes that choose the label.
-    n: int
-        Votes that bound its probability; the most of them, where the mode is not fixed.
-    alpha: float
-        Probability with which a certificate may be wrong.
-    norm: float
-        1 to inf: the distance in which the radius is given.
     mode: Literal["fixed", "curve", "decision", "radius"]
         fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
         is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
@@ -80,8 +74,6 @@ def certify(
         For mode decision: the radius in question.
     price: float | None
         For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
-    bound: Literal["multiclass", "cohen"]
-        For the modes fixed and radius. multiclass certifies more; cohen is the one that papers quote. The report shows both.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
     certificates: Path | None
@@ -93,45 +85,35 @@ def certify(
     from dsmooth.records.store import check_free
     from dsmooth.report.export import saving
     from dsmooth.theory.bounds import check_count, check_level, check_seed
-    from dsmooth.theory.certifiers import certifier_named, least_votes
-    from dsmooth.theory.mixture import MOST_TRIALS
     from dsmooth.theory.modes import Mode
-    from dsmooth.theory.noises import Gaussian, check_norm
-    from dsmooth.theory.stopping import RadiiRule
 
-    check_level(alpha)
-    check_norm(norm)
-    check_count(n0, "n0")
-    check_count(n, "n")
+    check_level(terms.alpha)
+    check_count(terms.n0, "n0")
+    check_count(terms.n, "n")
+    law = model.law()
+    asked = {**vars(terms), "norm": law.norm_or_own(terms.norm)}
     chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
-    plan = chosen_mode.plan(bound, Gaussian(model.sigma), n=n, alpha=alpha, norm=norm)
+    _warn_of_few(law, chosen_mode, **asked)
     if seed is not None:
         check_seed(seed)
     data.check()
     check_free(out, resume)
     if certificates is not None:
         check_certificates_folder(certificates)
-    if isinstance(plan, RadiiRule):
-        for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
-            if n < least:
-                needed = f"at least {least:,}" if least <= MOST_TRIALS else f"more than {MOST_TRIALS:,}"
-                note(
-                    f"with n {n} and alpha {alpha:g} no radius of {claim:g} can be certified: {needed} votes are needed"
-                )
-    elif n < (least := least_votes(certifier_named(bound), alpha)):
-        note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
-    smoothed = model.smoothed(bound, service)
+    smoothed = model.smoothed(asked.pop("bound"), service)
 
     from dsmooth.runs.certify import Progress, certify_run
 
     chosen = data.open(images, smoothed.classifier)
-    remote = smoothed.pipeline.remote
-    if remote is not None and not agreed(remote, service, len(chosen), n0 + n, out):
+    each = smoothed.question(**asked, mode=chosen_mode)
+    votes = each.n0 + each.n
+    billed = smoothed.classifier.traits.billed
+    if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
         return
     names = smoothed.classifier.class_names
     finished = 0
 
-    with Bar("certify", len(chosen) * (n0 + n), "samples") as bar:
+    with Bar("certify", len(chosen) * votes, "samples") as bar:
 
         def show(progress: Progress) -> None:
             nonlocal finished
@@ -139,17 +121,14 @@ def certify(
                 finished += 1
                 record = progress.finished
                 bar.say(certificate_line(record.name, progress.certificate, names, record.label))
-            done = len(chosen) * (n0 + n) - progress.samples_in_all + progress.samples
-            bar.to(done, f"{finished + (len(chosen) - progress.samples_in_all // (n0 + n))} of {len(chosen)} images")
+            done = len(chosen) * votes - progress.samples_in_all + progress.samples
+            bar.to(done, f"{finished + (len(chosen) - progress.samples_in_all // votes)} of {len(chosen)} images")
 
         run = certify_run(
             smoothed,
             chosen,
             out,
-            n0=n0,
-            n=n,
-            alpha=alpha,
-            norm=norm,
+            **asked,
             mode=chosen_mode,
             seed=seed,
             resume=resume,
@@ -159,16 +138,36 @@ def certify(
     certified = sum(record.answer is not None for record in run.records)
     right = sum(record.answer is not None and record.answer == record.label for record in run.records)
     labelled = all(record.label is not None for record in run.records)
-    samples = sum(record.samples for record in run.records)
+    samples = sum(record.drawn for record in run.records)
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
-        f"(sigma {model.sigma:g}, alpha {alpha:g}, {samples:,} samples{saving(len(run.records) * (n0 + n), samples)})",
-        *([] if remote is None else [spent(remote, out)]),
+        f"({law}, {run.question.rule} bound, alpha {each.alpha:g}, {samples:,} samples"
+        f"{saving(len(run.records) * votes, samples)})",
+        *([spent(smoothed.classifier, out)] if billed else []),
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
     if certificates is not None:
         say(f"certificates: {len(write_certificates(run, certificates))} files in {certificates}")
+
+
+def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:
+    """Says before any vote is drawn where so few cannot certify anything."""
+    from dsmooth.theory.certifiers import certifier_named, least_votes
+    from dsmooth.theory.laws.base import EnumeratedLaw
+    from dsmooth.theory.mixture import MOST_TRIALS
+    from dsmooth.theory.stopping import RadiiRule
+
+    plan = mode.plan(bound, law, n=n, alpha=alpha, norm=norm)
+    if isinstance(plan, RadiiRule):
+        for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
+            if n < least:
+                needed = f"at least {least:,}" if least <= MOST_TRIALS else f"more than {MOST_TRIALS:,}"
+                note(
+                    f"with n {n} and alpha {alpha:g} no radius of {claim:g} can be certified: {needed} votes are needed"
+                )
+    elif not isinstance(law, EnumeratedLaw) and n < (least := least_votes(certifier_named(bound), alpha)):
+        note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
 
 
 def _radii(mode: str, radii: list[float] | None, radius: float | None) -> tuple[float, ...]:

@@ -62,7 +62,7 @@ def measure_denoiser(
     from dsmooth.denoisers.weights import load_denoiser
     from dsmooth.errors import BadImage, BadParameter
     from dsmooth.theory.bounds import check_count
-    from dsmooth.theory.noises import Gaussian
+    from dsmooth.theory.laws.gaussian import Gaussian
     from dsmooth.training.measure import Measurement, measure, picture_strip
 
     data.check()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,8 @@ from cyclopts import Parameter, Token
 
 from dsmooth.console import note
 from dsmooth.errors import BadParameter
+from dsmooth.records.question import Question, Role
+from dsmooth.theory.certifiers import CERTIFIERS
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
@@ -18,8 +20,22 @@ if TYPE_CHECKING:
     from dsmooth.images import ImageSet
     from dsmooth.services.voting import VotingRule
     from dsmooth.smoothing.smoothed import SmoothedClassifier
+    from dsmooth.theory.laws.base import Law
 
-__all__ = ["ALL", "FLAG", "LOCAL", "MANY", "Data", "Model", "Service", "Whole", "voting_rule"]
+__all__ = [
+    "ALL",
+    "FLAG",
+    "LOCAL",
+    "MANY",
+    "USUAL",
+    "Data",
+    "Model",
+    "Service",
+    "Terms",
+    "Whole",
+    "law_of",
+    "voting_rule",
+]
 
 FLAG = Parameter(negative=())
 MANY = Parameter(consume_multiple=True, negative=())
@@ -46,8 +62,12 @@ class Model:
     classifier: Annotated[str, Parameter(alias="-c")]
     """efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, or a
     service: aws:rekognition, google:vision, azure:image-analysis, clarifai:MODEL, http://..."""
-    sigma: Annotated[float, Parameter(alias="-s")] = 0.25
-    """Standard deviation of the noise; pixels are in [0, 1]."""
+    noise: str = "gaussian"
+    """gaussian (l2), uniform (l1), or a law of your own as import:package.module:factory."""
+    sigma: Annotated[float | None, Parameter(alias="-s")] = None
+    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default."""
+    levels: Whole | None = None
+    """For uniform: how many steps of 1/255 are equally likely, an odd number; the half-width is levels / 510."""
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
     """A shipped name, a folder, a safetensors file, hf:owner/name, tv or nlm (untrained), or none."""
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
@@ -59,14 +79,21 @@ class Model:
     workers: Whole | None = None
     """Threads; one a core by default. Changes no result."""
 
+    def law(self) -> Law:
+        """The noise that the options choose."""
+        parameters = {"sigma": self.sigma, "levels": self.levels}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        if self.noise == "gaussian" and not given:
+            given = {"sigma": 0.25}
+        return law_of(self.noise, given)
+
     def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
         from dsmooth.theory.certifiers import certifier_named
-        from dsmooth.theory.noises import Gaussian
 
-        Gaussian(self.sigma)  # complain of a bad number before loading anything, torch included
+        law = self.law()  # complains of a bad number before anything is loaded, torch included
         certifier = certifier_named(bound)
         for name in ("batch", "workers"):
             if (value := getattr(self, name)) is not None:
@@ -80,13 +107,54 @@ class Model:
         return SmoothedClassifier(
             self.classifier if service is None else service.classifier(self.classifier),
             self.denoiser,
-            self.sigma,
+            law=law,
             dtype=self.dtype,
             backend=self.backend,
             batch=self.batch,
             workers=self.workers,
             certifier=certifier,
         )
+
+
+def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
+    """The law of that name with these parameters, or the one that import:MODULE:FACTORY makes.
+
+    From here on records that name an imported law can be read: code comes from the command line only, never from a record.
+    """
+    from dsmooth.registry import imported
+    from dsmooth.theory.laws.known import introduce, law_named
+
+    if not noise.startswith("import:"):
+        return law_named(noise, parameters)
+    made = imported(noise)
+    if parameters:
+        raise BadParameter(f"{noise} has its own parameters, got {', '.join(f'--{name}' for name in parameters)} too")
+    return introduce(made())
+
+
+def _terms() -> Any:
+    """The options of a question: its fields that decide the claim, but for the mode, which has options of its own."""
+    kinds: dict[str, Any] = {"int": Whole, "float": float}
+    made = []
+    for each in Question.having(Role.CLAIM):
+        if each.name == "mode":
+            continue
+        kind = kinds.get(str(each.type)) or Literal[tuple(CERTIFIERS)]
+        default = each.default
+        if default is MISSING:
+            kind, default = kind | None, None
+        option = Annotated[kind, Parameter(help=each.metadata["help"])]
+        made.append((each.name, option, field(default=default)))
+    return Parameter(name="*")(make_dataclass("Terms", made, frozen=True, kw_only=True))
+
+
+if TYPE_CHECKING:
+    Terms = Any
+else:
+    Terms = _terms()
+
+USUAL: Any = None if TYPE_CHECKING else Terms()
+"""The terms as they are by default."""
 
 
 def voting_rule(label_map: Path | None, present: str | None, threshold: float | None) -> VotingRule | None:

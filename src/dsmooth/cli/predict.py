@@ -53,12 +53,17 @@ def predict(
         note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
     smoothed = model.smoothed(service=service)
 
-    from dsmooth.smoothing.chunks import MasterKey, Phase
+    from dsmooth.records.question import PREDICTION
+    from dsmooth.smoothing.chunks import MasterKey
+    from dsmooth.theory.votes import Phase
 
     chosen = data.open(images, smoothed.classifier)
-    remote = smoothed.pipeline.remote
-    if remote is not None and not agreed(remote, service, len(chosen), n):
+    if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
         return
+    if not chosen:
+        return
+    smoothed.settle(chosen[0].pixels.shape)
+    question = smoothed.question(n=n, alpha=alpha, bound=PREDICTION)
     done = 0
     with Bar("predict", len(chosen) * n, "samples") as bar:
 
@@ -67,6 +72,6 @@ def predict(
             done += chunk.count
             bar.to(done)
 
-        for tally in smoothed.tallies(chosen, {Phase.PREDICTION: n}, MasterKey.draw(seed), on_votes=count):
+        for tally in smoothed.tallies(chosen, question, MasterKey.draw(seed), on_votes=count):
             prediction = predict_votes(tally.votes(Phase.PREDICTION), alpha)
             bar.say(prediction_line(tally.image.key, prediction, smoothed.classifier.class_names, tally.image.label))

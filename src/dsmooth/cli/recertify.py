@@ -70,12 +70,16 @@ def recertify(
     names = result.rule.class_names
     for record, certificate in zip(result.records, result.certificates, strict=True):
         say(certificate_line(record.name, certificate, names, record.label))
-    first = result.records[0]
+    first = result.records[0].question
     certified = sum(record.answer is not None for record in result.records)
     say(
-        f"{certified} of {len(result.records)} images certified ({first.certifier}, alpha {first.alpha:g}, "
+        f"{certified} of {len(result.records)} images certified ({first.bound}, alpha {first.alpha:g}, "
         f"n0 {first.n0}, n {first.n}; no query was sent)"
     )
+    if result.records[0].chosen_afterwards:
+        say(
+            "chosen after the votes: what differs from the run was decided when its votes were known, and records say so"
+        )
     if out is not None:
         result.write(out)
         say(f"run: {out}", f"next: dsmooth report {out}")

@@ -83,7 +83,9 @@ def verify(
         from dsmooth.runs.replay import votes_in
 
         part = 1.0 if all_votes else share
-        none = denoiser == "none" or (denoiser is None and all(record.denoiser is None for record in evidence.records))
+        none = denoiser == "none" or (
+            denoiser is None and all(record.asked.denoiser is None for record in evidence.records)
+        )
         loaded = None if none else load_denoiser(denoiser or "photo")
         with Bar("replay", sum(votes_in(record, part) for record in evidence.records), "votes") as bar:
             done = 0

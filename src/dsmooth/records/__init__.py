@@ -3,8 +3,11 @@
 digests.py   names for images, weights and files that change when one bit of them changes
 files.py     files that are written all or nothing
 keys.py      the key of a run: committed to, kept secret, revealed at the end
-certificate_file.py  one image's certificate as a file that a third party can check (certificate.schema.json)
+question.py  Question: everything that is asked of an image
+certificate_file.py  one image's certificate as a file that a third party can check
+certificate_schema.py  the format of that file, as a JSON Schema
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
+legacy.py    records and runs of schemas 1 and 2, in the terms of today's
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
 querylog.py  every answer of a service, with the address of its noise

@@ -1,6 +1,6 @@
 """A certificate as one file that a third party can check: the claim, the record it rests on, its votes, and the key.
 
-The format is closed: certificate.schema.json (JSON Schema 2020-12) says what is in it, and anything else is refused.
+The format is closed: a JSON Schema (certificate_schema.py) says what is in it, and anything else is refused.
 Numbers that are not whole are decimal strings, so that no reader rounds them.
 """
 
@@ -10,13 +10,12 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
-from decimal import Decimal
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.certificate_schema import SPACE, check_certificate, decimal, spelled, unspelled
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.files import write_whole
 from dsmooth.records.schema import Record, no_duplicates
@@ -25,12 +24,11 @@ from dsmooth.records.store import Run
 
 __all__ = ["VERSION", "CertificateFile", "check_certificates_folder", "read_certificate", "write_certificates"]
 
-VERSION: Final = "dsmooth-certificate-1"
+VERSION: Final = "dsmooth-certificate-2"
 
-_SPACE = "pixels in [0, 1], in steps of 1/255, height x width x channels"
 _MOST_BYTES = 64 << 20
-_SCHEMA_FILE = Path(__file__).parent / "certificate.schema.json"
-_DECIMALS = {field.name for field in fields(Record) if str(field.type) in ("float", "float | str")}
+_VERSION_1: Final = "dsmooth-certificate-1"
+_DECIMALS_1: Final = ("norm", "alpha", "sigma", "seconds")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class CertificateFile:
         value = {
             "schema": VERSION,
             "claim": _claim(self.record, self.name),
-            "record": _spelled({**self.record.value(), "service": _text(self.record.service)}),
+            "record": spelled({**self.record.value(), "service": _text(self.record.service)}),
             "votes": base64.b64encode(self.packed).decode(),
             "key": self.key.hex(),
         }
@@ -105,66 +103,41 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
 def _parse(text: str) -> CertificateFile:
     value = json.loads(text, object_pairs_hook=no_duplicates, parse_float=_refuse, parse_constant=_refuse)
     version = value.get("schema") if isinstance(value, dict) else None
-    if version != VERSION:
+    if version not in (VERSION, _VERSION_1):
         raise BadRun(f"expected a certificate of schema {VERSION}, got {version!r}")
-    _check_schema(value)
-    told = _numbers(value["record"], _DECIMALS)
+    check_certificate(value, old=version == _VERSION_1)
+    told = value["record"]
+    if version == _VERSION_1:
+        told = _numbers(told, _DECIMALS_1)
+        if "mode" in told:
+            told["mode"] = _numbers(told["mode"], ("radii", "lambda"))
+    else:
+        told = unspelled(told)
     if told["service"] is not None:
         told["service"] = json.loads(told["service"], object_pairs_hook=no_duplicates)
-    if "mode" in told:
-        told["mode"] = _numbers(told["mode"], {"radii", "lambda"})
     record = Record.parse(canonical_json(told))
-    if value["claim"] != _claim(record, value["claim"]["name"]):
+    if value["claim"] != _claim(record, value["claim"]["name"], old=version == _VERSION_1):
         raise Disproved("the claim is not the one that follows from the counts in the record")
     return CertificateFile(
         record, base64.b64decode(value["votes"], validate=True), bytes.fromhex(value["key"]), value["claim"]["name"]
     )
 
 
-def _check_schema(value: Any) -> None:
-    import jsonschema  # 0.1 s, needed only where a certificate is read
-
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(value))
-    if error is not None:
-        place = "/".join(map(str, error.absolute_path)) or "the certificate"
-        raise BadRun(f"{place}: {error.message[:300]}")
-
-
-@cache
-def _validator() -> Any:
-    import jsonschema
-
-    return jsonschema.Draft202012Validator(json.loads(_SCHEMA_FILE.read_text(encoding="utf-8")))
-
-
-def _claim(record: Record, name: str | None) -> dict[str, Any]:
-    return {
+def _claim(record: Record, name: str | None, *, old: bool = False) -> dict[str, Any]:
+    claim = {
         "label": record.answer,
         "name": name,
-        "norm": _decimal(record.norm),
+        "norm": decimal(record.question.norm),
         "radius": record.radius,
-        "alpha": _decimal(record.alpha),
-        "space": _SPACE,
+        "alpha": decimal(record.question.alpha),
+        "space": SPACE,
     }
-
-
-def _decimal(value: float | str) -> str:
-    """The shortest decimal that is this float64 and no other."""
-    return value if isinstance(value, str) else format(Decimal(repr(value)), "f")
+    return claim if old else {**claim, "chosen_afterwards": record.chosen_afterwards}
 
 
 def _text(service: dict[str, Any] | None) -> str | None:
     """What a record says of a service is the provider's own: kept as text, whatever is in it."""
     return None if service is None else canonical_json(service)
-
-
-def _spelled(value: Any) -> Any:
-    """The same with every float as a decimal string."""
-    if isinstance(value, dict):
-        return {name: _spelled(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_spelled(part) for part in value]
-    return _decimal(value) if isinstance(value, float) else value
 
 
 def _numbers(value: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.files import write_whole
+from dsmooth.records.question import Question, Role
 
 __all__ = [
     "END",
@@ -29,7 +30,6 @@ END: Final = "end.json"
 """The revealed key, and the number and last digest of the records: after it nothing can be added or cut off."""
 
 _END_FIELDS = {"key", "records", "last"}
-_QUESTION = ("data", "classifier", "denoiser", "sigma", "law")
 
 
 def commitment_of(key: bytes) -> str:
@@ -81,8 +81,8 @@ def read_end(folder: Path, commitment: object, records: int, last: str) -> bytes
     return key
 
 
-def count_attempts(folder: Path, parameters: Mapping[str, Any], commitment: str) -> int:
-    """1 + the runs beside `folder` that put the same question (images, networks, noise) under other keys.
+def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> int:
+    """1 + the runs beside `folder` that ask about the same subject (images, networks, noise) under other keys.
 
     Every further attempt is another chance for a false certificate, and the reader should know. What was deleted or lies
     elsewhere is not seen.
@@ -90,9 +90,14 @@ def count_attempts(folder: Path, parameters: Mapping[str, Any], commitment: str)
     others = set()
     for path in folder.absolute().parent.glob("*/run.json"):
         try:
-            header = json.loads(path.read_bytes())
-            if all(header["parameters"][name] == parameters[name] for name in _QUESTION):
-                others.add(str(header["key_commitment"]))
+            other = json.loads(path.read_bytes())
+            if _subject(other) == _subject(header):
+                others.add(str(other["key_commitment"]))
         except (KeyError, OSError, RecursionError, TypeError, ValueError):
             continue  # no run of ours
     return 1 + len(others - {commitment})
+
+
+def _subject(header: Mapping[str, Any]) -> list[Any]:
+    """What a run asks about: images, networks, noise."""
+    return [header["data"], *(header["question"][field.name] for field in Question.having(Role.SUBJECT))]

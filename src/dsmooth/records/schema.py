@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
+from dsmooth.records.legacy import NOT_RECORDED, upgraded
+from dsmooth.records.question import Question
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate, Certifier
-from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.noises import Gaussian, check_norm
+from dsmooth.theory.laws.base import EnumeratedLaw, Law
+from dsmooth.theory.modes import FIXED
 from dsmooth.theory.votes import StoppedVotes, Votes
 
 __all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 _PLACES = 9  # decimals of a radius: rounded down
-_NOT_FIXED: Final = frozenset({"mode", "reached", "drawn"})
-"""Fields that are left out in mode fixed, where they say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,27 +30,27 @@ class Record:
     index: int
     name: str
     image: str
+    """Digest of the image."""
     shape: tuple[int, int, int]
+    """Height, width, channels."""
     decoding: tuple[str, ...]
+    """What was done to the image before the noise."""
     label: int | None
+    """The true class, where it is known."""
     answer: int | str | None
     radius: str
-    norm: float | str
-    alpha: float
-    n0: int
-    n: int
-    certifier: str
-    law: str
-    sigma: float
+    asked: Question
+    """What was asked before the first vote: the noise follows from it."""
+    evaluated: Question | None = None
+    """What was asked of the votes afterwards, where that is something else: it was chosen after the votes were known."""
     selection: dict[str, Any]
     estimation: dict[str, Any]
+    reached: dict[str, Any] | None = None
+    """Where votes were looked at on the way: the votes at the look at which the radius held."""
+    drawn: int
+    """Samples that were asked for, a few more than counted where a look came late."""
     votes: dict[str, Any]
-    generator: str
     key: dict[str, str]
-    classifier: str
-    denoiser: str | None
-    dtype: str
-    backend: str
     batch: tuple[int, ...]
     versions: dict[str, str]
     seconds: float
@@ -58,40 +58,41 @@ class Record:
     attempt: int = 1
     service: dict[str, Any] | None = None
     """Where the classifier is a service: what was sent, how its answers became votes, and its model's version."""
-    mode: dict[str, Any] = field(default_factory=FIXED.to_json)
-    reached: dict[str, Any] | None = None
-    """Where votes were looked at on the way: the votes at the look at which the radius held."""
-    drawn: int | None = None
-    """Where the mode is not fixed: the samples that were asked for, a few more than counted where a look came late."""
     previous: str = ""
     digest: str = ""
     schema: int = SCHEMA
 
     @property
-    def noise(self) -> Gaussian:
-        return Gaussian(self.sigma)
+    def question(self) -> Question:
+        """What the certificate answers."""
+        return self.asked if self.evaluated is None else self.evaluated
+
+    @property
+    def chosen_afterwards(self) -> bool:
+        """Whether something that decides the claim was chosen after the votes were known."""
+        return self.evaluated is not None
+
+    @property
+    def addressed(self) -> bool:
+        """Whether the noise follows from all that was asked: not in records of schemas 1 and 2, recertified or not."""
+        return self.schema == SCHEMA and self.asked.preparation != NOT_RECORDED
+
+    @property
+    def law(self) -> Law:
+        return self.asked.law
 
     @property
     def dim(self) -> int:
         """Coordinates of the image that the noise was added to."""
         return math.prod(self.shape)
 
-    @property
-    def samples(self) -> int:
-        """What the image cost: the samples asked for, selection and estimation together."""
-        return self.n0 + self.n if self.drawn is None else self.drawn
-
     def line(self) -> str:
         """The record as it stands in records.jsonl, without the line's end."""
         return canonical_json(self.value())
 
     def value(self) -> dict[str, Any]:
-        """What is spelled: all fields, and those that came with the modes only where the mode is not fixed."""
-        value = asdict(self)
-        if self.mode == FIXED.to_json():
-            for name in _NOT_FIXED:
-                del value[name]
-        return value
+        """All fields, as JSON."""
+        return {field.name: _spelled(getattr(self, field.name)) for field in fields(self)}
 
     def sealed(self, previous: str) -> Record:
         """The record with the digest of the one before it, and its own, which covers everything else in it."""
@@ -102,7 +103,8 @@ class Record:
     def parse(cls, line: str) -> Record:
         """The record of a line; raises BadRun (with what is wrong) for anything that is not exactly a sealed record.
 
-        Its digest is checked, and so is what follows from its counts: trials, answer and radius (Disproved).
+        Its digest is checked, and so is what follows from its counts: trials, answer and radius (Disproved). Records of
+        schemas 1 and 2 are read too, as far as they say what schema 3 does; `schema` tells which it was.
         """
         try:
             return cls._parse(line)
@@ -114,37 +116,44 @@ class Record:
     @classmethod
     def _parse(cls, line: str) -> Record:
         value = json.loads(line, object_pairs_hook=no_duplicates)
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            got = value.get("schema") if isinstance(value, dict) else type(value).__name__
-            raise BadRun(f"expected a record of schema {SCHEMA}, got {got!r}")
-        names = {field.name for field in fields(cls)} - (set() if "mode" in value else _NOT_FIXED)
+        version = value.get("schema") if isinstance(value, dict) else type(value).__name__
+        if canonical_json(value) != line:
+            raise Disproved("expected a record in its one spelling, got another")
+        if version in (1, 2):
+            value = upgraded(value)
+        elif version != SCHEMA:
+            raise BadRun(f"expected a record of schema {SCHEMA} or below, got {version!r}")
+        names = {field.name for field in fields(cls)}
         if value.keys() != names:
             raise BadRun(f"expected the fields of schema {SCHEMA}, differing in {sorted(value.keys() ^ names)}")
+        for name in ("asked", "evaluated"):
+            value[name] = None if value[name] is None and name == "evaluated" else Question.from_json(value[name])
         for name in ("shape", "decoding", "batch"):
             value[name] = tuple(value[name])
         record = cls(**value)
-        if record.line() != line or record.sealed(record.previous) != record:
+        if version == SCHEMA and record.sealed(record.previous) != record:
             raise Disproved("expected a record with the digest of its content, got another digest")
-        if record.law != record.noise.law:
-            raise BadRun(f"expected noise of the law {record.noise.law}, got {record.law!r}")
         record._check_trials()
         certificate = certificate_of(record)
-        follows = (certificate.label, radius_text(certificate.radius), certificate.certifier)
-        if follows != (record.answer, record.radius, record.certifier):
+        follows = (certificate.label, radius_text(certificate.radius))
+        if follows != (record.answer, record.radius):
             raise Disproved(
-                f"expected the answer, radius and bound that follow from the counts, {follows}, "
-                f"got {(record.answer, record.radius, record.certifier)}"
+                f"expected the answer and radius that follow from the counts, {follows}, "
+                f"got {(record.answer, record.radius)}"
             )
         return record
 
     def _check_trials(self) -> None:
+        question = self.question
         selected, estimated = self.selection["trials"], self.estimation["trials"]
-        fixed = self.mode == FIXED.to_json()
-        if selected != self.n0 or not 0 <= estimated <= self.n or (fixed and estimated != self.n):
-            raise Disproved(f"expected {self.n0} and {self.n} trials, got {self.selection} and {self.estimation}")
-        if self.samples < selected + estimated or (self.reached is not None) != Mode.from_json(self.mode).looks:
+        fixed = question.mode == FIXED
+        if selected != question.n0 or not 0 <= estimated <= question.n or (fixed and estimated != question.n):
             raise Disproved(
-                f"expected the votes that mode {self.mode['name']} leaves, got {self.reached}, {self.drawn} drawn"
+                f"expected {question.n0} and {question.n} trials, got {self.selection} and {self.estimation}"
+            )
+        if self.drawn < selected + estimated or (self.reached is not None) != question.mode.looks:
+            raise Disproved(
+                f"expected the votes that mode {question.mode.name} leaves, got {self.reached}, {self.drawn} drawn"
             )
 
 
@@ -168,13 +177,22 @@ def votes_from_json(value: Any) -> Votes:
 def certificate_of(record: Record, certifier: Certifier | None = None) -> Certificate:
     """The certificate that follows from the record's counts, by the bound it was made with unless another is given.
 
-    Votes that were looked at on the way allow no other bound than their own (BadParameter).
+    Votes that were looked at on the way allow no other bound than their own (BadParameter), and all outcomes of an
+    enumerated law need none.
     """
+    question = record.question
     selection, estimation = votes_from_json(record.selection), votes_from_json(record.estimation)
     outcome = estimation if record.reached is None else StoppedVotes(estimation, votes_from_json(record.reached))
-    mode, bound = (Mode.from_json(record.mode), record.certifier) if certifier is None else (FIXED, certifier)
-    plan = mode.plan(bound, record.noise, n=record.n, alpha=record.alpha, norm=check_norm(record.norm))
+    plan = question.plan
+    if certifier is not None and not isinstance(record.law, EnumeratedLaw):
+        plan = FIXED.plan(certifier, record.law, n=question.n, alpha=question.alpha, norm=question.norm)
     return plan.certify(selection, outcome, record.dim)
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, Question):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def radius_text(radius: float) -> str:

@@ -1,6 +1,6 @@
 """A run folder: append-only, crash-safe, one writer at a time.
 
-run.json        the parameters, fixed before the first image, and the commitment to the key of the noise
+run.json        the question, fixed before the first image, and the commitment to the key of the noise
 key.secret      the key, while the run goes on
 records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
@@ -19,32 +19,18 @@ from types import TracebackType
 from typing import Any
 
 from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.digests import digest_json
 from dsmooth.records.files import write_whole
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
+from dsmooth.records.legacy import upgraded_header
+from dsmooth.records.question import Question
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.theory.modes import Mode
 
-__all__ = ["Run", "RunWriter", "check_free", "holds_run", "read_run"]
+__all__ = ["Run", "RunWriter", "asked_digest", "check_free", "holds_run", "read_run"]
 
 _HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
 _OURS = (_LOCK, f".{_HEADER}", SECRET, f".{SECRET}")  # what a crash can leave of a run that had not begun
-_SHARED = (
-    "sigma",
-    "law",
-    "n0",
-    "n",
-    "alpha",
-    "norm",
-    "certifier",
-    "dtype",
-    "backend",
-    "generator",
-    "classifier",
-    "denoiser",
-    "mode",
-)
-"""Parameters that every record repeats."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +45,27 @@ class Run:
     key: bytes | None
     """The key of the noise; None while the run is unfinished and the key is secret."""
 
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        parameters: Mapping[str, Any] = self.header["parameters"]
-        return parameters
+    question: Question
+    """What its certificates answer."""
+    data: str
+    """Digest of the names, labels and pixels of all images."""
 
     @property
-    def mode(self) -> Mode:
-        """How the number of votes was decided."""
-        return Mode.from_json(self.parameters["mode"])
+    def schema(self) -> int:
+        """The version of its format; below 3 it can be reported and certified again, and nothing more."""
+        return int(self.header["schema"])
+
+    @property
+    def chosen_afterwards(self) -> bool:
+        """Whether something that decides the claims was chosen after the votes were known."""
+        return self.header.get("evaluated") is not None
+
+    @property
+    def asked(self) -> str:
+        """Digest of what was asked, of which images: the log of a service's answers names it."""
+        if self.schema < SCHEMA:
+            return digest_json(self.header["parameters"])
+        return asked_digest(self.header)
 
     @property
     def images(self) -> int:
@@ -88,17 +86,22 @@ def read_run(folder: Path | str) -> Run:
     header_bytes = (folder / _HEADER).read_bytes()
     try:
         header = json.loads(header_bytes, object_pairs_hook=no_duplicates)
-        known = header["schema"] == SCHEMA and isinstance(header["parameters"], dict) and int(header["images"]) >= 0
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise BadRun(f"{folder / _HEADER}: expected the parameters of a run, cannot read them ({error})") from error
-    if not known:
-        raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA}, got {header['schema']!r}")
-    records, torn = _read_records(folder / _RECORDS, header, _sha256(header_bytes))
+        known = header["schema"] in (1, 2, SCHEMA) and int(header["images"]) >= 0
+        terms = (upgraded_header(header) if header["schema"] < SCHEMA else header) if known else {}
+        asked = Question.from_json(terms["question"]) if known else None
+        evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
+    if asked is None:
+        raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA} or below, got {header['schema']!r}")
+    records, torn = _read_records(folder / _RECORDS, header, (asked, evaluated), _sha256(header_bytes))
     key = read_end(folder, header.get("key_commitment"), len(records), records[-1].digest if records else "")
-    return Run(folder, header, records, torn, key)
+    return Run(folder, header, records, torn, key, evaluated or asked, str(terms["data"]))
 
 
-def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple[list[Record], int]:
+def _read_records(
+    path: Path, header: Mapping[str, Any], questions: tuple[Question, Question | None], previous: str
+) -> tuple[list[Record], int]:
     if not path.exists():
         return [], 0
     if not path.is_file():
@@ -121,11 +124,10 @@ def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple
             raise Disproved(
                 f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed"
             )
-        for name in _SHARED:
-            if getattr(record, name) != header["parameters"].get(name):
-                raise Disproved(
-                    f"{path}, byte {offset}: this record has another {name} than {_HEADER}; nothing was changed"
-                )
+        if other := _differing(record, header, questions):
+            raise Disproved(
+                f"{path}, byte {offset}: this record has another {other} than {_HEADER}; nothing was changed"
+            )
         if record.name in names or record.index in places or not 0 <= record.index < header["images"]:
             raise BadRun(
                 f"{path}, byte {offset}: {record.name!r} is recorded twice, or is no image of this run; nothing was changed"
@@ -141,9 +143,9 @@ def _read_records(path: Path, header: Mapping[str, Any], previous: str) -> tuple
 class RunWriter:
     """The one writer of a run folder, while it is open.
 
-    A new folder gets `header` (parameters, number of images, commitment) and keeps `key` secret; an existing one must have
-    been made with the same parameters, needs `resume`, and has a key of its own. Raises BadRun, with nothing changed,
-    otherwise and where another writer is at work.
+    A new folder gets `header` (question, digest and number of images, commitment) and keeps `key` secret; an existing
+    one must have been made with the same question and images, needs `resume`, and has a key of its own. Raises BadRun,
+    with nothing changed, otherwise and where another writer is at work.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
@@ -164,7 +166,7 @@ class RunWriter:
             if lacking := header.keys() - run.header.keys():
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
-                _check_same(folder, run.parameters, header["parameters"])
+                _check_same(folder, run, header)
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = _sha256((folder / _HEADER).read_bytes())
@@ -210,10 +212,10 @@ class RunWriter:
 
 
 def check_free(folder: Path, resume: bool) -> None:
-    """Raises BadRun where a run cannot be written or gone on with in `folder`; touches nothing."""
+    """Raises BadRun where a run cannot be written or resumed in `folder`; touches nothing."""
     if (folder / _HEADER).exists():
         if not resume:
-            raise BadRun(f"{folder} already holds a run: pass --resume to go on with it, or choose another --out")
+            raise BadRun(f"{folder} already holds a run: pass --resume to continue it, or choose another --out")
     elif folder.is_dir():
         if any(entry.name not in _OURS for entry in folder.iterdir()):
             raise BadRun(f"{folder} holds other files: choose a new or empty folder for --out")
@@ -221,16 +223,39 @@ def check_free(folder: Path, resume: bool) -> None:
         raise BadRun(f"{folder} is a file: choose a folder for --out")
 
 
-def _check_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for name in [*wanted, *(held.keys() - wanted.keys())]:
-        if held.get(name) != wanted.get(name):
-            if name == "data":
-                raise BadRun(
-                    f"{folder} was made with other images or labels: resume with the same, or choose another --out"
-                )
+def asked_digest(header: Mapping[str, Any]) -> str:
+    """Digest of the question of a run and of its images."""
+    return digest_json({"question": header["question"], "data": header["data"]})
+
+
+def _differing(record: Record, header: Mapping[str, Any], questions: tuple[Question, Question | None]) -> str | None:
+    """The first field in which a record was asked something else than its run; None where there is none."""
+    for mine, runs in zip((record.asked, record.evaluated), questions, strict=True):
+        if (mine is None) != (runs is None):
+            return "question"
+        if mine is not None and runs is not None:
+            told, expected = mine.to_json(), runs.to_json()
+            # old records say the rows of their own batches in place of the run's
+            loose = () if record.schema == SCHEMA else ("batch_size", "batch_area")
+            for name, value in expected.items():
+                if told[name] != value and name not in loose:
+                    return name
+    return "schema" if record.schema != header["schema"] else None
+
+
+def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
+    if run.schema != SCHEMA:
+        raise BadRun(f"{folder} was made by an older version and cannot be resumed: choose another --out")
+    if run.data != header["data"]:
+        raise BadRun(f"{folder} was made with other images or labels: resume with the same, or choose another --out")
+    held, wanted = run.question.to_json(), header["question"]
+    if run.chosen_afterwards:
+        raise BadRun(f"{folder} was certified again from the answers of another run: it cannot be resumed")
+    for name, value in wanted.items():
+        if held[name] != value:
             raise BadRun(
-                f"{folder} was made with {name} {held.get(name)}, not {wanted.get(name)}: "
-                "resume with the same parameters, or choose another --out"
+                f"{folder} was made with {name} {held[name]}, not {value}: "
+                "resume with the same question, or choose another --out"
             )
 
 

@@ -34,7 +34,7 @@ def curve_svg(summary: Summary) -> str:
                 linestyle="-" if row.main else ":",
                 linewidth=1.8 if row.main else 1.2,
                 where="pre",
-                label=f"sigma {row.sigma:g}: {row.name}".replace("$", r"\$") if row.main else None,
+                label=f"{row.noise}: {row.name}".replace("$", r"\$") if row.main else None,
             )
         if summary.envelope:
             best = [100.0 * max(row.share(radius) for row in summary.rows if row.main) for radius in radii]
@@ -64,7 +64,7 @@ def attack_svg(curve: Curve) -> str:
                 marker="o",
                 label=label,
             )
-        axes.set_xlabel("strength of the attack ($\\ell_2$)")
+        axes.set_xlabel(f"strength of the attack ($\\ell_{curve.norm:g}$)")
         axes.set_ylabel("accuracy (%)")
         axes.set_xlim(left=0.0)
     return drawn[0]

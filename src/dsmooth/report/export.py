@@ -16,12 +16,12 @@ __all__ = ["latex_table", "markdown_table", "percent", "saving", "table_cells", 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table, as text: a share in percent, and its lower bound in brackets."""
-    heading = ["run", "sigma", "bound", "abstained", *(f"r = {radius:.12g}" for radius in summary.radii)]
+    heading = ["run", "noise", "bound", "abstained", *(f"r = {radius:.12g}" for radius in summary.radii)]
     rows = [
         [
             row.name + ("" if row.complete else " (unfinished)"),
-            f"{row.sigma:g}",
-            row.certifier,
+            row.noise,
+            row.certifier + (" (chosen after the votes)" if row.chosen_afterwards else ""),
             percent(row.abstained, up=True),
             *map(_cell, row.cells),
         ]

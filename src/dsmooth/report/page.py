@@ -78,7 +78,9 @@ def _listing(run: Run) -> dict[str, Any]:
     return {
         "attack": _attack(run),
         "name": run.folder.resolve().name,
-        "parameters": run.parameters,
+        "question": run.question.to_json(),
+        "chosen_afterwards": run.chosen_afterwards,
+        "schema": run.schema,
         "commitment": run.header.get("key_commitment", ""),
         "count": len(records),
         "records": [
@@ -90,7 +92,7 @@ def _listing(run: Run) -> dict[str, Any]:
                 "radius": record.radius,
                 "votes": ", ".join(f"{called(label)} {count}" for label, count in record.estimation["counts"][:3]),
                 "missing": record.estimation["missing"],
-                "samples": record.samples,
+                "samples": record.drawn,
             }
             for record in records[:_SHOWN]
         ],
@@ -114,6 +116,7 @@ def _attack(run: Run) -> dict[str, Any] | None:
         "flips": len(findings.flips),
         "steps": findings.parameters["steps"],
         "draws": findings.parameters["draws"],
+        "norm": None if curve is None else f"{curve.norm:g}",
         "rows": rows,
         "svg": attack_svg(curve) if curve is not None and rows else None,
     }

@@ -11,6 +11,7 @@ from dsmooth.records.schema import Record, certificate_of
 from dsmooth.records.store import Run
 from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
+from dsmooth.theory.laws.base import EnumeratedLaw
 
 __all__ = ["DELTA", "Cell", "RunSummary", "Summary", "summarise"]
 
@@ -18,7 +19,8 @@ DELTA: Final = 0.05
 """At each radius, under each certifier, the bounds of all runs hold together with probability at least 1 - DELTA."""
 
 _CERTIFIERS: Final[tuple[Certifier, ...]] = (Multiclass(), Cohen())
-_RADII_IN_SIGMAS: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+_TAILS: Final = (0.5, 0.3085375, 0.1586553, 0.0668072, 0.0227501, 0.0013499)
+"""Of 0, 1/2, 1, 3/2, 2 and 3 standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,10 @@ class RunSummary:
     main: bool
     """Under the bound that is shown first: multiclass, or the only one that its votes allow."""
     name: str
-    sigma: float
+    noise: str
     certifier: str
+    chosen_afterwards: bool
+    """Whether something that decides the claims was chosen after the votes were known."""
     certificates: tuple[Certificate, ...]
     labels: tuple[int | None, ...]
     cells: tuple[Cell, ...]
@@ -87,13 +91,14 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
     for run in runs:
         if not run.records:
             raise BadRun(f"{run.folder}: expected at least one finished image, found none")
-    first = runs[0].records[0]
+    first = runs[0].records[0].question
     for run in runs:
         for record in run.records:
-            if (record.norm, record.alpha) != (first.norm, first.alpha):
+            question = record.question
+            if (question.norm, question.alpha) != (first.norm, first.alpha):
                 raise BadRun(
-                    f"{run.folder} was certified in norm {record.norm} at alpha {record.alpha:g}, "
-                    f"{runs[0].folder} in norm {first.norm} at alpha {first.alpha:g}: report them apart"
+                    f"{run.folder} was certified in norm {question.norm:g} at alpha {question.alpha:g}, "
+                    f"{runs[0].folder} in norm {first.norm:g} at alpha {first.alpha:g}: report them apart"
                 )
     labelled = all(record.label is not None for run in runs for record in run.records)
     chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs)
@@ -103,41 +108,41 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
         _row(runs, i, place, chosen, labelled)
         for place in range(len(_CERTIFIERS))
         for i, run in enumerate(runs)
-        if place == 0 or not run.mode.looks
+        if place == 0 or not _has_one_bound(run)
     )
     # an envelope over other images, or over images that are not done yet, would mean nothing
     comparable = len(runs) > 1 and all(row.complete for row in rows)
-    comparable = comparable and len({run.parameters.get("data") for run in runs}) == 1
+    comparable = comparable and len({run.data for run in runs}) == 1
     return Summary(
         runs=tuple(runs),
         radii=chosen,
         rows=rows,
         envelope=_envelopes(rows, len(runs)) if comparable else {},
-        norm=float(first.norm),
+        norm=first.norm,
         alpha=first.alpha,
         labelled=labelled,
-        samples=sum(record.samples for run in runs for record in run.records),
+        samples=sum(record.drawn for run in runs for record in run.records),
         seconds=sum(record.seconds for run in runs for record in run.records),
-        samples_if_fixed=sum(record.n0 + record.n for run in runs for record in run.records),
+        samples_if_fixed=sum(record.question.n0 + record.question.n for run in runs for record in run.records),
     )
 
 
 def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
-    """The radii that were in question, or multiples of the smallest sigma, in the run's own norm."""
-    asked = {radius for run in runs for radius in run.mode.radii}
+    """The radii that were in question, or those of six shares of votes under the weakest noise, in the run's own norm."""
+    asked = {radius for run in runs for radius in run.question.mode.radii}
     if asked:
         return tuple(sorted(asked))
-    records = [record for run in runs for record in run.records]
-    norm = float(records[0].norm)
-    unit = min(record.sigma for record in records)
-    if norm > 2.0:
-        unit *= max(record.dim for record in records) ** (1.0 / norm - 0.5)
-    return tuple(float(f"{factor * unit:.4g}") for factor in _RADII_IN_SIGMAS)
+    dim = max(record.dim for run in runs for record in run.records)
+    radii = [
+        min(run.question.law.radius(tail=tail, rival=tail, norm=run.question.norm, dim=dim) for run in runs)
+        for tail in _TAILS
+    ]
+    return tuple(float(f"{radius:.4g}") for radius in radii)
 
 
 def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
     run, delta = runs[i], DELTA / len(runs)
-    certifier = None if run.mode.looks else _CERTIFIERS[place]
+    certifier = None if _has_one_bound(run) else _CERTIFIERS[place]
     records: list[Record] = sorted(run.records, key=lambda record: record.index)
     certificates = tuple(certificate_of(record, certifier) for record in records)
     labels = tuple(record.label for record in records)
@@ -146,14 +151,15 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         certified = _certified(certificates, labels, radius)
         # the first images of an unfinished run are no random draw: nothing is said of the population
         random = labelled and len(records) == run.images
-        bound = population_lower_bound(certified, len(records), records[0].alpha, delta=delta) if random else None
+        bound = population_lower_bound(certified, len(records), run.question.alpha, delta=delta) if random else None
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
     return RunSummary(
         run=i,
         main=place == 0,
         name=run.folder.resolve().name,
-        sigma=records[0].sigma,
+        noise=str(run.question.law),
+        chosen_afterwards=run.chosen_afterwards,
         certifier=certificates[0].certifier,
         certificates=certificates,
         labels=labels,
@@ -162,6 +168,11 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         average_radius=sum(rights) / len(certificates),
         complete=len(records) == run.images,
     )
+
+
+def _has_one_bound(run: Run) -> bool:
+    """Whether its votes allow no bound but their own: they were looked at on the way, or are all outcomes that there are."""
+    return run.question.mode.looks or isinstance(run.question.law, EnumeratedLaw)
 
 
 def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None], radius: float) -> int:

@@ -14,31 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from dsmooth.backends.networks import digest_module
-from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.querylog import LOG
+from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.records.store import Run, RunWriter, check_free, holds_run, read_run
+from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
 from dsmooth.services.client import CANARIES, Client
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.sampler import GENERATOR
-from dsmooth.smoothing.selftest import check_noise
+from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
-from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certifiers import Certificate
-from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
-from dsmooth.theory.noises import check_norm
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.votes import Label, StoppedVotes
 
-__all__ = ["Progress", "certify_run", "denoiser_digest", "versions"]
+__all__ = ["Progress", "certify_run", "versions"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def certify_run(
     n0: int = 100,
     n: int = 1000,
     alpha: float = 0.001,
-    norm: float = 2.0,
+    norm: float | None = None,
     mode: Mode = FIXED,
     seed: int | None = None,
     resume: bool = False,
@@ -68,41 +63,41 @@ def certify_run(
 ) -> Run:
     """`out` holds one record for each image, each on disk as soon as the image is finished.
 
-    After a crash, `resume` does the unfinished images with the noise that they would have had; with other parameters it
-    is refused (BadRun). The key of the noise is drawn after images and parameters are fixed.
+    After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
+    refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
+    theorem.
     """
-    alpha, norm = check_level(alpha), check_norm(norm)
-    n0, n = check_count(n0, "n0"), check_count(n, "n")
-    mode = mode.priced(n)
-    plan = mode.plan(smoothed.certifier, smoothed.noise, n=n, alpha=alpha, norm=norm)
+    terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
+    smoothed.question(**terms)  # complains of bad numbers before anything is read
     check_free(out, resume)
     if not images:
         raise BadParameter("expected at least one image, got none")
     if len(set(images.keys)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
     if resume and holds_run(out):
-        recorded = read_run(out).parameters
-        smoothed.adopt(recorded["backend"], recorded["pixels"])
+        smoothed.adopt(read_run(out).question)
     else:
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
-    parameters = {
-        **_parameters(smoothed, _digest(images), n0, n, alpha, norm),
-        "certifier": plan.name,
-        "mode": mode.to_json(),
-    }
+    question = smoothed.question(**terms)
     key = MasterKey.draw(seed)
+    first = images[0].pixels
+    asked = {"question": question.to_json(), "data": _digest(images)}
     header = {
-        "parameters": parameters,
+        **asked,
+        "evaluated": None,
         "images": len(images),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
+        "classifier_name": smoothed.classifier.name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
         "key_source": key.source,
         "key_commitment": key.commitment,
-        "attempt": count_attempts(out, parameters, key.commitment),
-        "noise_test": check_noise(smoothed.noise, key, digest_image(images[0].pixels), images[0].pixels.size),
+        "attempt": count_attempts(out, asked, key.commitment),
+        "noise_test": source_of(smoothed.law).self_test(
+            list(key.streams(question, digest_image(first)).values()), first.shape
+        ),
     }
-    if resume and str(parameters["denoiser"]).startswith("unknown:"):
+    if resume and str(question.denoiser).startswith("unknown:"):
         raise BadRun(
             "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
         )
@@ -120,14 +115,13 @@ def certify_run(
         missing = [i for i, name in enumerate(images.keys) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        recorder = _Recorder(smoothed, plan, writer, missing, key, parameters, on_progress, on_notice)
-        remote = smoothed.pipeline.remote
-        if remote is None:
+        recorder = _Recorder(smoothed, question, writer, missing, key, on_progress, on_notice)
+        if not smoothed.classifier.traits.logged:
             recorder.run(images.subset(missing))
         elif missing:
             canaries = [image.pixels for image in images[:CANARIES]]
-            with remote.logged(
-                out, key_commitment=key.commitment, parameters=digest_json(parameters), canaries=canaries
+            with smoothed.classifier.logged(
+                out, key_commitment=key.commitment, parameters=asked_digest(header), canaries=canaries
             ) as recorder.client:
                 if recorder.client.log is not None and recorder.client.log.held.entries:
                     on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are answered already")
@@ -142,20 +136,19 @@ class _Recorder:
     def __init__(
         self,
         smoothed: SmoothedClassifier,
-        plan: Plan,
+        question: Question,
         writer: RunWriter,
         positions: Sequence[int],
         key: MasterKey,
-        parameters: dict[str, Any],
         on_progress: Callable[[Progress], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.on_notice = on_notice
-        self.smoothed, self.plan, self.writer, self.positions = smoothed, plan, writer, positions
-        self.key, self.parameters, self.on_progress = key, parameters, on_progress
+        self.smoothed, self.question, self.writer, self.positions = smoothed, question, writer, positions
+        self.key, self.on_progress = key, on_progress
         self.versions = versions()
         self.samples = 0
-        self.in_all = len(positions) * (parameters["n0"] + parameters["n"])
+        self.in_all = len(positions) * (question.n0 + question.n)
         self.sidecars: dict[str, SidecarWriter] = {}
         self.order: dict[str, int] = {}
         self.clock = time.monotonic()
@@ -163,10 +156,9 @@ class _Recorder:
 
     def run(self, images: ImageSet) -> None:
         self.order = dict(zip(images.keys, self.positions, strict=True))
-        demand: dict[Phase, Demand] = {Phase.SELECTION: self.parameters["n0"], Phase.ESTIMATION: self.plan.demand}
         try:
             for tally in self.smoothed.tallies(
-                images, demand, self.key, on_votes=self._count, on_restart=self._restart
+                images, self.question, self.key, on_votes=self._count, on_restart=self._restart
             ):
                 self._finish(tally)
         finally:
@@ -181,24 +173,20 @@ class _Recorder:
         self.samples += chunk.count
         self.on_progress(Progress(self.samples, self.in_all))
 
-    def _restart(self, names: Sequence[str], batch: int) -> None:
-        """Memory ran out: the votes so far of unfinished images were of another batch shape, and count for nothing."""
-        for name in names:
-            if (sidecar := self.sidecars.pop(name, None)) is not None:
-                self.samples -= sidecar.count
-                sidecar.abandon()
-        self.on_notice(
-            f"out of memory: batches of {batch} from here on; images in progress start again, with the same noise"
-        )
+    def _restart(self, name: str, batch_size: int) -> None:
+        """Memory ran out: the votes so far of an unfinished image were of another batch shape, and count for nothing."""
+        if (sidecar := self.sidecars.pop(name, None)) is not None:
+            self.samples -= sidecar.count
+            sidecar.abandon()
+        self.on_notice(f"out of memory: {name} starts again in batches of {batch_size}, with the same noise")
 
     def _finish(self, tally: Tally) -> None:
         now = time.monotonic()
-        parameters, image = self.parameters, tally.image
+        question, image = self.question, tally.image
         height, width, channels = image.pixels.shape
-        estimation = tally.estimation
-        certificate = self.plan.certify(tally.votes(Phase.SELECTION), estimation, image.pixels.size)
+        certificate, estimation = tally.certificate(question), tally.estimation
         counted = certificate.selection.trials + certificate.estimation.trials
-        self.samples += parameters["n0"] + parameters["n"] - counted  # those that are not needed are done too
+        self.samples += question.n0 + question.n - counted  # those that are not needed are done too
         record = Record(
             index=self.order[image.key],
             name=image.key,
@@ -208,35 +196,23 @@ class _Recorder:
             label=image.label,
             answer=certificate.label,
             radius=radius_text(certificate.radius),
-            norm=parameters["norm"],
-            alpha=parameters["alpha"],
-            n0=parameters["n0"],
-            n=parameters["n"],
-            certifier=parameters["certifier"],
-            law=parameters["law"],
-            sigma=parameters["sigma"],
+            asked=question,
             selection=votes_to_json(certificate.selection),
             estimation=votes_to_json(certificate.estimation),
+            reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
+            drawn=tally.drawn,
             votes=self.sidecars.pop(image.key).close(),
-            generator=GENERATOR,
             key={
                 "commitment": self.key.commitment,
                 "source": self.key.source,
                 **{phase.value: stream.hex() for phase, stream in tally.streams.items()},
             },
-            classifier=parameters["classifier"],
-            denoiser=parameters["denoiser"],
-            dtype=parameters["dtype"],
-            backend=parameters["backend"],
-            batch=(tally.batch, channels, height, width),
+            batch=(tally.batch_size, channels, height, width),
             versions=self.versions,
             seconds=round(now - self.clock, 3),
             nondeterministic=tally.nondeterministic,
             attempt=self.writer.header["attempt"],
             service=self._service(),
-            mode=parameters["mode"],
-            reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
-            drawn=None if parameters["mode"] == FIXED.to_json() else tally.drawn,
         )
         self.clock = now
         record = self.writer.append(record)
@@ -244,48 +220,15 @@ class _Recorder:
 
     def _service(self) -> dict[str, Any] | None:
         """What a record says of the service; the answers that it rests on are on disk then."""
-        remote = self.smoothed.pipeline.remote
-        if remote is None or self.client is None or self.client.log is None:
+        if self.client is None or self.client.log is None:
             return None
         self.client.log.sync()
-        return {**remote.description, "version": self.client.version, "log": LOG}
-
-
-def _parameters(smoothed: SmoothedClassifier, data: str, n0: int, n: int, alpha: float, norm: float) -> dict[str, Any]:
-    """Everything that must be the same for a run to be gone on with."""
-    return {
-        "sigma": smoothed.noise.sigma,
-        "law": smoothed.noise.law,
-        "n0": n0,
-        "n": n,
-        "alpha": alpha,
-        "norm": "inf" if norm == float("inf") else norm,
-        "dtype": smoothed.pipeline.backend.dtype,
-        "backend": smoothed.pipeline.backend.name,
-        "batch": smoothed.batch,
-        "pixels": smoothed.pixels,
-        "generator": GENERATOR,
-        "classifier_name": smoothed.classifier.name,
-        "classifier": smoothed.classifier.digest(),
-        "denoiser": denoiser_digest(smoothed.denoiser),
-        "data": data,
-    }
+        return {**self.smoothed.classifier.description, "version": self.client.version, "log": LOG}
 
 
 def _digest(images: ImageSet) -> str:
     """Names, labels and pixels of all images: a broken file shows here, before anything is written."""
     return digest_json([[image.key, image.label, digest_image(image.pixels)] for image in images])
-
-
-def denoiser_digest(denoiser: object) -> str | None:
-    """The digest of a Denoiser or other module, "unknown: NAME" for another callable, or None for none."""
-    if denoiser is None:
-        return None
-    if isinstance(denoiser, Denoiser):
-        return denoiser.digest()
-    if isinstance(denoiser, nn.Module):
-        return digest_module("denoiser", denoiser)
-    return f"unknown: {type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
 
 
 def versions() -> dict[str, str]:

@@ -15,12 +15,12 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.keys import read_secret
 from dsmooth.records.querylog import LOG, Address, QueryLog, read_query_log
-from dsmooth.records.schema import Record, certificate_of, radius_text, votes_to_json
+from dsmooth.records.schema import SCHEMA, Record, certificate_of, radius_text, votes_to_json
 from dsmooth.records.store import Run, RunWriter, check_free, read_run
 from dsmooth.services.catalogue import reader
 from dsmooth.services.voting import VotingRule, rule_of
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certifiers import Certificate, certifier_named
+from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.modes import FIXED
 from dsmooth.theory.votes import Label, Votes
 
@@ -46,16 +46,17 @@ class Recertified:
     def write(self, out: Path) -> Run:
         """`out` holds a run folder of these records, for `report`."""
         first = self.records[0]
-        parameters = {**self.run.parameters, **{name: getattr(first, name) for name in _CHANGED}}
         header = {
-            **{key: value for key, value in self.run.header.items() if key != "schema"},
-            "parameters": parameters,
+            **{key: value for key, value in self.run.header.items() if key not in ("schema", "parameters")},
+            "question": first.asked.to_json(),
+            "evaluated": None if first.evaluated is None else first.evaluated.to_json(),
+            "data": self.run.data,
             "images": self.run.images,
             "class_names": None if self.rule.class_names is None else list(self.rule.class_names),
             "recertified": {
                 "from": self.run.folder.name,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "parameters": digest_json(dict(self.run.parameters)),
+                "asked": self.run.asked,
             },
         }
         key = self.run.key or read_secret(self.run.folder, str(self.run.header["key_commitment"]))
@@ -67,9 +68,6 @@ class Recertified:
             if self.run.key is not None:  # what is still secret there stays so here
                 writer.finish()
         return read_run(out)
-
-
-_CHANGED = ("alpha", "n0", "n", "certifier", "classifier")
 
 
 def recertify(
@@ -99,9 +97,9 @@ def recertify(
         check_free(out, resume=False)
     run, log = read_run(folder), read_query_log(folder / LOG)
     _check_together(run, log)
-    if run.mode != FIXED:
+    if run.question.mode != FIXED:
         raise BadRun(
-            f"{folder}: expected a run of mode fixed, got {run.mode.name}: its votes were looked at on the way, or their "
+            f"{folder}: expected a run of mode fixed, got {run.question.mode.name}: its votes were looked at on the way, or their "
             "number followed from others, and no other alpha, n or bound is justified"
         )
     if not run.records:
@@ -111,10 +109,16 @@ def recertify(
     held_rule = rule_of(classifier["voting"])
     new_rule = rule or held_rule
     new_classifier = {**classifier, "voting": new_rule.describe()}
-    first = run.records[0]
-    n0, n = _within(n0, first.n0, "n0"), _within(n, first.n, "n")
-    alpha = first.alpha if alpha is None else check_level(alpha)
-    certifier = certifier_named(bound or first.certifier)
+    held = run.question
+    evaluated = replace(
+        held,
+        n0=_within(n0, held.n0, "n0"),
+        n=_within(n, held.n, "n"),
+        alpha=held.alpha if alpha is None else check_level(alpha),
+        bound=bound or held.bound,
+        classifier=digest_json(new_classifier),
+    )
+    n0, n = evaluated.n0, evaluated.n
     records, certificates, labels = [], [], []
     for record in run.records:
         clock = time.monotonic()
@@ -122,29 +126,26 @@ def recertify(
             None if raw is None else read(json.loads(raw))
             for raw in (
                 _raw_of(log, Address(record.image, phase, i))
-                for phase, trials in (("selection", record.n0), ("estimation", record.n))
+                for phase, trials in (("selection", held.n0), ("estimation", held.n))
                 for i in range(trials)
             )
         ]
-        held = [None if reply is None else held_rule.vote(reply) for reply in replies]
-        if (_counted(held[: record.n0]), _counted(held[record.n0 :])) != (record.selection, record.estimation):
+        before = [None if reply is None else held_rule.vote(reply) for reply in replies]
+        if (_counted(before[: held.n0]), _counted(before[held.n0 :])) != (record.selection, record.estimation):
             raise BadRun(f"{log.path}: its answers give other votes for {record.name} than the run's record")
         votes = [None if reply is None else new_rule.vote(reply) for reply in replies]
-        kept = [*votes[:n0], *votes[record.n0 : record.n0 + n]]
+        kept = [*votes[:n0], *votes[held.n0 : held.n0 + n]]
         record = replace(
             record,
-            alpha=alpha,
-            n0=n0,
-            n=n,
-            certifier=certifier.name,
+            schema=SCHEMA,
+            evaluated=None if evaluated == record.asked else evaluated,
             label=_translated(record.label, held_rule, new_rule),
             selection=_counted(kept[:n0]),
             estimation=_counted(kept[n0:]),
-            classifier=digest_json(new_classifier),
             service={**(record.service or {}), **new_classifier},
             seconds=round(time.monotonic() - clock, 3),
         )
-        certificate = certificate_of(record, certifier)
+        certificate = certificate_of(record)
         records.append(replace(record, answer=certificate.label, radius=radius_text(certificate.radius)))
         certificates.append(certificate)
         labels.append(tuple(kept))
@@ -163,7 +164,7 @@ def recertify(
 def _check_together(run: Run, log: QueryLog) -> None:
     """Raises BadRun unless this is the log of this run, made by one model."""
     held = (log.header.get("key_commitment"), log.header.get("parameters"))
-    if held != (run.header.get("key_commitment"), digest_json(dict(run.parameters))):
+    if held != (run.header.get("key_commitment"), run.asked):
         raise BadRun(f"{log.path}: expected the log of this run, got that of another")
     if log.drifted:
         raise BadRun(f"{log.path}: the service's model changed while it was asked; its votes belong to no one function")

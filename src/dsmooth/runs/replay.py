@@ -14,9 +14,8 @@ from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images import LabelledImage
 from dsmooth.records.schema import Record
 from dsmooth.runs.certify import versions
-from dsmooth.smoothing.chunks import Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.votes import Label
+from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["Replay", "phases_of", "replay_votes", "smoothed_like", "votes_in"]
 
@@ -38,23 +37,25 @@ class Replay:
 
 def phases_of(record: Record) -> list[tuple[Phase, int]]:
     """The phases in the order of the record's packed votes, and how many samples each has."""
-    return [(Phase.SELECTION, record.selection["trials"]), (Phase.ESTIMATION, record.estimation["trials"])]
+    counted = [(Phase.SELECTION, record.selection["trials"]), (Phase.ESTIMATION, record.estimation["trials"])]
+    return [(phase, trials) for phase, trials in counted if phase in record.asked.demand]
 
 
 def smoothed_like(
     record: Record, classifier: Classifier | str, denoiser: Denoise | str | None, *, workers: int | None = 1
 ) -> SmoothedClassifier:
     """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
+    question = record.asked
 
     def made(backend: str, dtype: str) -> SmoothedClassifier:
         return SmoothedClassifier(
-            classifier, denoiser, record.sigma, dtype=dtype, backend=backend, batch=record.batch[0], workers=workers
+            classifier, denoiser, law=record.law, dtype=dtype, backend=backend, batch=record.batch[0], workers=workers
         )
 
     try:
-        return made(record.backend, record.dtype)
+        return made(question.backend, question.dtype)
     except (BadParameter, MissingPackage):  # another machine's backend
-        return made("eager", "bf16" if record.dtype == "bf16" else "fp32")
+        return made("eager", "bf16" if question.dtype == "bf16" else "fp32")
 
 
 def replay_votes(
@@ -70,13 +71,11 @@ def replay_votes(
     samples = [(phase, i) for phase, trials in phases_of(record) for i in range(trials)]
     chosen = sorted(np.random.default_rng().choice(len(samples), votes_in(record, share), replace=False).tolist())
     streams = {phase: bytes.fromhex(record.key[phase.value]) for phase, _ in phases_of(record)}
-    asked = same = 0
-    for part in smoothed.replay(image, streams, [samples[i] for i in chosen]):
-        expected = [labels[i] for i in chosen[asked : asked + len(part)]]
-        same += sum(a == b for a, b in zip(part, expected, strict=True))
-        asked += len(part)
-        on_votes(len(part))
-    return Replay(asked, same, tuple(_differences(record, smoothed.pipeline.backend)))
+    same = 0
+    for place, label in zip(chosen, smoothed.replay(image, streams, [samples[i] for i in chosen]), strict=True):
+        same += label == labels[place]
+        on_votes(1)
+    return Replay(len(chosen), same, tuple(_differences(record, smoothed.pipeline.backend)))
 
 
 def votes_in(record: Record, share: float) -> int:
@@ -89,11 +88,12 @@ def _differences(record: Record, backend: Backend) -> list[str]:
     here = versions()
     found = [
         f"{name} {here.get(name)} in place of {record.versions.get(name)}"
-        for name in (*_BEARING, *_BEARING_FOR.get(record.backend, ()))
+        for name in (*_BEARING, *_BEARING_FOR.get(record.asked.backend, ()))
         if here.get(name) != record.versions.get(name)
     ]
-    if (record.backend, record.dtype) != (backend.name, backend.dtype):
-        found.append(f"backend {backend.name} {backend.dtype} in place of {record.backend} {record.dtype}")
+    then = (record.asked.backend, record.asked.dtype)
+    if then != (backend.name, backend.dtype):
+        found.append(f"backend {backend.name} {backend.dtype} in place of {' '.join(then)}")
     if record.nondeterministic:
         found.append("the classifier brings randomness of its own")
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dsmooth.errors import Disproved
 from dsmooth.images import ImageSet, LabelledImage
@@ -17,7 +17,7 @@ from dsmooth.records.keys import commitment_of
 from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import read_run
-from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.votes import Label, Votes
 
 if TYPE_CHECKING:  # what needs no network needs no torch
@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # what needs no network needs no torch
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
 __all__ = ["Check", "Evidence", "Outcome", "read_evidence", "size_of_images", "verify_evidence", "verify_networks"]
-
-_PHASES: Final = (Phase.SELECTION, Phase.ESTIMATION)
 
 
 class Outcome(StrEnum):
@@ -104,11 +102,11 @@ def verify_networks(
     on_votes: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Check]:
     """The digests of the networks, and a replay of a random `share` of the votes of each image."""
-    from dsmooth.runs.certify import denoiser_digest
+    from dsmooth.smoothing.pipeline import denoiser_digest
 
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
     for what, digest in given.items():
-        others = [record.name for record in evidence.records if getattr(record, what) != digest]
+        others = [record.name for record in evidence.records if getattr(record.asked, what) != digest]
         outcome = Outcome.FAILS if others else Outcome.HOLDS
         detail = f"{others[0]} and others were certified with another one" if others else "this is the one"
         yield Check(what, outcome, detail)
@@ -150,16 +148,25 @@ def _key(evidence: Evidence) -> Check:
     if evidence.key is None:
         return Check("key", Outcome.OPEN, "the run is unfinished, its key is still secret")
     key = evidence.key
+    if not all(record.addressed for record in evidence.records):
+        return Check(
+            "key",
+            Outcome.OPEN,
+            "votes of an older version: their noise does not follow from all that was asked, so alpha, n or the bound may have "
+            "been chosen after the votes",
+        )
     if any(commitment_of(key) != record.key["commitment"] for record in evidence.records):
         return Check("key", Outcome.FAILS, "the revealed key is not the one that was committed to")
     for record in evidence.records:
         master = MasterKey(key, record.key["source"])
-        for phase in _PHASES:
-            if master.stream(record.image, record.noise, phase).hex() != record.key.get(phase.value):
+        for phase, stream in master.streams(record.asked, record.image).items():
+            if stream.hex() != record.key.get(phase.value):
                 return Check("key", Outcome.FAILS, f"{record.name}: the {phase} noise does not follow from the key")
     told = ["the noise follows from the key that was committed to"]
     if any(record.key["source"] == "seed" for record in evidence.records):
         told.append("which is a user's seed: whoever chose it could try several")
+    if any(record.chosen_afterwards for record in evidence.records):
+        told.append("but what is claimed was chosen after the votes were known")
     if (attempt := max((record.attempt for record in evidence.records), default=1)) > 1:
         told.append(f"attempt {attempt} at the same question")
     return Check("key", Outcome.HOLDS, ", ".join(told))
@@ -185,19 +192,18 @@ def _replay(
     share: float,
     on_votes: Callable[[int], None],
 ) -> Check:
-    from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.runs.replay import replay_votes, smoothed_like
 
-    if isinstance(classifier, RemoteClassifier):
+    if classifier.traits.billed:
         return Check("replay", Outcome.OPEN, "a service is not asked again: dsmooth recertify reads its logged answers")
-    made: dict[tuple[float, str, str, int], SmoothedClassifier] = {}
+    made: dict[tuple[object, ...], SmoothedClassifier] = {}
     asked = same = 0
     different: Mapping[str, None] = {}
     for record in evidence.records:
         image = _image_of(images, record)
         if image is None or digest_image(image.pixels) != record.image:
             return Check("replay", Outcome.OPEN, f"{record.name}: these are not its pixels")
-        circumstances = (record.sigma, record.backend, record.dtype, record.batch[0])
+        circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
         if circumstances not in made:
             made = {circumstances: smoothed_like(record, classifier, denoiser)}
         replay = replay_votes(made[circumstances], record, evidence.labels(record), image, share, on_votes=on_votes)

@@ -1,4 +1,4 @@
-"""How many rows a batch should have, measured."""
+"""How many rows a batch has: chosen, measured, and halved where memory runs out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,43 @@ import time
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from dsmooth.errors import BadModel
+from dsmooth.smoothing.chunks import LIMITS
 from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.sources.base import Rows
+from dsmooth.theory.bounds import check_count
 
-__all__ = ["fastest_batch", "trial_batch"]
+__all__ = ["BatchSizes", "fastest_batch", "trial_batch"]
 
 _ROUNDS: Final = 3
 _MANY: Final = 200  # batches in a run, below which nothing is measured
 _WORTH: Final = 0.02  # the part of a run that measuring may take
 _BETTER: Final = 0.95  # another size must take less than this of the usual one's time: the clock is noisy
+
+
+class BatchSizes:
+    """Rows of the batches of each shape of images (H, W, C).
+
+    `size` rows where it is given; otherwise as many as fill `area` pixels (height x width x rows), at most `most`.
+    """
+
+    def __init__(self, *, size: int | None, area: int, most: int) -> None:
+        self.size = size if size is None else check_count(size, "batch", most=LIMITS["batch"])
+        self.area, self.most = area, most
+        self._halved: dict[tuple[int, ...], int] = {}
+
+    def rows(self, shape: tuple[int, ...]) -> int:
+        """Rows of a batch of images of this shape, from now on."""
+        usual = self.size or min(self.most, max(1, self.area // (shape[0] * shape[1])))
+        return self._halved.get(shape, usual)
+
+    def halve(self, shape: tuple[int, ...], rows: int) -> int:
+        """Memory did not suffice for so many rows: from now on at most half as many; raises BadModel below one."""
+        if rows == 1:
+            raise BadModel("the memory does not suffice for a single image: use smaller networks")
+        self._halved[shape] = min(self.rows(shape), rows // 2)
+        return self._halved[shape]
 
 
 def fastest_batch(pipeline: Pipeline, shape: tuple[int, ...], usual: int, samples: int) -> int:
@@ -40,9 +67,9 @@ def fastest_batch(pipeline: Pipeline, shape: tuple[int, ...], usual: int, sample
     return best
 
 
-def trial_batch(shape: tuple[int, ...], rows: int) -> npt.NDArray[np.int16]:
+def trial_batch(shape: tuple[int, ...], rows: int) -> Rows:
     """Some pixels (rows, H, W, C) to try networks on."""
-    return np.random.default_rng(0).integers(0, 256, (rows, *shape)).astype(np.int16)
+    return Rows(np.random.default_rng(0).integers(0, 256, (rows, *shape)).astype(np.int16))
 
 
 def _seconds(pipeline: Pipeline, shape: tuple[int, ...], rows: int) -> float:

@@ -5,30 +5,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.keys import commitment_of
+from dsmooth.records.question import Question, Role
 from dsmooth.theory.bounds import check_seed
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.votes import Phase
 
-__all__ = ["LIMITS", "Chunk", "MasterKey", "Phase"]
+__all__ = ["LIMITS", "Chunk", "MasterKey"]
 
 LIMITS: Final = {"batch": 1 << 16, "workers": 1 << 10}
-"""Beyond these a typing error would eat all memory before anything could be said."""
+"""Catches typos before they exhaust memory."""
 
 _KEY_BYTES = 32
-
-
-class Phase(StrEnum):
-    """What the votes are for; each phase has its own stream of noise."""
-
-    SELECTION = "selection"
-    ESTIMATION = "estimation"
-    PREDICTION = "prediction"
-    PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +48,20 @@ class MasterKey:
         """SHA-256 of the key: may be published before the key is."""
         return commitment_of(self.value)
 
-    def stream(self, image: str, noise: Gaussian, phase: Phase) -> bytes:
-        """The 16-byte key of one stream of noise: another for each image (its digest), law, sigma and phase."""
-        address = canonical_json({"image": image, "law": noise.law, "sigma": noise.sigma.hex(), "phase": phase.value})
-        return hashlib.blake2b(address.encode(), key=self.value, digest_size=16, person=b"dsmooth.noise").digest()
+    def stream(self, question: Question, image: str, phase: Phase) -> bytes:
+        """The 16-byte key of one stream of noise; empty under an enumerated law, which draws nothing.
+
+        Another for each image (its digest), phase, and question: all of it but the circumstances.
+        """
+        if isinstance(question.law, EnumeratedLaw):
+            return b""
+        asked = question.to_json(Role.SUBJECT, Role.CLAIM)
+        address = canonical_json({"question": asked, "image": image, "phase": phase.value})
+        return hashlib.blake2b(address.encode(), key=self.value, digest_size=16, person=b"dsmooth.noise.3").digest()
+
+    def streams(self, question: Question, image: str) -> dict[Phase, bytes]:
+        """The streams of all phases of a question about an image."""
+        return {phase: self.stream(question, image, phase) for phase in question.demand}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,74 @@
-"""Is it one fixed function, row by row? Asked once for each shape of images, before the first vote."""
+"""Is it one fixed function, row by row? Asked once for each shape of batches, before the first vote."""
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from dsmooth.errors import BadModel
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
+from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sampler import Sampler
-from dsmooth.smoothing.tally import Tally
+from dsmooth.smoothing.sources.base import Rows, Source
 from dsmooth.theory.grid import LEVELS
+from dsmooth.theory.votes import Phase
+
+if TYPE_CHECKING:
+    from dsmooth.smoothing.engines.base import Block
 
 __all__ = ["depends_on_chance"]
 
 _KEPT = 4  # every fourth row is kept, the others are changed
 
 
-def depends_on_chance(pipeline: Pipeline, sampler: Sampler, tally: Tally, key: MasterKey) -> bool:
-    """Whether the same rows are answered differently; raises BadModel where only their company makes the difference."""
-    stream, rows = key.stream(tally.digest, sampler.noise, Phase.PROBE), tally.batch
-    steps, _ = sampler.draw(Chunk(Phase.PROBE, stream, 0, 2 * rows), tally.image.pixels.size)
-    noisy = (steps.reshape(2, rows, *tally.image.pixels.shape) + tally.image.pixels).astype(np.int16)
-    ask: Callable[[npt.NDArray[np.int16]], Any] = pipeline.labels
+def depends_on_chance(pipeline: Pipeline, source: Source, block: Block) -> bool:
+    """Whether the same rows are answered differently; raises BadModel where the rest of the batch makes the difference.
+
+    The rows are samples of the block's first image, from a stream that nothing else uses.
+    """
+    pixels, rows = block.parts[0].pixels, block.rows
+    stream = hashlib.blake2b(block.parts[0].chunk.stream, digest_size=16, person=b"dsmooth.probe").digest()
+
+    def batch(image: Any, first: int) -> Rows:
+        made = source.noisy([(image, Chunk(Phase.PROBE, stream, first, rows))], rows)
+        return replace(made, undecided=None)  # the networks are compared, not the votes
+
+    ask: Callable[[Rows], Any] = pipeline.labels
     same: Callable[[Any, Any], bool] = operator.eq
-    if pipeline.remote is not None:  # it sees each image alone, and costs money: only the denoiser is probed
-        ask, same = lambda rows: pipeline.images(rows).float().numpy(), _images_alike
-    expected = ask(noisy[0])
-    if not same(ask(noisy[0]), expected):
+    if pipeline.classifier.traits.billed:  # it sees each image alone, and costs money: only the denoiser is probed
+        ask, same = pipeline.images, _images_alike
+    noisy = batch(pixels, 0)
+    expected = ask(noisy)
+    if not same(ask(noisy), expected):
         return True
-    for filler in (0, LEVELS):  # black company, then white: what looks at its neighbours will look elsewhere
-        mixed = noisy[1] - tally.image.pixels + np.int16(filler)
-        mixed[::_KEPT] = noisy[0, ::-1][::_KEPT]
-        if not same(ask(mixed)[::_KEPT], expected[::-1][::_KEPT]):
+    for filler in (
+        0,
+        LEVELS,
+    ):  # black images around it, then white ones: what looks at its neighbours will look elsewhere
+        mixed = batch(np.full_like(pixels, filler), rows)
+        mixed.steps[::_KEPT] = _backwards(noisy)[::_KEPT]
+        if not same(ask(mixed)[::_KEPT], _reversed(expected)[::_KEPT]):
             raise BadModel(
-                "the classifier answers an image differently in other company (batch statistics?), so its votes are "
-                "not independent: put all of it in eval mode, or pass batch 1"
+                "the classifier's answer to an image depends on the other images in the batch (batch statistics?), so its "
+                "votes are not independent: put all of it in eval mode, or pass batch 1"
             )
     return False
 
 
-def _images_alike(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
+def _backwards(rows: Rows) -> Any:
+    steps = rows.steps
+    return steps.flip(0) if isinstance(steps, torch.Tensor) else steps[::-1]
+
+
+def _reversed(answers: Any) -> Any:
+    return answers.flip(0) if isinstance(answers, torch.Tensor) else answers[::-1]
+
+
+def _images_alike(one: torch.Tensor, other: torch.Tensor) -> bool:
     """The same images, but for the last digits that a kernel may round differently at another place in the batch."""
-    return np.allclose(one, other, rtol=0.0, atol=1.0 / LEVELS, equal_nan=True)
+    return torch.allclose(one.float(), other.float(), rtol=0.0, atol=1.0 / LEVELS, equal_nan=True)

@@ -1,4 +1,4 @@
-"""One fixed function: noisy pixels -> denoiser -> classifier -> labels."""
+"""One fixed function: rows -> denoiser -> classifier -> labels."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, Network
+from dsmooth.backends.networks import digest_module
 from dsmooth.classifiers.base import Answer, Classifier
-from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.records.querylog import Address
-from dsmooth.theory.grid import LEVELS
+from dsmooth.smoothing.sources.base import Rows
 from dsmooth.theory.votes import Label
 
-__all__ = ["Noisy", "Pipeline", "denoiser_at"]
-
-Noisy = npt.NDArray[np.int16] | Tensor
-"""(B, H, W, C) noisy pixels in steps of 1/255, here or on the backend's device."""
+__all__ = ["Pipeline", "denoiser_at", "denoiser_digest"]
 
 _NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")  # torch says it in a RuntimeError
 _ONE_AT_A_TIME = threading.RLock()
@@ -51,50 +46,51 @@ class Pipeline:
     """
 
     def __init__(
-        self, classifier: Classifier, denoiser: Denoiser | Denoise | None, sigma: float, backend: Backend
+        self, classifier: Classifier, denoiser: Denoiser | Denoise | None, level: float, backend: Backend
     ) -> None:
-        self.sigma, self.backend = sigma, backend
-        self.remote = classifier if isinstance(classifier, RemoteClassifier) else None
-        """The classifier, where each of its answers is a query to a service."""
+        self.classifier, self.backend = classifier, backend
         self._free: queue.SimpleQueue[_Networks] = queue.SimpleQueue()
-        network = denoiser_at(denoiser, sigma)
+        network = denoiser_at(denoiser, level)
         for _ in range(backend.workers):
             self._free.put(_Networks(_prepared(network, backend), classifier.prepared(backend)))
 
-    def images(self, noisy: Noisy) -> Tensor:
+    def images(self, rows: Rows) -> Tensor:
         """What the classifier sees: (B, C, H, W) in [0, 1] scale, denoised."""
         with torch.inference_mode(), self._networks() as networks:
-            return self._denoised(networks, noisy)
+            return self._denoised(networks, rows)
 
-    def labels(self, noisy: Noisy, addresses: Sequence[Address] | None = None) -> list[Label | None]:
+    def labels(self, rows: Rows, addresses: Sequence[Address] | None = None) -> list[Label | None]:
         """One label, or None, for each row.
 
-        `addresses` name the first rows; a remote classifier is asked for these only, because the others are padding.
+        `addresses` name the first rows; a classifier that keeps a log is asked for these only, because the others are
+        padding.
         """
         with torch.inference_mode(), self._networks() as networks:
             try:
-                images = self._denoised(networks, noisy)
-                finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
-                if self.remote is not None:
-                    return self.remote.ask(images, finite.tolist(), addresses)
+                images = self._denoised(networks, rows)
+                usable = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
+                if rows.undecided is not None:
+                    usable &= ~torch.as_tensor(rows.undecided, device=usable.device)
+                if self.classifier.traits.logged:
+                    return self.classifier.ask(images, usable.tolist(), addresses)
                 answers = networks.classify(images)
             except Exception as error:  # whatever a stranger's network raises is about the network
                 if isinstance(error, DsmoothError | MemoryError):
                     raise
                 if any(words in str(error) for words in _NO_MEMORY):
-                    raise MemoryError(f"no memory for a batch of {len(noisy)} images") from error
-                shape = (len(noisy), noisy.shape[3], *noisy.shape[1:3])
+                    raise MemoryError(f"no memory for a batch of {len(rows)} images") from error
+                shape = (len(rows), rows.steps.shape[3], *rows.steps.shape[1:3])
                 line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise BadModel(
                     f"the networks do not accept images of shape {shape} in {self.backend.dtype}: {line}"
                 ) from error
-        if len(answers) != len(noisy):
-            raise BadModel(f"expected one answer for each of {len(noisy)} images, got {len(answers)}")
-        return [_label(answer) if good else None for answer, good in zip(answers, finite.tolist(), strict=True)]
+        if len(answers) != len(rows):
+            raise BadModel(f"expected one answer for each of {len(rows)} images, got {len(answers)}")
+        return [_label(answer) if good else None for answer, good in zip(answers, usable.tolist(), strict=True)]
 
-    def _denoised(self, networks: _Networks, noisy: Noisy) -> Tensor:
-        steps = torch.from_numpy(noisy) if isinstance(noisy, np.ndarray) else noisy
-        x = steps.to(self.backend.device).permute(0, 3, 1, 2).to(torch.float32).div_(LEVELS)
+    def _denoised(self, networks: _Networks, rows: Rows) -> Tensor:
+        steps = torch.as_tensor(rows.steps).to(self.backend.device)
+        x = steps.permute(0, 3, 1, 2).to(torch.float32).div_(rows.levels)
         if networks.denoise is None:
             return x
         images = networks.denoise(x)
@@ -124,43 +120,54 @@ def _label(answer: Any) -> Label | None:
         ) from None
 
 
-class _AtSigma(nn.Module):
+class _AtLevel(nn.Module):
     """A denoiser for one noise level, as a network of images alone: what backends run."""
 
-    def __init__(self, denoiser: nn.Module, sigma: float, method: str = "forward") -> None:
+    def __init__(self, denoiser: nn.Module, level: float, method: str = "forward") -> None:
         super().__init__()
-        self.denoiser, self.sigma, self.method = denoiser, sigma, method
+        self.denoiser, self.level, self.method = denoiser, level, method
         self.told = isinstance(denoiser, Denoiser)
 
     def forward(self, x: Tensor) -> Tensor:
-        level = x.new_full((x.shape[0],), self.sigma) if self.told else self.sigma
-        answer: Tensor = getattr(self.denoiser, self.method)(x, level)
+        sigma = x.new_full((x.shape[0],), self.level) if self.told else self.level
+        answer: Tensor = getattr(self.denoiser, self.method)(x, sigma)
         return answer
 
 
-def denoiser_at(denoiser: Any, sigma: float) -> nn.Module | Network | None:
-    """The denoiser at this sigma as a function of images (B, C, H, W): a module wherever it is one, or the method of one."""
+def denoiser_at(denoiser: Any, level: float) -> nn.Module | Network | None:
+    """The denoiser at this level of noise, as a function of images (B, C, H, W): as a module, if it can be one."""
     if denoiser is None:
         return None
     if isinstance(denoiser, Denoiser) and not denoiser.in_torch:
-        return partial(denoiser.denoise, sigma=sigma)
+        return partial(denoiser.denoise, sigma=level)
     if isinstance(denoiser, nn.Module):
-        return _AtSigma(denoiser, sigma)
+        return _AtLevel(denoiser, level)
     owner = getattr(denoiser, "__self__", None)
     if isinstance(owner, nn.Module):
-        return _AtSigma(owner, sigma, denoiser.__name__)
+        return _AtLevel(owner, level, denoiser.__name__)
     if callable(denoiser):
 
         def one_at_a_time(x: Tensor) -> Tensor:
             with _ONE_AT_A_TIME:  # a plain function cannot be copied, and may not be made for several threads
-                return denoiser(x, sigma)
+                return denoiser(x, level)
 
         return one_at_a_time
     raise BadModel(f"expected a denoiser, a callable (x, sigma) -> x, or None, got {type(denoiser).__name__}")
 
 
+def denoiser_digest(denoiser: object) -> str | None:
+    """The digest of a Denoiser or other module, "unknown: NAME" for another callable, or None for none."""
+    if denoiser is None:
+        return None
+    if isinstance(denoiser, Denoiser):
+        return denoiser.digest()
+    if isinstance(denoiser, nn.Module):
+        return digest_module("denoiser", denoiser)
+    return f"unknown: {type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
+
+
 def _prepared(network: nn.Module | Network | None, backend: Backend) -> Network | None:
-    if not isinstance(network, _AtSigma):
+    if not isinstance(network, _AtLevel):
         return network
     run = backend.ready(network)
     if not isinstance(network.denoiser, Denoiser):

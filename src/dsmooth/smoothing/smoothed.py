@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -17,22 +16,30 @@ from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.base import Classifier
-from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.errors import BadParameter
 from dsmooth.images import LabelledImage, as_array, check_pixels
-from dsmooth.smoothing.batch_size import fastest_batch, trial_batch
-from dsmooth.smoothing.chunks import LIMITS, MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline, denoiser_at
-from dsmooth.smoothing.scheduler import OnRestart, OnVotes, Scheduler, no_restart, no_votes
+from dsmooth.records.question import PREDICTION, Question
+from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
+from dsmooth.smoothing.chunks import LIMITS, MasterKey
+from dsmooth.smoothing.engines.known import engine_named
+from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest
+from dsmooth.smoothing.scheduler import USUAL, Urgency
+from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
+from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
-from dsmooth.theory.bounds import check_count, check_level
+from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certifiers import Certificate, Certifier, Multiclass
-from dsmooth.theory.modes import FIXED, Demand, Mode
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.base import Law
+from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.known import introduce
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.prediction import Prediction, predict_votes
-from dsmooth.theory.votes import Label
+from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["SmoothedClassifier"]
 
@@ -43,15 +50,18 @@ class SmoothedClassifier:
     classifier: any torch.nn.Module from (B, C, H, W) images in [0, 1] to (B, K) logits (wrap it in TorchClassifier to
         add a normalisation or class names), a Classifier, or a spec string such as "timm:resnet50".
     denoiser: a Denoiser, any callable (x, sigma) -> x, the name of a shipped one, a folder or file, or None.
-    sigma: standard deviation of the noise; pixels are in [0, 1].
+    sigma: standard deviation of Gaussian noise, pixels in [0, 1]; or a Law, such as Uniform(levels=127).
     dtype: "fp32", or "bf16", which is several times faster on recent CPUs and GPUs ("tf32" on GPUs only).
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
         fastest that is installed and can run them; where OpenVINO cannot, auto warns and runs them in torch.
-    batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one a core).
-    ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not counted
-        then); False where every vote costs money.
+    batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one per core).
+    certifier: the bound of the modes fixed and radius; multiclass by default.
+    ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
+        counted then); False where every vote costs money.
+    engine: where the networks run: "threads" of this process.
 
-    Backend, dtype and batch are part of what is certified; none of them changes the noise.
+    Backend, dtype and batch are recorded; none of them changes the noise. The networks are loaded and probed once, with the
+    first image; `close`, or leaving a `with`, lets them go.
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
         certificate = smoothed.certify(image)        # uint8, H x W x C
@@ -62,46 +72,81 @@ class SmoothedClassifier:
         self,
         classifier: nn.Module | Classifier | str,
         denoiser: Denoiser | Callable[[Tensor, float], Tensor] | str | Path | None,
-        sigma: float,
+        sigma: float | Law | None = None,
         *,
+        law: Law | None = None,
         dtype: str = "fp32",
         backend: str = "auto",
         batch: int | None = None,
         workers: int | None = None,
         certifier: Certifier | None = None,
         ahead: bool = True,
+        engine: str = "threads",
     ) -> None:
-        self.noise = Gaussian(sigma)
+        self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)
         self.denoiser = denoiser
         trained = getattr(denoiser, "sigma_range", None)
-        if trained is not None and not trained[0] <= self.noise.sigma <= trained[1]:
+        if trained is not None and not trained[0] <= self.law.level <= trained[1]:
             warnings.warn(
-                f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.noise.sigma:g} is outside",
+                f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.law.level:g} is outside",
                 stacklevel=2,
             )
-        remote = self.classifier if isinstance(self.classifier, RemoteClassifier) else None
-        if remote is not None:  # threads that wait cost nothing, votes do
-            batch, ahead = batch or remote.batch, False
-            workers = workers or max(cores(), remote.workers)
+        traits = self.classifier.traits
+        if traits.billed:  # threads that wait cost nothing, votes do
+            batch, ahead = batch or traits.rows, False
+            workers = workers or max(cores(), traits.workers or 1)
         self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
-        self._dtype = dtype
+        self._dtype, self._engine, self._ahead = dtype, engine, ahead
         self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
-        self._unsettled, self._ahead = backend == "auto", ahead
-        self._scheduler = self._scheduled(fastest(dtype) if backend == "auto" else backend)
+        self._unsettled = backend == "auto"
+        self._area: int | None = None
+        self._session: Session | None = None
+        self._worker = self._loaded(fastest(dtype) if backend == "auto" else backend)
+        self._digests = {"classifier": self.classifier.digest(), "denoiser": denoiser_digest(denoiser)}
 
     @property
     def pipeline(self) -> Pipeline:
         """What is smoothed, as it runs here."""
-        return self._scheduler.pipeline
+        return self._worker.pipeline
 
     @property
-    def pixels(self) -> int:
-        """Height x width x rows of a batch, where `batch` is None."""
-        return self._scheduler.pixels or self.pipeline.backend.pixels
+    def sizes(self) -> BatchSizes:
+        """Rows of the batches of each shape of images."""
+        backend = self.pipeline.backend
+        return BatchSizes(size=self.batch, area=self._area or backend.pixels, most=backend.most_rows)
+
+    @property
+    def session(self) -> Session:
+        """The open door to these networks: opened when first used, and open until `close`."""
+        if self._session is None:
+            self._session = Session(
+                engine_named(self._engine, self._worker),
+                self.question(),
+                sizes=self.sizes,
+                ahead=self._ahead,
+                canaries=not self.classifier.traits.billed,  # a service has its own
+            )
+        return self._session
+
+    def question(self, **terms: Any) -> Question:
+        """What is asked of an image, with these terms (n0, n, alpha, norm, mode, bound) in place of the usual ones."""
+        terms.setdefault("norm", self.law.norm)
+        terms.setdefault("bound", self.certifier.name)
+        return Question(
+            law=self.law,
+            **self._digests,  # type: ignore[arg-type]
+            preparation=self.classifier.traits.preparation,
+            **terms,
+            dtype=self.pipeline.backend.dtype,
+            backend=self.pipeline.backend.name,
+            batch_size=self.batch,
+            batch_area=self.sizes.area,
+            generator=GENERATOR,
+        )
 
     def settle(self, shape: tuple[int, ...], *, samples: int = 0) -> None:
         """From now on backend and batch stay as they are, chosen for images (H, W, C).
@@ -112,28 +157,25 @@ class SmoothedClassifier:
         if self._unsettled:
             self._unsettled = False
             try:
-                trial = trial_batch(shape, self._scheduler.rows(shape))
-                _ = self.pipeline.labels(trial) if self.pipeline.remote is None else self.pipeline.images(trial)
+                trial = trial_batch(shape, self.sizes.rows(shape))
+                _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
             except CannotRun as error:
                 warnings.warn(f"{error}; going on with eager", stacklevel=2)
-                self._scheduler = self._scheduled("eager")
+                self._reload("eager")
             except MemoryError:
-                return  # the scheduler halves the batch
-        if self.batch is None and self._scheduler.pixels is None:
-            rows = fastest_batch(self.pipeline, shape, self._scheduler.rows(shape), samples)
-            self._scheduler = replace(self._scheduler, pixels=rows * shape[0] * shape[1])
+                return  # the session halves the batch
+        if self.batch is None and self._area is None:
+            rows = fastest_batch(self.pipeline, shape, self.sizes.rows(shape), samples)
+            self._area = rows * shape[0] * shape[1]
+            self.close()
 
-    def adopt(self, backend: str, pixels: int) -> None:
+    def adopt(self, question: Question) -> None:
         """Backend and batch are those of an earlier run, where the caller has not chosen others."""
         if self._unsettled:
             self._unsettled = False
-            self._scheduler = self._scheduled(backend)
-        self._scheduler = replace(self._scheduler, pixels=pixels)
-
-    def _scheduled(self, backend: str) -> Scheduler:
-        chosen = backend_named(backend, self._dtype, self._workers)
-        pipeline = Pipeline(self.classifier, self.denoiser, self.noise.sigma, chosen)
-        return Scheduler(pipeline, self.noise, self.batch, ahead=self._ahead)
+            self._reload(question.backend)
+        self._area = question.batch_area
+        self.close()
 
     def certify(
         self,
@@ -142,26 +184,26 @@ class SmoothedClassifier:
         n0: int = 100,
         n: int = 1000,
         alpha: float = 0.001,
-        norm: float = 2.0,
+        norm: float | None = None,
         mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Certificate | list[Certificate]:
         """The certificate of an image (H, W, C) with 1 or 3 channels, or the list of a batch (N, H, W, C).
 
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
-        alpha. `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5)) stops when it is settled which
-        of these radii hold. uint8, or floats that are exactly k/255; anything else raises BadImage. `seed` makes the noise
-        reproducible; without it the noise follows from a fresh key of the operating system.
+        alpha. norm: the distance in which the radius is given, by default that of the noise's own theorem (2 for
+        Gaussian noise, 1 for uniform). `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5))
+        stops when it is settled which of these radii hold. uint8, or floats that are exactly k/255; anything else
+        raises BadImage. `seed` makes the noise reproducible; without it the noise follows from a fresh key of the
+        operating system.
         """
-        plan = mode.plan(self.certifier, self.noise, n=n, alpha=alpha, norm=norm)
+        terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
+        self.question(**terms)  # complains of bad numbers first
         batch = _batch(images)
-        demand: dict[Phase, Demand] = {Phase.SELECTION: check_count(n0, "n0"), Phase.ESTIMATION: plan.demand}
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
-        found = {
-            tally.image.key: plan.certify(tally.votes(Phase.SELECTION), tally.estimation, tally.image.pixels.size)
-            for tally in self.tallies(batch, demand, MasterKey.draw(seed))
-        }
+        question = self.question(**terms)
+        found = {tally.image.key: tally.certificate(question) for tally in self._votes(batch, question, seed)}
         certificates = [found[image.key] for image in batch]
         return certificates if _is_batch(images) else certificates[0]
 
@@ -173,42 +215,94 @@ class SmoothedClassifier:
         An answer that is given is wrong, in the sense that another label is more probable, with probability at most
         alpha. Images and seed as in `certify`.
         """
-        alpha = check_level(alpha)
-        tallies = self.tallies(_batch(images), {Phase.PREDICTION: n}, MasterKey.draw(seed))
-        predictions = [predict_votes(tally.votes(Phase.PREDICTION), alpha) for tally in tallies]
+        terms = {"n": n, "alpha": alpha, "bound": PREDICTION}
+        self.question(**terms)  # complains of bad numbers first
+        batch = _batch(images)
+        if batch:
+            self.settle(batch[0].pixels.shape)
+        question = self.question(**terms)
+        found = {
+            tally.image.key: predict_votes(tally.votes(Phase.PREDICTION), question.alpha)
+            for tally in self._votes(batch, question, seed)
+        }
+        predictions = [found[image.key] for image in batch]
         return predictions if _is_batch(images) else predictions[0]
+
+    def submit(
+        self,
+        image: npt.ArrayLike,
+        *,
+        question: Question | None = None,
+        urgency: Urgency = USUAL,
+        on_votes: OnVotes = no_votes,
+    ) -> Handle:
+        """One image is put to the vote beside all others that are, from any thread; returns at once.
+
+        The key of its noise is drawn from the operating system now. The votes come out of the handle:
+        `handle.result().certificate(question)`.
+        """
+        asked = LabelledImage("image", check_pixels(image))
+        self.settle(asked.pixels.shape)
+        return self.session.submit(asked, question or self.question(), urgency=urgency, on_votes=on_votes)
 
     def tallies(
         self,
         images: Iterable[LabelledImage],
-        demand: Mapping[Phase, Demand],
+        question: Question,
         key: MasterKey,
         *,
         on_votes: OnVotes = no_votes,
         on_restart: OnRestart = no_restart,
     ) -> Iterator[Tally]:
         """The votes on a stream of images of any length, as each image is finished."""
-        stream = iter(images)
-        first = next(stream, None)
-        if first is None:
-            return iter(())
-        self.settle(first.pixels.shape)
-        return self._scheduler.run(chain([first], stream), demand, key, on_votes=on_votes, on_restart=on_restart)
+        return self.session.drain(images, question, key, on_votes=on_votes, on_restart=on_restart)
 
     def replay(
         self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
-    ) -> Iterator[list[Label | None]]:
-        """The answers to these samples of recorded streams, batch by batch, in their order."""
-        return self._scheduler.replay(image, streams, samples)
+    ) -> Iterator[Label | None]:
+        """The answers to these samples of recorded streams, in their order."""
+        return self.session.replay(image, streams, samples)
+
+    def close(self) -> None:
+        """The session is closed, where there is one; the next image opens another."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> SmoothedClassifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _votes(self, batch: Sequence[LabelledImage], question: Question, seed: int | None) -> Iterator[Tally]:
+        return self.tallies(batch, question, MasterKey.draw(seed))
+
+    def _loaded(self, backend: str) -> Worker:
+        chosen = backend_named(backend, self._dtype, self._workers)
+        pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
+        return Worker(pipeline, source_of(self.law, chosen.device))
+
+    def _reload(self, backend: str) -> None:
+        self.close()
+        self._worker = self._loaded(backend)
 
     def denoised_logits(self, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """The logits of noisy images behind the denoiser, float32, open to gradients: for attacks, not for votes."""
-        clean = denoiser_at(self.denoiser, self.noise.sigma)
+        clean = denoiser_at(self.denoiser, self.law.level)
         if clean is None:
             return logits
         if isinstance(clean, nn.Module):
             clean = copy_for_inference(clean, torch.float32)
         return lambda noisy: logits(clean(noisy))
+
+
+def _law(sigma: float | Law | None, law: Law | None) -> Law:
+    """The noise that was asked for, in either way."""
+    if (sigma is None) == (law is None):
+        raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
+    given = sigma if law is None else law
+    return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
 
 
 def _is_batch(images: npt.ArrayLike) -> bool:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 
 from dsmooth.errors import BadParameter
 from dsmooth.images import LabelledImage
-from dsmooth.smoothing.chunks import Chunk, Phase
+from dsmooth.records.question import Question
+from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.bounds import check_count
+from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.stopping import StoppingRule
-from dsmooth.theory.votes import Label, StoppedVotes, Votes
+from dsmooth.theory.votes import Label, Phase, StoppedVotes, Votes
 
-__all__ = ["Tally", "checked_demand"]
+__all__ = ["AnyTally", "Recall", "Tally", "checked_demand"]
 
 _NONE = Votes({}, 0)
 
@@ -50,14 +52,15 @@ class Tally:
     digest: str
     demand: Mapping[Phase, Demand]
     streams: Mapping[Phase, bytes]
-    batch: int
+    batch_size: int
+    """Rows of the batches that its votes come from."""
     counts: dict[Phase, Counter[Label]] = field(default_factory=dict)
     trials: Counter[Phase] = field(default_factory=Counter)
     asked: Counter[Phase] = field(default_factory=Counter)
     goals: dict[Phase, int] = field(default_factory=dict)
     """How many votes a phase wants for now; no entry while the selection has to come first."""
     nondeterministic: bool = False
-    """The probe saw the same rows answered differently: the classifier brings randomness of its own."""
+    """The same rows were answered differently: the classifier brings randomness of its own."""
     rules: dict[Phase, StoppingRule] = field(default_factory=dict)
     """The rules that look at the votes of their phase."""
     _held: int = 0
@@ -67,8 +70,13 @@ class Tally:
         self.goals = {phase: demand for phase, demand in self.demand.items() if isinstance(demand, int)}
         self.rules = {phase: demand for phase, demand in self.demand.items() if isinstance(demand, StoppingRule)}
 
-    def take(self, room: int, *, ahead: bool = False) -> Chunk | None:
-        """The next samples to draw, at most `room`; None when all that are wanted have been asked for.
+    @property
+    def wanted(self) -> int:
+        """Samples that are wanted for now and were not asked for yet."""
+        return sum(max(0, goal - self.asked[phase]) for phase, goal in self.goals.items())
+
+    def take(self, most: int, *, ahead: bool = False) -> Chunk | None:
+        """The next samples to draw, at most so many; None when all that are wanted have been asked for.
 
         ahead: also samples that the next look may make superfluous.
         """
@@ -77,7 +85,7 @@ class Tally:
             if ahead and phase in self.rules and self.trials[phase] < goal:
                 limit = self.rules[phase].most
             if first < limit:
-                count = min(room, limit - first)
+                count = min(most, limit - first)
                 self.asked[phase] += count
                 return Chunk(phase, self.streams[phase], first, count)
         return None
@@ -119,6 +127,11 @@ class Tally:
             return StoppedVotes(self._votes(Phase.ESTIMATION), self._best)
         return self._votes(Phase.ESTIMATION)
 
+    def certificate(self, question: Question) -> Certificate:
+        """What these votes promise, in answer to the question that they were asked for."""
+        selection = self.votes(Phase.SELECTION) if Phase.SELECTION in self.demand else _NONE
+        return question.plan.certify(selection, self.estimation, self.image.pixels.size)
+
     def _votes(self, phase: Phase) -> Votes:
         return Votes(self.counts.get(phase, {}), self.trials[phase])
 
@@ -139,3 +152,43 @@ class Tally:
         if verdict.held > self._held:
             self._held, self._best = verdict.held, votes
         self.goals[phase] = votes.trials if verdict.more is None else min(verdict.more, rule.most)
+
+
+@dataclass(eq=False)
+class Recall:
+    """Samples that were asked before, asked again: whose they are, and which."""
+
+    image: LabelledImage
+    digest: str
+    streams: Mapping[Phase, bytes]
+    samples: Sequence[tuple[Phase, int]]
+    batch_size: int
+    nondeterministic: bool = False
+    _asked: int = 0
+    _received: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Samples that were not asked for yet."""
+        return len(self.samples) - self._asked
+
+    def take(self, most: int, *, ahead: bool = False) -> Chunk | None:
+        """The next sample, on its own; None when all have been asked for."""
+        if not self.wanted or most < 1:
+            return None
+        phase, number = self.samples[self._asked]
+        self._asked += 1
+        return Chunk(phase, self.streams[phase], number, 1)
+
+    def receive(self, chunk: Chunk, labels: Sequence[Label | None]) -> Sequence[Label | None]:
+        """All answers are wanted."""
+        self._received += len(labels)
+        return labels
+
+    @property
+    def done(self) -> bool:
+        return self._received == len(self.samples)
+
+
+AnyTally = Tally | Recall
+"""What a scheduler asks for rows."""

@@ -2,8 +2,8 @@
 
 votes.py       how many answers went to each label
 bounds.py      Clopper-Pearson bounds on a probability, rounded to the safe side
-noises.py      the law of the noise, and the radius which that law justifies
-grid.py        the same law on the pixel grid, as exact integer thresholds
+laws/          the laws of noise, and the radius which each justifies
+grid.py        the table of a law on the pixel grid: exact integer thresholds
 certifiers.py  votes in, certificate out
 prediction.py  votes in, prediction out
 modes.py       how the number of votes is decided

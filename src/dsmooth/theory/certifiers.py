@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper, round_down
-from dsmooth.theory.noises import Gaussian, Noise, check_norm
+from dsmooth.theory.laws.base import EnumeratedLaw, Law
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Label, StoppedVotes, Votes, selected
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Certificate",
     "Certifier",
     "Cohen",
+    "Exact",
     "Multiclass",
     "certifier_named",
     "conclude",
@@ -24,7 +26,7 @@ __all__ = [
 _SHARE: Final = 0.9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """What is promised about one image.
 
@@ -37,7 +39,7 @@ class Certificate:
     radius: float
     norm: float
     alpha: float
-    noise: Noise
+    law: Law
     dim: int
     certifier: str
     selection: Votes
@@ -53,7 +55,7 @@ class Certificate:
 
     def radius_in(self, norm: float) -> float:
         """The same promise in another norm; 0.0 where the certificate abstained."""
-        return 0.0 if self.label is None else self.noise.radius(self.tail, self.rival, norm=norm, dim=self.dim)
+        return 0.0 if self.label is None else self.law.radius(tail=self.tail, rival=self.rival, norm=norm, dim=self.dim)
 
     def __str__(self) -> str:
         if self.label is None:
@@ -75,7 +77,7 @@ class Certifier(Protocol):
     def name(self) -> str: ...
 
     def certify(
-        self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
+        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
     ) -> Certificate: ...
 
 
@@ -89,12 +91,23 @@ class Cohen:
     name: str = field(default="cohen", init=False)
 
     def certify(
-        self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
+        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
     ) -> Certificate:
         alpha, label = check_level(alpha), _settled(selection, estimation)
         count = 0 if label is None else estimation.of(label)
         tail = _upper(estimation.trials - count, estimation.trials, alpha)
-        return conclude(self.name, label, tail, tail, selection, estimation, noise, alpha, norm, dim)
+        return conclude(
+            certifier=self.name,
+            label=label,
+            tail=tail,
+            rival=tail,
+            selection=selection,
+            estimation=estimation,
+            law=law,
+            alpha=alpha,
+            norm=norm,
+            dim=dim,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +131,61 @@ class Multiclass:
         return "multiclass" if self.share == _SHARE else f"multiclass-{self.share!r}"
 
     def certify(
-        self, selection: Votes, estimation: Votes, noise: Noise, *, alpha: float, norm: float = 2.0, dim: int
+        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
     ) -> Certificate:
         alpha, label = check_level(alpha), _settled(selection, estimation)
         count = 0 if label is None else estimation.of(label)
         tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha)
         rivals = estimation.missing if label is None else estimation.strongest_rival(label)
         rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
-        return conclude(self.name, label, tail, rival, selection, estimation, noise, alpha, norm, dim)
+        return conclude(
+            certifier=self.name,
+            label=label,
+            tail=tail,
+            rival=rival,
+            selection=selection,
+            estimation=estimation,
+            law=law,
+            alpha=alpha,
+            norm=norm,
+            dim=dim,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """All outcomes of an EnumeratedLaw were asked for: shares of votes are probabilities, and nothing is left to chance.
+
+    The answer is the label with the most votes, the smallest of those with as many. Missing votes count for its rivals,
+    and so does, where a rival would win a tie, one vote more. There is no selection, and alpha is 0.
+    """
+
+    name: str = field(default="exact", init=False)
+
+    def certify(
+        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+    ) -> Certificate:
+        if not isinstance(law, EnumeratedLaw) or selection.trials:
+            raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
+        if estimation.trials != law.samples:
+            raise BadParameter(f"expected the votes of all {law.samples} outcomes, got {estimation.trials}")
+        ranked, samples = estimation.ranked(), law.samples
+        label = ranked[0][0] if ranked else None
+        lead = ranked[0][1] if ranked else 0
+        others = (count + (_order(other) < _order(label)) for other, count in ranked[1:] if label is not None)
+        rival = estimation.missing + max(1, *others, 1)  # 1: a label never seen, that comes before and wins a tie
+        return conclude(
+            certifier=self.name,
+            label=label,
+            tail=(samples - lead) / samples,
+            rival=rival / samples,
+            selection=selection,
+            estimation=estimation,
+            law=law,
+            alpha=0.0,
+            norm=norm,
+            dim=dim,
+        )
 
 
 CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Multiclass, "cohen": Cohen}
@@ -142,10 +202,15 @@ def certifier_named(name: str) -> Certifier:
 
 def least_votes(certifier: Certifier, alpha: float) -> int:
     """The least n with which anything can be certified: with fewer votes even unanimity abstains."""
-    noise, n = Gaussian(1.0), 1
-    while certifier.certify(Votes({0: 1}, 1), Votes({0: n}, n), noise, alpha=alpha, dim=1).abstained:
+    law, n = Gaussian(1.0), 1
+    while certifier.certify(Votes({0: 1}, 1), Votes({0: n}, n), law, alpha=alpha, dim=1).abstained:
         n += 1
     return n
+
+
+def _order(label: Label) -> tuple[str, Label]:
+    """The order of labels with as many votes."""
+    return str(type(label)), label
 
 
 def _settled(selection: Votes, estimation: object) -> Label | None:
@@ -164,20 +229,33 @@ def _upper(count: int, trials: int, alpha: float) -> float:
 
 
 def conclude(
-    name: str,
+    *,
+    certifier: str,
     label: Label | None,
     tail: float,
     rival: float,
     selection: Votes,
     estimation: Votes,
-    noise: Noise,
+    law: Law,
     alpha: float,
-    norm: float,
+    norm: float | None,
     dim: int,
 ) -> Certificate:
     """The certificate of the bounds `tail` >= 1 - P(label) and `rival` >= P(any other label), or an abstention."""
-    norm = check_norm(norm)
-    radius = 0.0 if label is None else noise.radius(tail, rival, norm=norm, dim=dim)
+    norm = law.norm_or_own(norm)
+    radius = 0.0 if label is None else law.radius(tail=tail, rival=rival, norm=norm, dim=dim)
     if not radius > 0.0:  # the promise "no change below distance 0" is none
         label, radius = None, 0.0
-    return Certificate(label, radius, norm, alpha, noise, dim, name, selection, estimation, tail, rival)
+    return Certificate(
+        label=label,
+        radius=radius,
+        norm=norm,
+        alpha=alpha,
+        law=law,
+        dim=dim,
+        certifier=certifier,
+        selection=selection,
+        estimation=estimation,
+        tail=tail,
+        rival=rival,
+    )

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certifiers import Certificate, Certifier, certifier_named
+from dsmooth.theory.certifiers import Certificate, Certifier, Exact, certifier_named
+from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
-from dsmooth.theory.noises import Noise, check_norm
 from dsmooth.theory.pilot import PilotSizes, Sizes
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
 from dsmooth.theory.votes import StoppedVotes, Votes
@@ -44,7 +44,7 @@ class _WithoutLooks:
 
     demand: int | Sizes
     certifier: Certifier
-    noise: Noise
+    law: Law
     alpha: float
     norm: float
 
@@ -57,7 +57,7 @@ class _WithoutLooks:
         return self.certifier.certify(
             selection,
             estimation,  # type: ignore[arg-type]
-            self.noise,
+            self.law,
             alpha=self.alpha,
             norm=self.norm,
             dim=dim,
@@ -103,17 +103,22 @@ class Mode:
         """The mode with its price spelled out, where it has one."""
         return replace(self, price=_ALL_VOTES / n) if self.name == "radius" and self.price is None else self
 
-    def plan(self, certifier: Certifier | str, noise: Noise, *, n: int, alpha: float, norm: float = 2.0) -> Plan:
-        """The mode with its numbers. `certifier`, or its name, is the bound of modes without looks; others bring theirs."""
-        n, alpha, norm = check_count(n, "n"), check_level(alpha), check_norm(norm)
+    def plan(self, certifier: Certifier | str, law: Law, *, n: int, alpha: float, norm: float | None = None) -> Plan:
+        """The mode with its numbers. `certifier`, or its name, is the bound of modes without looks; others bring theirs.
+
+        An enumerated law leaves no choice: all of its outcomes are asked for, and the certificate is exact.
+        """
+        if isinstance(law, EnumeratedLaw):
+            return _WithoutLooks(law.samples, Exact(), law, 0.0, law.norm_or_own(norm))
+        n, alpha, norm = check_count(n, "n"), check_level(alpha), law.norm_or_own(norm)
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
         if self.looks:
-            return RadiiRule(self.radii, n, noise, alpha, norm)
+            return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
         price = self.priced(n).price
         demand = n if price is None else PilotSizes(n, alpha, price)
         bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
-        return _WithoutLooks(demand, bound, noise, alpha, norm)
+        return _WithoutLooks(demand, bound, law, alpha, norm)
 
     def to_json(self) -> dict[str, Any]:
         """The mode as it stands in records."""

@@ -22,8 +22,8 @@ from scipy import special
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
 from dsmooth.theory.certifiers import Certificate, conclude
+from dsmooth.theory.laws.base import Law
 from dsmooth.theory.mixture import most_misses
-from dsmooth.theory.noises import Noise
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.votes import StoppedVotes, Votes, selected
 
@@ -60,7 +60,7 @@ class StoppingRule(Protocol):
     def look(self, selection: Votes, estimation: Votes, *, held: int, dim: int) -> Verdict: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RadiiRule:
     """Certifies the largest of `radii` that holds, with as few as possible of at most `most` votes.
 
@@ -70,9 +70,9 @@ class RadiiRule:
 
     radii: tuple[float, ...]
     most: int
-    noise: Noise
+    law: Law
     alpha: float
-    norm: float = 2.0
+    norm: float | None = None
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class RadiiRule:
 
     def tails(self, dim: int) -> tuple[float, ...]:
         """1 - q_r for each radius."""
-        return _tails(self.radii, self.noise, self.norm, dim)
+        return _tails(self.radii, self.law, self.norm, dim)
 
     def least_votes(self, dim: int) -> list[int]:
         """For each radius, the least `most` with which it can be certified: with fewer even unanimity is not enough."""
@@ -113,7 +113,18 @@ class RadiiRule:
         label, best, last = selected(selection), estimation.best, estimation.last
         held = 0 if label is None else self.look(selection, best, held=0, dim=dim).held
         tail = self.tails(dim)[held - 1] if held else 1.0
-        return conclude(self.name, label, tail, tail, selection, last, self.noise, self.alpha, self.norm, dim)
+        return conclude(
+            certifier=self.name,
+            label=label,
+            tail=tail,
+            rival=tail,
+            selection=selection,
+            estimation=last,
+            law=self.law,
+            alpha=self.alpha,
+            norm=self.norm,
+            dim=dim,
+        )
 
 
 @lru_cache(maxsize=64)
@@ -127,8 +138,8 @@ def looks(most: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _tails(radii: tuple[float, ...], noise: Noise, norm: float, dim: int) -> tuple[float, ...]:
-    return tuple(noise.tail(radius, norm=norm, dim=dim) for radius in radii)
+def _tails(radii: tuple[float, ...], law: Law, norm: float | None, dim: int) -> tuple[float, ...]:
+    return tuple(law.tail(radius, norm=norm, dim=dim) for radius in radii)
 
 
 def _place(trials: int, most: int) -> int:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["Label", "StoppedVotes", "Votes", "selected"]
+__all__ = ["Label", "Phase", "StoppedVotes", "Votes", "selected"]
 
 Label = int | str
 """What a classifier answers: a class index, or the name that an API gives."""
+
+
+class Phase(StrEnum):
+    """What votes are for; each phase has its own stream of noise."""
+
+    SELECTION = "selection"
+    ESTIMATION = "estimation"
+    PREDICTION = "prediction"
+    PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Votes:
 class StoppedVotes:
     """Votes whose number was decided by looking at them. Only the rule that looked can conclude anything from them.
 
-    They are no Votes on purpose: a bound for a number of trials fixed in advance, applied at the moment of one's choice,
+    Deliberately not `Votes`: a bound for a number of trials fixed in advance, applied at the moment of one's choice,
     is wrong far more often than its alpha (from 5 % to 18 % with 20 looks).
     """
 

@@ -20,7 +20,7 @@ from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
-from dsmooth.theory.noises import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged

@@ -1,43 +1,49 @@
-"""The noise at an address: Gaussian noise on the pixel grid, drawn with integers alone.
+"""The noise at an address: noise of any law on the pixel grid, drawn with integers alone.
 
-One 64-bit word of NumPy's Philox4x64-10 decides one coordinate, by the exact thresholds of theory/grid.py. The words of
+One 64-bit word of NumPy's Philox4x64-10 decides one coordinate, by the exact table of the law (theory/grid.py). The words of
 sample i begin at block i * ceil(dim / 4) of the stream, so they depend on the stream's key and i and on nothing else.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dsmooth.errors import BadParameter
 from dsmooth.smoothing.chunks import Chunk
-from dsmooth.theory.grid import WORD_BITS, grid_law
-from dsmooth.theory.noises import Gaussian
+from dsmooth.smoothing.sources.base import Asked, Rows, Source
+from dsmooth.smoothing.sources.selftest import check_noise
+from dsmooth.theory.grid import WORD_BITS
+from dsmooth.theory.laws.base import GridLaw, Law
 
-__all__ = ["GENERATOR", "WORDS_A_BLOCK", "Sampler"]
+__all__ = ["GENERATOR", "WORDS_A_BLOCK", "GridSource"]
 
 GENERATOR = "philox4x64-10 (numpy)"
 
 _GUIDE_BITS = 16
 _WORDS_AT_ONCE = 1 << 16  # half a megabyte of words: the passes over them stay in the cache
-_SPLIT = np.int16(-32768)  # marks guide cells that a threshold falls into; no noise is that large
+_SPLIT = np.int16(-32768)  # marks guide cells that a threshold falls into; no step is that large: Table sees to it
 WORDS_A_BLOCK = 4  # words that Philox4x64 makes at once
 
 
-class Sampler:
-    """Draws the noise of chunks for one law; holds tables only, so threads may share it."""
+class GridSource(Source):
+    """Draws the noise of a law on the pixel grid."""
 
-    def __init__(self, noise: Gaussian) -> None:
-        self.noise = noise
-        law = grid_law(noise)
-        self.first, self.thresholds = law.first, law.thresholds
+    def __init__(self, law: Law) -> None:
+        if not isinstance(law, GridLaw):
+            raise BadParameter(f"noise {law.name} has no table to be drawn from: expected a GridLaw")
+        self.law, self.table = law, law.table
+        self.first, self.thresholds = self.table.first, self.table.thresholds
         # the guide: the top 16 bits of a word decide it, except in cells that hold a threshold
         low = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(WORD_BITS - _GUIDE_BITS)
         high = low + np.uint64((1 << (WORD_BITS - _GUIDE_BITS)) - 1)
-        below = np.searchsorted(law.thresholds, low, side="left")
-        within = np.searchsorted(law.thresholds, high, side="right") - below
-        self.guide = np.where(within == 0, below + law.first, _SPLIT).astype(np.int16)
+        below = np.searchsorted(self.thresholds, low, side="left")
+        within = np.searchsorted(self.thresholds, high, side="right") - below
+        self.guide = np.where(within == 0, below + self.first, _SPLIT).astype(np.int16)
 
     def draw(self, chunk: Chunk, dim: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
         """Noise (count, dim) in steps of 1/255, and which samples are undecided (trials without a vote).
@@ -56,13 +62,7 @@ class Sampler:
             noise[start : start + rows], undecided[start : start + rows] = self._steps(words)
         return noise, undecided
 
-    def noisy(
-        self, asked: Sequence[tuple[npt.NDArray[np.uint8], Chunk]], rows: int
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
-        """A batch (rows, H, W, C) of images plus noise, in steps of 1/255, and which of its rows are undecided.
-
-        `asked` lists images of one shape and the chunk of each; rows that nobody asked for repeat the first.
-        """
+    def _noisy(self, asked: Asked, rows: int) -> Rows:
         shape = asked[0][0].shape
         batch, undecided = np.empty((rows, *shape), dtype=np.int16), np.zeros(rows, dtype=np.bool_)
         row = 0
@@ -72,7 +72,10 @@ class Sampler:
             undecided[row : row + chunk.count] = lost
             row += chunk.count
         batch[row:] = batch[0]
-        return batch, undecided
+        return Rows(batch, undecided)
+
+    def self_test(self, streams: Sequence[bytes], shape: tuple[int, ...]) -> dict[str, Any]:
+        return check_noise(self, streams, math.prod(shape))
 
     def _steps(self, words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
         flat = np.ascontiguousarray(words).astype("<u8", copy=False).reshape(-1)

@@ -1,4 +1,4 @@
-"""The kernel of cuda_sampler.py: Philox4x64-10 (Salmon et al. 2011), then the guide table and thresholds of sampler.py."""
+"""The kernel of grid_cuda.py: Philox4x64-10 (Salmon et al. 2011), then the guide table and thresholds of grid.py."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""The noise at an address, drawn on an NVIDIA GPU: word for word and step for step what sampler.py draws on a CPU."""
+"""The noise at an address, drawn on an NVIDIA GPU: word for word and step for step what grid.py draws on a CPU."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from dsmooth.errors import require
-from dsmooth.smoothing.chunks import Chunk
-from dsmooth.smoothing.sampler import WORDS_A_BLOCK, Sampler
-from dsmooth.theory.noises import Gaussian
+from dsmooth.smoothing.sources.base import Asked, Rows, Source
+from dsmooth.smoothing.sources.grid import WORDS_A_BLOCK, GridSource
+from dsmooth.theory.laws.base import Law
 
-__all__ = ["CudaSampler"]
+__all__ = ["CudaGridSource"]
 
 _LANES = 256  # Philox blocks that one program of the kernel computes
 
 
-class CudaSampler:
-    """Draws noisy batches on a GPU by a kernel in Triton, which comes with torch's CUDA builds; threads may share it."""
+class CudaGridSource(Source):
+    """Draws noisy batches on a GPU by a kernel in Triton, which comes with torch's CUDA builds."""
 
-    def __init__(self, noise: Gaussian, device: torch.device) -> None:
-        tables = Sampler(noise)
+    def __init__(self, law: Law, device: torch.device) -> None:
+        self._here = GridSource(law)
         self.device = device
-        self._first, self._count = tables.first, len(tables.thresholds)
-        self._guide = torch.tensor(tables.guide, device=device)
-        self._thresholds = torch.tensor(tables.thresholds.view(np.int64), device=device)
-        self._add_noise: Any = require("dsmooth.smoothing.philox_triton", "cuda").add_noise
+        self._first, self._count = self._here.first, len(self._here.thresholds)
+        self._guide = torch.tensor(self._here.guide, device=device)
+        self._thresholds = torch.tensor(self._here.thresholds.view(np.int64), device=device)
+        self._add_noise: Any = require("dsmooth.smoothing.sources.philox_triton", "cuda").add_noise
 
-    def noisy(self, asked: Sequence[tuple[npt.NDArray[np.uint8], Chunk]], rows: int) -> tuple[Tensor, Tensor]:
-        """As Sampler.noisy, on the GPU; nothing waits for it."""
+    def self_test(self, streams: Sequence[bytes], shape: tuple[int, ...]) -> dict[str, Any]:
+        return self._here.self_test(streams, shape)
+
+    def _noisy(self, asked: Asked, rows: int) -> Rows:
+        """Nothing waits for the GPU here."""
         shape, dim = asked[0][0].shape, asked[0][0].size
         blocks = -(-dim // WORDS_A_BLOCK)
         batch = torch.empty((rows, *shape), dtype=torch.int16, device=self.device)
@@ -58,4 +59,4 @@ class CudaSampler:
             )
             row += chunk.count
         batch[row:] = batch[0]
-        return batch, undecided != 0
+        return Rows(batch, undecided != 0)

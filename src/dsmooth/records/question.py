@@ -1,0 +1,145 @@
+"""Question: everything that is asked of an image, in one frozen value.
+
+Run parameters, records, the check on resuming, the count of attempts, the keys of all noise, the format of certificates and
+the options of `dsmooth certify` are derived from the fields here; nothing else lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import check_count, check_level
+from dsmooth.theory.certifiers import certifier_named
+from dsmooth.theory.laws.base import EnumeratedLaw, Law
+from dsmooth.theory.laws.known import law_from_json
+from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
+from dsmooth.theory.votes import Phase
+
+__all__ = ["PREDICTION", "Question", "Role"]
+
+PREDICTION: Final = "prediction"
+"""The bound of a question for the most probable label, without a radius."""
+
+
+class Role(StrEnum):
+    """What a field of a Question decides."""
+
+    SUBJECT = "subject"
+    """What is asked: other runs with the same subject, under other keys, are further attempts."""
+    CLAIM = "claim"
+    """What is claimed, and at what cost."""
+    CIRCUMSTANCE = "circumstance"
+    """How it was computed: recorded, and the same when a run is resumed, but the noise does not depend on it."""
+
+
+def asked(role: Role, help: str, **default: Any) -> Any:
+    return field(metadata={"role": role, "help": help}, **default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of each image.
+
+    Subject and claim go into the key of every stream of noise: who changes one of them afterwards has other noise, so
+    nothing can be chosen after the votes are known. Circumstances do not: a batch that is halved for memory keeps its
+    noise. Raises BadParameter for values that make no sense, alone or together.
+    """
+
+    law: Law = asked(Role.SUBJECT, "The noise.")
+    classifier: str = asked(Role.SUBJECT, "Digest of the classifier, or why there is none.")
+    denoiser: str | None = asked(Role.SUBJECT, "Digest of the denoiser, or why there is none; null for no denoiser.")
+    preparation: str = asked(Role.SUBJECT, "How a denoised image is handed to the classifier.")
+    n0: int = asked(Role.CLAIM, "Votes that choose the label.", default=100)
+    n: int = asked(
+        Role.CLAIM, "Votes that bound its probability; the most of them, where the mode is not fixed.", default=1000
+    )
+    alpha: float = asked(Role.CLAIM, "Probability with which a certificate may be wrong.", default=0.001)
+    norm: float = asked(
+        Role.CLAIM, "1 to inf: the distance in which the radius is given; by default that of the noise's own theorem."
+    )
+    mode: Mode = asked(Role.CLAIM, "How the number of votes is decided.", default=FIXED)
+    bound: str = asked(
+        Role.CLAIM,
+        "For the modes fixed and radius. multiclass certifies more; cohen is what papers quote. The report shows both.",
+        default="multiclass",
+    )
+    dtype: str = asked(Role.CIRCUMSTANCE, "Precision of the networks.")
+    backend: str = asked(Role.CIRCUMSTANCE, "What runs the networks.")
+    batch_size: int | None = asked(Role.CIRCUMSTANCE, "Rows of a batch, where they were chosen.", default=None)
+    batch_area: int = asked(Role.CIRCUMSTANCE, "Height x width x rows of a batch, where they were not.")
+    generator: str = asked(Role.CIRCUMSTANCE, "What makes the random words.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.law, EnumeratedLaw):
+            self._set(n0=0, n=self.law.samples, alpha=0.0, mode=FIXED, bound="exact")
+        elif self.bound == PREDICTION:
+            self._set(n0=0, n=check_count(self.n, "n"), alpha=check_level(self.alpha), mode=FIXED)
+        else:
+            n0, n, alpha = check_count(self.n0, "n0"), check_count(self.n, "n"), check_level(self.alpha)
+            mode = self.mode.priced(n)
+            self._set(n0=n0, n=n, alpha=alpha, mode=mode, bound=certifier_named(self.bound).name)
+            self.law.norm_or_own(self.norm)
+            _ = self.plan
+        self._set(norm=self.law.norm_or_own(self.norm))
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def plan(self) -> Plan:
+        """How many estimation votes an image gets, and the certificate that follows from them."""
+        if self.bound == PREDICTION:
+            raise BadParameter("a question for the most probable label alone has no certificate: ask for one")
+        return self.mode.plan(self.bound, self.law, n=self.n, alpha=self.alpha, norm=self.norm)
+
+    @property
+    def rule(self) -> str:
+        """The rule that a certificate rests on: the bound, or the mode that looks at votes on the way."""
+        return self.plan.name
+
+    @property
+    def demand(self) -> dict[Phase, Demand]:
+        """How many votes each phase takes, or what decides that."""
+        if self.bound == PREDICTION:
+            return {Phase.PREDICTION: self.n}
+        if isinstance(self.law, EnumeratedLaw):
+            return {Phase.ESTIMATION: self.law.samples}
+        return {Phase.SELECTION: self.n0, Phase.ESTIMATION: self.plan.demand}
+
+    def to_json(self, *roles: Role) -> dict[str, Any]:
+        """The fields of these roles (all, where none is named) as JSON."""
+        return {f.name: _spelled(getattr(self, f.name)) for f in self.having(*roles)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The question again; raises BadParameter for anything that `to_json` does not write."""
+        if not isinstance(value, Mapping) or value.keys() != {f.name for f in fields(cls)}:
+            names = sorted(set(value) ^ {f.name for f in fields(cls)}) if isinstance(value, Mapping) else value
+            raise BadParameter(f"expected the fields of a question, differing in {names}")
+        question = cls(
+            **{
+                **value,
+                "law": law_from_json(value["law"]),
+                "mode": Mode.from_json(value["mode"]),
+                "norm": float(value["norm"]),
+            }
+        )
+        if question.to_json() != value:
+            raise BadParameter("expected a question whose parts agree, got one that would be asked otherwise")
+        return question
+
+    @classmethod
+    def having(cls, *roles: Role) -> list[Field[Any]]:
+        """The fields of these roles; all, where none is named."""
+        return [f for f in fields(cls) if not roles or f.metadata["role"] in roles]
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, Law | Mode):
+        return value.to_json()
+    return "inf" if value == float("inf") else value

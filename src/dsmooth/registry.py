@@ -1,0 +1,73 @@
+"""What is found by name: a literal mapping from names to "module:object", loaded when asked for.
+
+Adding one more is one file and one row. Help texts and errors take the names from here, so no second list of them exists.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dsmooth.errors import BadInput, BadParameter
+
+__all__ = ["Registry", "imported"]
+
+
+class Registry(Mapping[str, str]):
+    """Names, and where the object of each is: BACKENDS = Registry("backend", {"eager": "dsmooth.backends.eager:Eager"}).
+
+    A name with a colon is a form, as in "timm:NAME": it stands for every spec that begins with the same scheme ("timm:").
+    A mapping of names to addresses, in the order in which they were written down; importing it imports none of them.
+    """
+
+    def __init__(self, kind: str, rows: Mapping[str, str], error: type[BadInput] = BadParameter) -> None:
+        self.kind, self.error = kind, error
+        self._rows = dict(rows)
+
+    def __getitem__(self, name: str) -> str:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __str__(self) -> str:
+        """The names, as messages list them."""
+        return ", ".join(self)
+
+    def name_of(self, spec: str) -> str | None:
+        """The name that the spec is, or the form that has its scheme; None where there is neither."""
+        if spec in self:
+            return spec
+        scheme, colon, _ = spec.partition(":")
+        return next((name for name in self if colon and name.startswith(f"{scheme}:")), None)
+
+    def load(self, spec: str) -> Any:
+        """The object of that name or form; raises `error`, with all names, for an unknown one."""
+        name = self.name_of(spec)
+        if name is None:
+            raise self.error(f"{self.kind} must be one of {self}, got {spec!r}")
+        module, _, attribute = self[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def imported(spec: str, error: type[BadInput] = BadParameter) -> Any:
+    """The object of import:package.module:object, from a module that Python can import, the current folder included.
+
+    Only for what a user names on the command line or in code; raises `error` for anything that goes wrong.
+    """
+    scheme, module_name, name = (spec.split(":") + ["", ""])[:3] if spec.count(":") == 2 else ("", "", "")
+    if scheme != "import" or not module_name or not name:
+        raise error(f"expected import:package.module:object, got {spec!r}")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (Exception, SystemExit) as wrong:  # a stranger's module may raise anything
+        raise error(f"{spec} cannot be imported: {type(wrong).__name__}: {wrong}") from wrong

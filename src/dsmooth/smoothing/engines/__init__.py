@@ -1,0 +1,7 @@
+"""Where the base classifier runs: blocks of plain values in, labels out. A new one is a file here and a row in known.py.
+
+base.py     the contract: Block, Answers, Engine
+worker.py   a source and the networks behind it: answers one block, wherever an engine puts it
+threads.py  the cores or the GPU of this machine
+known.py    an engine by name
+"""

@@ -1,0 +1,39 @@
+"""The cores of this machine, or its GPU: worker threads in this process, one torch thread each."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from dsmooth.smoothing.engines.base import Answers, Block, Engine
+from dsmooth.smoothing.engines.worker import Worker
+
+__all__ = ["ThreadEngine"]
+
+
+class ThreadEngine(Engine):
+    """As many threads as the backend has networks; they start with the first block."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.workers = worker.pipeline.backend.workers
+        self._threads = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
+        self._torch_threads = torch.get_num_threads()
+
+    def _submit(self, block: Block) -> Future[Answers]:
+        return self._threads.submit(self._worker.answer, block)
+
+    def begin(self) -> None:
+        self._torch_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # some of torch's libraries keep one number for all threads
+        self._worker.pipeline.classifier.begin()
+
+    def rest(self) -> None:
+        torch.set_num_threads(self._torch_threads)
+
+    def interrupt(self) -> None:
+        self._worker.pipeline.classifier.interrupt()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)

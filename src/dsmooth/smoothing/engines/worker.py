@@ -1,0 +1,50 @@
+"""A source and the networks behind it: what an engine runs, wherever that is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from dsmooth.records.querylog import Address
+from dsmooth.smoothing.engines.base import Answers, Block, Part
+from dsmooth.smoothing.independence import depends_on_chance
+from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.sources.base import Source
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Answers blocks; as many threads as the pipeline has networks may share it.
+
+    Each shape of batches is probed once, before the first answer of that shape is given.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: Source) -> None:
+        self.pipeline, self.source = pipeline, source
+        self._chance: dict[tuple[int, ...], bool] = {}
+        self._probing = threading.Lock()
+
+    def answer(self, block: Block) -> Answers:
+        """Draw the noise of a block, ask, and take back the answers of its samples."""
+        chance = self._probed(block)
+        noisy = self.source.noisy([(part.pixels, part.chunk) for part in block.parts], block.rows)
+        labels = self.pipeline.labels(noisy, addresses(block.parts))
+        return Answers(labels[: block.samples], chance)
+
+    def _probed(self, block: Block) -> bool:
+        shape = (block.rows, *block.shape)
+        if shape not in self._chance:
+            with self._probing:
+                if shape not in self._chance:
+                    self._chance[shape] = depends_on_chance(self.pipeline, self.source, block)
+        return self._chance[shape]
+
+
+def addresses(parts: Sequence[Part]) -> list[Address]:
+    """The address of each sample, in order."""
+    return [
+        Address(part.image, part.chunk.phase.value, part.chunk.first + i)
+        for part in parts
+        for i in range(part.chunk.count)
+    ]

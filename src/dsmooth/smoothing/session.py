@@ -1,0 +1,262 @@
+"""The open door: images come in from any thread at any time, and their votes come out as they finish."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+from dsmooth.errors import BadParameter, DsmoothError, SessionClosed
+from dsmooth.images import LabelledImage
+from dsmooth.records.digests import digest_image
+from dsmooth.records.question import Question, Role
+from dsmooth.smoothing.batch_size import BatchSizes
+from dsmooth.smoothing.canaries import Canaries
+from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.dispatcher import (
+    Dispatcher,
+    Entry,
+    Event,
+    Failed,
+    Feed,
+    Finished,
+    Restarted,
+    Voted,
+)
+from dsmooth.smoothing.engines.base import Engine
+from dsmooth.smoothing.scheduler import USUAL, Scheduler, Urgency
+from dsmooth.smoothing.tally import Recall, Tally, checked_demand
+from dsmooth.theory.votes import Label, Phase
+
+__all__ = ["Handle", "OnRestart", "OnVotes", "Session", "no_restart", "no_votes"]
+
+_NAP: Final = (
+    0.5  # seconds between looks for an interrupt: a blocked thread misses one that came just before it blocked
+)
+
+OnVotes = Callable[[Tally, Chunk, Sequence[Label | None]], None]
+"""Called with the answers that count, in order of samples within each image and phase."""
+
+OnRestart = Callable[[str, int], None]
+"""Called where memory ran out: the image that starts again, by key, and the new number of rows of a batch."""
+
+
+def no_votes(tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+    """Nobody listens."""
+
+
+def no_restart(key: str, batch_size: int) -> None:
+    """Nobody listens."""
+
+
+class Handle:
+    """An image that was submitted, and the answer to come."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._future: Future[Tally] = Future()
+        self._cancel = cancel
+
+    def result(self, timeout: float | None = None) -> Tally:
+        """All its votes, waited for; raises what went wrong, or TimeoutError after so many seconds."""
+        return self._future.result(timeout)
+
+    @property
+    def done(self) -> bool:
+        """Whether `result` returns or raises at once."""
+        return self._future.done()
+
+    def when_done(self, call: Callable[[Handle], None]) -> None:
+        """The call is made when the answer came or failed, by another thread: it must be quick."""
+        self._future.add_done_callback(lambda _: call(self))
+
+    def cancel(self) -> None:
+        """The answer is not wanted any more: at most the blocks under way are still worked on."""
+        self._cancel()
+
+
+class Session:
+    """One base classifier, loaded, probed and warmed once, which any number of threads ask.
+
+    `about` is a question of its own: every question must have the same noise, networks and preparation. Images of one shape
+    share batches, whose composition changes no vote. It ends with `close`, or when nobody holds it any more.
+    """
+
+    def __init__(self, engine: Engine, about: Question, *, sizes: BatchSizes, ahead: bool, canaries: bool) -> None:
+        self.sizes = sizes
+        self._about = about.to_json(Role.SUBJECT)
+        loop = Dispatcher(engine, sizes, Scheduler(ahead=ahead), Canaries(kept=canaries))
+        self._loop, self._started, self._lock = loop, False, threading.Lock()
+        self._thread = threading.Thread(target=loop.run, name="dsmooth-session", daemon=True)
+        self.close = weakref.finalize(self, _end, loop, self._thread)
+        """Open images fail (SessionClosed), and nothing more is accepted; what is under way is waited for."""
+
+    def submit(
+        self,
+        image: LabelledImage,
+        question: Question,
+        *,
+        key: MasterKey | None = None,
+        urgency: Urgency = USUAL,
+        on_votes: OnVotes = no_votes,
+    ) -> Handle:
+        """The image is put to the vote; returns at once. `key` decides the noise: by default a fresh one is drawn now.
+
+        `on_votes` is called by the session's thread, and must be quick.
+        """
+        entry = self._entry(image, question, key or MasterKey.draw(), urgency)
+        handle = Handle(lambda: self._post(lambda: self._loop.cancel(entry)))
+
+        def tell(entry: Entry, event: Event) -> None:
+            if isinstance(event, Voted):
+                on_votes(cast(Tally, event.tally), event.chunk, event.labels)
+            elif isinstance(event, Finished):
+                handle._future.set_result(cast(Tally, event.tally))
+            elif isinstance(event, Failed):
+                handle._future.set_exception(event.error)
+
+        entry.tell, entry.request = tell, handle
+        self._post(lambda: self._loop.add(entry))
+        return handle
+
+    def drain(
+        self,
+        images: Iterable[LabelledImage],
+        question: Question,
+        key: MasterKey,
+        *,
+        on_votes: OnVotes = no_votes,
+        on_restart: OnRestart = no_restart,
+    ) -> Iterator[Tally]:
+        """The votes of a stream of images of any length, as each is finished; the next image is taken when there is room.
+
+        Everything is read and called by the thread that iterates. Leaving the iteration cancels what is open.
+        """
+        entries = (self._entry(image, question, key, USUAL) for image in images)
+        with closing(self._events(entries)) as events:
+            for entry, event in events:
+                if isinstance(event, Voted):
+                    on_votes(cast(Tally, event.tally), event.chunk, event.labels)
+                elif isinstance(event, Restarted):
+                    on_restart(entry.image.key, event.batch_size)
+                elif isinstance(event, Finished):
+                    yield cast(Tally, event.tally)
+
+    def replay(
+        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+    ) -> Iterator[Label | None]:
+        """The answers to these samples of recorded streams, in their order, as they come."""
+        digest = digest_image(image.pixels)
+        entry = Entry(image, lambda rows: Recall(image, digest, streams, samples, rows), _unheard, None)
+        with closing(self._events(iter([entry] if samples else []))) as events:
+            for _, event in events:
+                if isinstance(event, Restarted):
+                    raise BadParameter(
+                        "these batches do not fit into the memory here, and votes from smaller ones may differ by rounding"
+                    )
+                if isinstance(event, Voted):
+                    yield from event.labels
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _entry(self, image: LabelledImage, question: Question, key: MasterKey, urgency: Urgency) -> Entry:
+        asked = question.to_json(Role.SUBJECT)
+        if asked != self._about:
+            other = next(name for name, value in asked.items() if value != self._about[name])
+            raise BadParameter(
+                f"this session answers questions about {other} {self._about[other]}, got one about {asked[other]}"
+            )
+        digest = digest_image(image.pixels)
+        demand, streams = checked_demand(question.demand), key.streams(question, digest)
+        return Entry(image, lambda rows: Tally(image, digest, demand, streams, rows), _unheard, None, urgency)
+
+    def _post(self, call: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._started:
+                self._thread.start()
+                self._started = True
+        self._loop.post(call)
+
+    def _events(self, entries: Iterator[Entry]) -> Generator[tuple[Entry, Event]]:
+        """What happens to these images, told to the thread that iterates; raises what goes wrong with one of them.
+
+        At the end the canaries have been asked once more.
+        """
+        heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        feed = Feed(want=lambda: heard.put(_WANT), checked=lambda error: heard.put(_Checked(error)))
+        open_entries: set[Entry] = set()
+        exhausted = False
+        self._post(lambda: self._loop.open_feed(feed))
+        try:
+            while open_entries or not exhausted:
+                told = _next(heard)
+                if told is _WANT:
+                    entry = next(entries, None)
+                    if entry is None:
+                        exhausted = True
+                    else:
+                        entry.request, entry.tell = feed, lambda entry, event: heard.put((entry, event))
+                        open_entries.add(entry)
+                    self._post(partial(self._loop.hand_in, feed, entry))
+                    continue
+                if isinstance(told, _Checked):  # the loop has ended
+                    raise told.error or SessionClosed("the session was closed")
+                entry, event = told
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Finished):
+                    open_entries.discard(entry)
+                yield entry, event
+            self._post(partial(self._loop.close_feed, feed, check=True))
+            while not isinstance(told := _next(heard), _Checked):
+                pass
+            if told.error is not None:
+                raise told.error
+        except BaseException:
+            with suppress(DsmoothError):  # the loop may have ended
+                self._post(partial(_leave, self._loop, feed, open_entries))
+            raise
+
+
+def _leave(loop: Dispatcher, feed: Feed, open_entries: Iterable[Entry]) -> None:
+    """A run was broken off."""
+    loop.close_feed(feed, check=False)
+    for entry in open_entries:
+        loop.cancel(entry)
+
+
+def _end(loop: Dispatcher, thread: threading.Thread) -> None:
+    loop.stop()
+    if thread.is_alive() and thread is not threading.current_thread():
+        thread.join()
+
+
+def _unheard(entry: Entry, event: Event) -> None:
+    """Nobody listens yet."""
+
+
+def _next(heard: queue.SimpleQueue[Any]) -> Any:
+    while True:
+        try:
+            return heard.get(timeout=_NAP)
+        except queue.Empty:
+            continue
+
+
+_WANT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """The canaries were asked at the end, or the session ended."""
+
+    error: BaseException | None

@@ -1,0 +1,8 @@
+"""Where samples come from: addresses in, the rows that the networks see out. A new one is a file here and a row in known.py.
+
+base.py       the contract
+grid.py       noise of any law on the pixel grid: exact, the same whoever asks
+grid_cuda.py, philox_triton.py    the same noise, drawn on a GPU
+selftest.py   the noise of a run, compared with its law
+known.py      the source of a law, on a device
+"""

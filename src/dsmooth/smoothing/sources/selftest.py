@@ -1,0 +1,126 @@
+"""A self-test of the noise that a run really uses: a broken generator must not pass for a proof."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from dsmooth.errors import NoiseFailed
+from dsmooth.smoothing.chunks import Chunk
+from dsmooth.theory.grid import Table
+from dsmooth.theory.votes import Phase
+
+if TYPE_CHECKING:
+    from dsmooth.smoothing.sources.grid import GridSource
+
+__all__ = ["check_noise", "judge_noise"]
+
+_COORDINATES: Final = 1 << 20
+_MOST_SAMPLES: Final = 1 << 14  # of a small image: enough, and its law is tested by the tests of the source
+_LIMIT: Final = 7.0
+"""In standard deviations: a normal variable is beyond with probability 2.6e-12. Six of them, with a factor of 2 for the
+skewness of the variance's estimate at 100,000 coordinates, stay below 1e-10."""
+_CHANCE: Final = 1e-10
+"""Of each of the exact tests (two binomial ones and one of the distribution), both sides together."""
+_FAR: Final = 1e-4
+"""The probability of a far step, at most."""
+
+
+def check_noise(source: GridSource, streams: Sequence[bytes], dim: int) -> dict[str, Any]:
+    """What was measured on the noise of these two streams for an image of dim coordinates.
+
+    Raises NoiseFailed where it cannot be chance. A sound generator fails fewer than one run in 1e9.
+    """
+    samples = min(_MOST_SAMPLES, -(-_COORDINATES // (2 * dim)))
+    drawn = [source.draw(Chunk(Phase.PROBE, stream, 0, samples), dim)[0] for stream in streams]
+    return judge_noise(source.law.table, *drawn)
+
+
+def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[np.int16]) -> dict[str, Any]:
+    """Two streams of noise (samples, dim), in steps of 1/255, compared with the table of their law.
+
+    Moments, far steps, balance of signs, the whole distribution, and correlations between neighbouring coordinates,
+    successive samples, and the two streams. Raises NoiseFailed.
+    """
+    law = _Expected(table)
+    both = np.concatenate([first, second])
+    centred = both - law.mean
+    flat = both.reshape(-1)
+    count = flat.size
+    root = math.sqrt(count)
+    square = float((flat.astype(np.float64) ** 2).mean())
+    scores = {
+        "mean": float(centred.mean()) / math.sqrt(law.variance) * root,
+        "variance": (square - law.square) / math.sqrt(law.fourth - law.square**2 or 1.0) * root,
+        "neighbours": _correlation(centred[:, :-1], centred[:, 1:], law.variance),
+        "samples": _correlation(centred[:-1], centred[1:], law.variance),
+        "streams": _correlation(centred[: len(first)], centred[len(first) :], law.variance),
+    }
+    far, positive, moved = int((abs(flat) > law.far).sum()), int((flat > 0).sum()), int((flat != 0).sum())
+    distance = _distance(table, flat)
+    chances = {
+        "far steps": _two_sided(far, count, law.far_probability),
+        "signs": _two_sided(positive, moved, law.positive),
+        "distribution": min(1.0, 2.0 * math.exp(-2.0 * count * distance**2)),
+    }
+    bad = [name for name, score in scores.items() if not abs(score) <= _LIMIT]
+    bad += [name for name, chance in chances.items() if not chance >= _CHANCE]
+    if bad:
+        raise NoiseFailed(
+            f"the noise failed its self-test ({', '.join(bad)}; scores {scores}, chances {chances}): "
+            "the generator is broken and nothing was certified; report this"
+        )
+    return {
+        "coordinates": count,
+        "scores": {name: round(score, 3) for name, score in scores.items()},
+        "far": far,
+        "expected_far": round(count * law.far_probability, 3),
+        "positive": positive,
+        "negative": moved - positive,
+        "distance": round(distance, 6),
+    }
+
+
+class _Expected:
+    """Moments and tails of a law, by its own table."""
+
+    def __init__(self, table: Table) -> None:
+        probabilities, steps = table.probabilities, table.steps
+        self.mean, self.square, self.fourth = (table.moment(power) for power in (1, 2, 4))
+        self.variance = self.square - self.mean**2
+        beyond = np.array([probabilities[abs(steps) > t].sum() for t in range(int(abs(steps).max()) + 1)])
+        self.far = int(np.argmax(beyond <= _FAR))
+        self.far_probability = float(beyond[self.far])
+        self.positive = float(probabilities[steps > 0].sum() / probabilities[steps != 0].sum())
+
+
+def _distance(table: Table, flat: npt.NDArray[np.int16]) -> float:
+    """The largest distance between the distribution functions of the sample and of the law.
+
+    It is e or more with probability at most 2 exp(-2 n e^2), whatever the law (Dvoretzky, Kiefer and Wolfowitz 1956,
+    with the constant of Massart 1990).
+    """
+    steps = table.steps
+    inside = np.clip(flat, steps[0], steps[-1]) - steps[0]
+    seen = np.bincount(inside, minlength=len(steps)).cumsum() / flat.size
+    outside = float(((flat < steps[0]) | (flat > steps[-1])).mean())
+    return max(outside, float(abs(seen - table.below).max()))
+
+
+def _correlation(a: npt.NDArray[Any], b: npt.NDArray[Any], variance: float) -> float:
+    """Standard deviations by which the mean product of independent variables is off 0; 0 where there are none."""
+    return float(np.vdot(a, b)) / (variance * math.sqrt(a.size)) if a.size else 0.0
+
+
+def _two_sided(count: int, trials: int, probability: float) -> float:
+    """A p-value: at most this is the probability of a count as far from the expected one, on either side."""
+    if not trials:
+        return 1.0
+    upper = 1.0 if count == 0 else float(special.betainc(count, trials - count + 1, probability))
+    lower = 1.0 if count == trials else float(special.betaincc(count + 1, trials - count, probability))
+    return min(1.0, 2.0 * min(upper, lower))

@@ -1,0 +1,7 @@
+"""Laws of noise: what is added to an image, and how far that protects. A new law is one file here and one row in known.py.
+
+base.py      the contract: Law, and the two kinds there are: RandomLaw (GridLaw) and EnumeratedLaw
+gaussian.py  independent Gaussian noise, certified in l2
+uniform.py   independent uniform noise, certified in l1
+known.py     which laws there are; a law from what a record says of it
+"""
