@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,21 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
+
+from dsmooth.backends.eager import Eager
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.images import LabelledImage
+from dsmooth.records.question import Question
+from dsmooth.smoothing.batch_size import BatchSizes
+from dsmooth.smoothing.engines.threads import ThreadEngine
+from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.session import Session
+from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.smoothing.sources.known import source_of
+from dsmooth.smoothing.tally import Tally
+from dsmooth.theory.laws.base import Law
+from dsmooth.theory.votes import Phase
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKOUT = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
@@ -198,3 +213,35 @@ def refused(folder: Path, *arguments: object, says: str) -> Done:
     assert len(lines[-1]) < 1000
     assert tree(folder) == before
     return done
+
+
+def question(law: Law, demand: Mapping[Phase, object] | None = None, **terms: object) -> Question:
+    """What a test asks of an image; `demand` in place of the votes that follow from the terms."""
+
+    class Asked(Question):
+        @property
+        def demand(self):
+            return Question.demand.fget(self) if demand is None else dict(demand)
+
+    usual = {"norm": law.norm, "classifier": "of a test", "denoiser": None, "preparation": "none", "dtype": "fp32"}
+    circumstances = {"backend": "eager", "batch_area": 1 << 16, "generator": GENERATOR}
+    return Asked(law=law, **{**usual, **circumstances, **terms})
+
+
+@contextlib.contextmanager
+def session(module: nn.Module, asked: Question, *, batch: int = 64, workers: int = 1, ahead: bool = True, dtype="fp32"):
+    """A session on a network of a test, without a denoiser; closed at the end."""
+    pipeline = Pipeline(TorchClassifier(module), None, asked.law.level, Eager(dtype, workers))
+    engine = ThreadEngine(Worker(pipeline, source_of(asked.law)))
+    sizes = BatchSizes(size=batch, area=1 << 16, most=1 << 16)
+    with Session(engine, asked, sizes=sizes, ahead=ahead, canaries=True) as opened:
+        yield opened
+
+
+def put_to_the_vote(module, images, asked, key, *, on_votes=None, **options) -> Iterator[Tally]:
+    """The tallies of these images (arrays, or named) under a question, as each is finished."""
+    named = (
+        image if isinstance(image, LabelledImage) else LabelledImage(str(i), image) for i, image in enumerate(images)
+    )
+    with session(module, asked, **options) as opened:
+        yield from opened.drain(named, asked, key, **({} if on_votes is None else {"on_votes": on_votes}))

@@ -40,8 +40,9 @@ def test_one_record_an_image_with_everything_in_it(tmp_path, images):
 
 
 def test_a_record_holds_what_is_needed_to_draw_its_noise_again(tmp_path, images):
-    from dsmooth.smoothing.chunks import Chunk, Phase
     from dsmooth.smoothing.sampler import Sampler
+
+    from dsmooth.smoothing.chunks import Chunk, Phase
 
     data = open_images(images)
     record = certify_run(smoothed(module=Threshold(128)), data, tmp_path / "run", n0=10, n=50).records[3]

@@ -122,13 +122,15 @@ def test_plain_noise_certifies_falsehoods_and_grid_noise_does_not(attack, dtype,
 @pytest.mark.parametrize("attack", [round_trip, rounding_search])
 def test_on_the_grid_both_images_show_the_same_values(attack):
     """Why: the values that a noisy pixel can take are the same whatever is under the noise."""
-    from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-    from dsmooth.smoothing.sampler import Sampler
+    from dsmooth.smoothing.chunks import Chunk
+    from dsmooth.smoothing.sources.grid import GridSource
+    from dsmooth.theory.votes import Phase
 
     _, share, other_share, level, neighbour, differs = attack(torch.float32)
     noise = Gaussian(SIGMA)
-    stream = MasterKey.draw(0).stream("image", noise, Phase.ESTIMATION)
-    steps = Sampler(noise).draw(Chunk(Phase.ESTIMATION, stream, 0, 200_000), 1)[0].reshape(-1).astype(np.int32)
+    steps = (
+        GridSource(noise).draw(Chunk(Phase.ESTIMATION, bytes(range(16)), 0, 200_000), 1)[0].reshape(-1).astype(np.int32)
+    )
     shares = []
     for k in (level, neighbour):
         z = torch.from_numpy(steps + k).float() / 255

@@ -1,38 +1,32 @@
 """Modes through the scheduler: what is counted follows from the key alone, and little is drawn in vain."""
 
-import numpy as np
+import hashlib
+
 import pytest
 
-from dsmooth.backends.eager import Eager
-from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadParameter
 from dsmooth.images import LabelledImage
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
-from dsmooth.theory.votes import StoppedVotes
-from support import Constant, Sometimes, Threshold, different_images
+from dsmooth.theory.votes import Phase, StoppedVotes
+from support import Constant, Sometimes, Threshold, different_images, put_to_the_vote, question
 
 NOISE, N0 = Gaussian(0.25), 20
 VALUES = (40, 95, 101, 104, 110, 120, 135, 150, 180, 220)  # true radii from far below 0 to nearly .5
 MODES = [Mode("curve", (0.0, 0.1, 0.3)), Mode("decision", (0.1,)), Mode("radius")]
 
 
-def tallies(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_votes=None, values=VALUES):
-    plan = mode.plan(Multiclass(), NOISE, n=n, alpha=0.01)
+def tallies(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_votes=None, values=VALUES, key=None):
     images = [
         LabelledImage(f"{value} {i}", image)
         for value in values
         for i, image in enumerate(different_images(3, value, (1, 3, 1)))
     ]
-    pipeline = Pipeline(TorchClassifier(module or Threshold(100)), None, NOISE.sigma, Eager("fp32", workers))
-    scheduler = Scheduler(pipeline, NOISE, batch, ahead=ahead)
-    extra = {} if on_votes is None else {"on_votes": on_votes}
-    demand = {Phase.SELECTION: N0, Phase.ESTIMATION: plan.demand}
-    return list(scheduler.run(images, demand, MasterKey.draw(1), **extra))
+    asked = question(NOISE, n0=N0, n=n, alpha=0.01, mode=mode)
+    options = {"batch": batch, "workers": workers, "ahead": ahead, "on_votes": on_votes}
+    return list(put_to_the_vote(module or Threshold(100), images, asked, key or MasterKey.draw(1), **options))
 
 
 def counted(found):
@@ -49,12 +43,20 @@ def test_what_counts_does_not_depend_on_batch_workers_or_what_was_asked_ahead(mo
         assert counted(tallies(mode, batch=batch, workers=workers, ahead=ahead)) == expected
 
 
-def test_the_same_votes_as_in_mode_fixed():
-    looked = {tally.image.key: tally for tally in tallies(MODES[0])}
+class SameStreams(MasterKey):
+    """A key that ignores the question: the votes of two modes can be compared."""
+
+    def stream(self, question, image, phase):
+        return hashlib.blake2b(f"{image} {phase}".encode(), digest_size=16).digest()
+
+
+def test_the_same_votes_as_in_mode_fixed_from_the_same_streams():
+    key = SameStreams(bytes(32), "seed")
+    looked = {tally.image.key: tally for tally in tallies(MODES[0], key=key)}
     for tally in looked.values():
         trials = tally.estimation.last.trials
         if trials:
-            fixed = tallies(Mode(), n=trials, values=(int(tally.image.key.split()[0]),))
+            fixed = tallies(Mode(), n=trials, values=(int(tally.image.key.split()[0]),), key=key)
             same = next(other for other in fixed if other.image.key == tally.image.key)
             assert same.estimation == tally.estimation.last
 
@@ -107,10 +109,8 @@ def test_no_more_images_are_open_than_rows_are_in_flight():
             opened += 1
             yield LabelledImage(str(i), image)
 
-    plan = MODES[1].plan(Multiclass(), NOISE, n=1000, alpha=0.01)
-    pipeline = Pipeline(TorchClassifier(Threshold(100)), None, NOISE.sigma, Eager("fp32", workers))
-    scheduler = Scheduler(pipeline, NOISE, batch)
-    for _ in scheduler.run(images(), {Phase.SELECTION: 5, Phase.ESTIMATION: plan.demand}, MasterKey.draw(1)):
+    asked = question(NOISE, n0=5, n=1000, alpha=0.01, mode=MODES[1])
+    for _ in put_to_the_vote(Threshold(100), images(), asked, MasterKey.draw(1), batch=batch, workers=workers):
         finished += 1
         most = max(most, opened - finished)
     assert finished == 400
@@ -149,11 +149,12 @@ def test_votes_that_were_looked_at_are_no_votes_of_a_fixed_number():
 
 
 def test_a_bound_without_looks_is_refused_as_a_stopping_rule():
-    scheduler = Scheduler(Pipeline(TorchClassifier(Constant()), None, NOISE.sigma, Eager("fp32", 1)), NOISE)
-    image = LabelledImage("x", np.zeros((1, 3, 1), np.uint8))
+    def refused(demand, says):
+        with pytest.raises(BadParameter, match=says):
+            list(put_to_the_vote(Constant(), different_images(1, 0), question(NOISE, demand), MasterKey.draw(1)))
+
     for certifier in (Cohen(), Multiclass()):
-        with pytest.raises(BadParameter, match="offers no look: its bound is for a number of votes fixed in advance"):
-            list(scheduler.run([image], {Phase.SELECTION: 5, Phase.ESTIMATION: certifier}, MasterKey.draw(1)))
+        demand = {Phase.SELECTION: 5, Phase.ESTIMATION: certifier}
+        refused(demand, "offers no look: its bound is for a number of votes fixed in advance")
     rule = MODES[0].plan(Cohen(), NOISE, n=10, alpha=0.01).demand
-    with pytest.raises(BadParameter, match="n0 must be a whole number"):
-        list(scheduler.run([image], {Phase.ESTIMATION: rule}, MasterKey.draw(1)))
+    refused({Phase.ESTIMATION: rule}, "n0 must be a whole number")

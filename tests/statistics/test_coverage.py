@@ -1,4 +1,4 @@
-"""The guarantee itself, through the real scheduler, on classifiers whose truth is known exactly.
+"""The guarantee itself, through a real session, on classifiers whose truth is known exactly.
 
 Each test counts false claims over many images and compares with an exact binomial limit that a correct program exceeds
 once in 1e9. The last test shows that wrong programs do not pass.
@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from dsmooth.backends.eager import Eager
-from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.images import LabelledImage
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
-from dsmooth.theory.votes import Votes
-from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images
+from dsmooth.theory.votes import Phase, Votes
+from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images, put_to_the_vote, question
 
 SIGMA, ALPHA, IMAGES, N = 0.25, 0.05, 3000, 120
 NOISE = Gaussian(SIGMA)
@@ -26,9 +21,8 @@ LEVEL = 100
 
 
 def tallies(module, value, *, seed=0):
-    images = [LabelledImage(str(i), image) for i, image in enumerate(different_images(IMAGES, value, (1, 3, 1)))]
-    scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA, Eager("fp32", 1)), NOISE, 4096)
-    return scheduler.run(images, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(seed))
+    asked = question(NOISE, n0=9, n=N)
+    return put_to_the_vote(module, different_images(IMAGES, value, (1, 3, 1)), asked, MasterKey.draw(seed), batch=4096)
 
 
 def true_radius(value):
@@ -67,12 +61,10 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
     images.reshape(800, -1)[:, 0] = 220
     images.reshape(800, -1)[:, 1] = np.arange(800) // 25 + 110
     images.reshape(800, -1)[:, 2] = np.arange(800) % 25 + 110
-    named = [LabelledImage(str(i), image) for i, image in enumerate(images)]
-    scheduler = Scheduler(Pipeline(TorchClassifier(Linear()), None, SIGMA, Eager("fp32", 1)), NOISE, 2048)
     spread = np.sqrt(dim * ((255 * SIGMA) ** 2 + 1 / 12))
     right = trials = false = 0
     expected = 0.0
-    for tally in scheduler.run(named, {Phase.SELECTION: 9, Phase.ESTIMATION: N}, MasterKey.draw(3)):
+    for tally in put_to_the_vote(Linear(), images, question(NOISE, n0=9, n=N), MasterKey.draw(3), batch=2048):
         margin = float(tally.image.pixels.sum()) - dim * 127.5
         votes = tally.votes(Phase.ESTIMATION)
         right, trials = right + votes.of(1), trials + votes.trials

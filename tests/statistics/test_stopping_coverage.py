@@ -1,24 +1,20 @@
 """The guarantee of the modes that look at votes, at the border where p = q exactly, with exact binomial limits.
 
-Through the real scheduler, on classifiers whose smoothed probabilities are known; then the rules alone, many more times.
+Through a real session, on classifiers whose smoothed probabilities are known; then the rules alone, many more times.
 """
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
-from dsmooth.backends.eager import Eager
-from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.images import LabelledImage
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.bounds import clopper_pearson_upper
 from dsmooth.theory.certifiers import Cohen
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.stopping import RadiiRule, Verdict, _certifying, _hopeful, looks
-from support import Sometimes, Threshold, at_most, different_images
+from dsmooth.theory.votes import Phase
+from support import Sometimes, Threshold, at_most, different_images, put_to_the_vote, question
 
 SIGMA, ALPHA, N0 = 0.25, 0.05, 20
 NOISE = Gaussian(SIGMA)
@@ -30,10 +26,8 @@ CURVE = (0.5 * RADIUS, 0.9 * RADIUS, RADIUS, 1.05 * RADIUS, 1.5 * RADIUS)
 
 
 def tallies(module, demand, images, *, seed=0):
-    pixels = different_images(images, VALUE, (1, 3, 1))
-    scheduler = Scheduler(Pipeline(TorchClassifier(module), None, SIGMA, Eager("fp32", 1)), NOISE, 4096)
-    named = (LabelledImage(str(i), image) for i, image in enumerate(pixels))
-    return scheduler.run(named, {Phase.SELECTION: N0, Phase.ESTIMATION: demand}, MasterKey.draw(seed))
+    asked = question(NOISE, {Phase.SELECTION: N0, Phase.ESTIMATION: demand})
+    return put_to_the_vote(module, different_images(images, VALUE, (1, 3, 1)), asked, MasterKey.draw(seed), batch=4096)
 
 
 def outcomes(mode, n, images, *, module=None):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,17 @@ __all__ = ["Answer", "Classifier", "DifferentiableClassifier", "labels_of"]
 
 Answer = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """SHIM."""
+
+    billed: bool = False
+    logged: bool = False
+    rows: int | None = None
+    workers: int | None = None
+    preparation: str = "as it is"
 
 
 @runtime_checkable
@@ -29,6 +41,8 @@ class Classifier(Protocol):
 
     input_size: int | None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
+
+    traits: Any
 
     def prepared(self, backend: Backend) -> Answer:
         """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`."""
@@ -52,3 +66,10 @@ def labels_of(logits: Tensor) -> list[Label | None]:
     """The class of the largest logit in each row of (B, K); None for rows that are not finite."""
     finite = torch.isfinite(logits).all(dim=1).tolist()
     return [int(label) if ok else None for label, ok in zip(logits.argmax(dim=1).tolist(), finite, strict=True)]
+
+
+class Shim:
+    traits = Traits()
+
+    def begin(self) -> None: ...
+    def interrupt(self) -> None: ...

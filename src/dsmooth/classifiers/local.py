@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, Network
 from dsmooth.backends.networks import copy_for_inference, digest_module
-from dsmooth.classifiers.base import Answer, labels_of
+from dsmooth.classifiers.base import Answer, Shim, labels_of
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel, require
 
 __all__ = ["TorchClassifier", "load_checkpoint", "timm_classifier"]
 
 
-class TorchClassifier:
+class TorchClassifier(Shim):
     """Any module that turns (B, C, H, W) images in [0, 1] into (B, K) logits, as a classifier.
 
     `mean` and `std`, one number a channel, are subtracted and divided by first: normalisation belongs to the classifier,

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer, labels_of
+from dsmooth.classifiers.base import Answer, Shim, labels_of
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import digest_file
 
 __all__ = ["OnnxClassifier"]
 
 
-class OnnxClassifier:
+class OnnxClassifier(Shim):
     """An ONNX file with one image input (B, C, H, W) in [0, 1], normalisation inside, and (B, K) logits first.
 
     It runs on the CPU in the precision of the file (fp32), whatever backend and dtype the denoiser has. Data

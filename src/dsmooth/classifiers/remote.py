@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer
+from dsmooth.classifiers.base import Answer, Traits
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.querylog import LOG, Address, QueryLogWriter
@@ -71,6 +71,10 @@ class RemoteClassifier:
         self.class_names = self.rule.class_names
         self._lock = threading.Lock()
         self._client: Client | None = None
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(billed=True, logged=True, rows=_ROWS, workers=self.workers, preparation=str(self.description["preparation"]))
 
     @property
     def workers(self) -> int:

@@ -28,8 +28,7 @@ def source_of(law: Law, device: torch.device | None = None) -> Source:
     A law of one's own names a source of one's own as "module:object". Raises BadParameter for what is no law.
     """
     name = check_law(law).source
-    there = f"{name} on {device.type}" if device is not None else name
-    if there in SOURCES:
+    if device is not None and (there := f"{name} on {device.type}") in SOURCES:
         made: Source = SOURCES.load(there)(law, device)
     else:
         made = SOURCES.load(name)(law) if name in SOURCES else Registry("source", {name: name}).load(name)(law)

@@ -27,8 +27,8 @@ _LIMIT: Final = 7.0
 skewness of the variance's estimate at 100,000 coordinates, stay below 1e-10."""
 _CHANCE: Final = 1e-10
 """Of each of the exact tests (two binomial ones and one of the distribution), both sides together."""
-_FAR: Final = 1e-4
-"""The probability of a far step, at most."""
+_FAR: Final = 40
+"""Far steps are so far that about so many are expected: that none comes has a probability below 1e-17."""
 
 
 def check_noise(source: GridSource, streams: Sequence[bytes], dim: int) -> dict[str, Any]:
@@ -47,11 +47,11 @@ def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[
     Moments, far steps, balance of signs, the whole distribution, and correlations between neighbouring coordinates,
     successive samples, and the two streams. Raises NoiseFailed.
     """
-    law = _Expected(table)
     both = np.concatenate([first, second])
-    centred = both - law.mean
     flat = both.reshape(-1)
     count = flat.size
+    law = _Expected(table, count)
+    centred = both - law.mean
     root = math.sqrt(count)
     square = float((flat.astype(np.float64) ** 2).mean())
     scores = {
@@ -66,6 +66,7 @@ def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[
     chances = {
         "far steps": _two_sided(far, count, law.far_probability),
         "signs": _two_sided(positive, moved, law.positive),
+        "support": float(table.steps[0] <= flat.min() and flat.max() <= table.steps[-1]),
         "distribution": min(1.0, 2.0 * math.exp(-2.0 * count * distance**2)),
     }
     bad = [name for name, score in scores.items() if not abs(score) <= _LIMIT]
@@ -89,12 +90,12 @@ def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[
 class _Expected:
     """Moments and tails of a law, by its own table."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, count: int) -> None:
         probabilities, steps = table.probabilities, table.steps
         self.mean, self.square, self.fourth = (table.moment(power) for power in (1, 2, 4))
         self.variance = self.square - self.mean**2
         beyond = np.array([probabilities[abs(steps) > t].sum() for t in range(int(abs(steps).max()) + 1)])
-        self.far = int(np.argmax(beyond <= _FAR))
+        self.far = int(np.flatnonzero(count * beyond >= _FAR)[-1])
         self.far_probability = float(beyond[self.far])
         self.positive = float(probabilities[steps > 0].sum() / probabilities[steps != 0].sum())
 
@@ -108,8 +109,7 @@ def _distance(table: Table, flat: npt.NDArray[np.int16]) -> float:
     steps = table.steps
     inside = np.clip(flat, steps[0], steps[-1]) - steps[0]
     seen = np.bincount(inside, minlength=len(steps)).cumsum() / flat.size
-    outside = float(((flat < steps[0]) | (flat > steps[-1])).mean())
-    return max(outside, float(abs(seen - table.below).max()))
+    return float(abs(seen - table.below).max())
 
 
 def _correlation(a: npt.NDArray[Any], b: npt.NDArray[Any], variance: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Self, final
 
@@ -84,7 +84,7 @@ class Law(ABC):
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
         """The law with these parameters; raises BadParameter for missing and unknown ones."""
-        names = set(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # subclasses are dataclasses
         if parameters.keys() != names:
             raise BadParameter(
                 f"noise {cls.name} takes {', '.join(sorted(names)) or 'no parameter'}, "

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from dsmooth.smoothing.chunks import Chunk, Phase
-from dsmooth.smoothing.cuda_sampler import CudaSampler
-from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.chunks import Chunk
+from dsmooth.smoothing.sources.grid import GridSource
+from dsmooth.smoothing.sources.grid_cuda import CudaGridSource
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.uniform import Uniform
+from dsmooth.theory.votes import Phase
 
 GPU = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -31,15 +33,14 @@ def asked(shape, rng, far=0):
     ]
 
 
-@pytest.mark.parametrize("sigma", [0.12, 0.25, 1.0])
+@pytest.mark.parametrize("law", [Gaussian(0.12), Gaussian(0.25), Gaussian(1.0), Uniform(127), Uniform(3)], ids=str)
 @pytest.mark.parametrize("shape", [(32, 32, 3), (5, 7, 3), (3, 3, 1)])
-def test_word_for_word(sigma, shape):
-    noise = Gaussian(sigma)
+def test_word_for_word(law, shape):
     wanted = asked(shape, np.random.default_rng(0), far=10**9)
-    expected, lost = Sampler(noise).noisy(wanted, 9)
-    batch, undecided = CudaSampler(noise, DEVICE).noisy(wanted, 9)
-    assert np.array_equal(batch.cpu().numpy(), expected)
-    assert undecided.tolist() == lost.tolist()
+    here = GridSource(law).noisy(wanted, 9)
+    there = CudaGridSource(law, DEVICE).noisy(wanted, 9)
+    assert np.array_equal(there.steps.cpu().numpy(), here.steps)
+    assert there.undecided.tolist() == here.undecided.tolist()
 
 
 @pytest.mark.skipif(not GPU, reason="takes minutes in the interpreter")
@@ -47,15 +48,14 @@ def test_word_for_word(sigma, shape):
 def test_ten_million_coordinates(sigma):
     noise, rng = Gaussian(sigma), np.random.default_rng(1)
     wanted = [(np.zeros((32, 32, 3), np.uint8), Chunk(Phase.SELECTION, rng.bytes(16), 5, 3300))]
-    expected, _ = Sampler(noise).noisy(wanted, 3300)
-    batch, _ = CudaSampler(noise, DEVICE).noisy(wanted, 3300)
-    assert np.array_equal(batch.cpu().numpy(), expected)
+    here, there = (source.noisy(wanted, 3300) for source in (GridSource(noise), CudaGridSource(noise, DEVICE)))
+    assert np.array_equal(there.steps.cpu().numpy(), here.steps)
 
 
 def test_a_word_on_a_threshold_is_undecided_in_both():
     noise, shape = Gaussian(0.25), (4, 4, 3)
     wanted = asked(shape, np.random.default_rng(2))
-    here = Sampler(noise)
+    here = GridSource(noise)
     chunk = wanted[1][1]
     generator = np.random.Philox(key=np.frombuffer(chunk.stream, "<u8"), counter=[17 * 12, 0, 0, 0])
     word = generator.random_raw(48)[5]
@@ -63,11 +63,10 @@ def test_a_word_on_a_threshold_is_undecided_in_both():
     guide = here.guide.copy()
     guide[int(word) >> 48] = -32768
     here.thresholds, here.guide = thresholds, guide
-    there = CudaSampler(noise, DEVICE)
+    there = CudaGridSource(noise, DEVICE)
     there._thresholds = torch.tensor(thresholds.view(np.int64), device=DEVICE)
     there._guide = torch.tensor(guide, device=DEVICE)
     there._count = len(thresholds)
-    expected, lost = here.noisy(wanted, 7)
-    batch, undecided = there.noisy(wanted, 7)
-    assert lost.tolist() == undecided.tolist() == [False, False, False, True, False, False, False]
-    assert np.array_equal(batch.cpu().numpy(), expected)
+    expected, found = here.noisy(wanted, 7), there.noisy(wanted, 7)
+    assert expected.undecided.tolist() == found.undecided.tolist() == [False, False, False, True, False, False, False]
+    assert np.array_equal(found.steps.cpu().numpy(), expected.steps)

@@ -8,15 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from dsmooth.backends.eager import Eager
-from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel, BadParameter
-from dsmooth.images import LabelledImage
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import Scheduler
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.laws.gaussian import Gaussian
-from support import Constant, Linear, Sometimes, Threshold, different_images
+from dsmooth.theory.votes import Phase
+from support import Constant, Linear, Sometimes, Threshold, different_images, put_to_the_vote, question
 
 KEY = MasterKey.draw(seed=5)
 NOISE = Gaussian(0.5)
@@ -24,11 +20,8 @@ DEMAND = {Phase.SELECTION: 7, Phase.ESTIMATION: 53}
 
 
 def tallies(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None, dtype="fp32"):
-    images = [LabelledImage(str(i), image) for i, image in enumerate(pixels)]
-    pipeline = Pipeline(TorchClassifier(module), None, NOISE.sigma, Eager(dtype, workers))
-    scheduler = Scheduler(pipeline, NOISE, batch)
-    extra = {} if on_votes is None else {"on_votes": on_votes}
-    return list(scheduler.run(images, demand, KEY, **extra))
+    options = {"batch": batch, "workers": workers, "on_votes": on_votes, "dtype": dtype}
+    return list(put_to_the_vote(module, pixels, question(NOISE, demand), KEY, **options))
 
 
 def results(found):

@@ -4,32 +4,49 @@ import numpy as np
 import pytest
 
 from dsmooth.errors import NoiseFailed
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.sampler import Sampler
-from dsmooth.smoothing.selftest import check_noise, judge_noise
+from dsmooth.smoothing.chunks import Chunk
+from dsmooth.smoothing.sources.grid import GridSource
+from dsmooth.smoothing.sources.selftest import judge_noise
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.uniform import Uniform
+from dsmooth.theory.votes import Phase
 
 NOISE = Gaussian(0.25)
 DIM = 3 * 32 * 32
 
 
-def drawn(seed=0, samples=171):
-    key = MasterKey.draw(seed)
-    return [
-        Sampler(NOISE).draw(Chunk(phase, key.stream("image", NOISE, phase), 0, samples), DIM)[0]
-        for phase in (Phase.SELECTION, Phase.ESTIMATION)
-    ]
+def streams(seed):
+    return [bytes([seed, phase, *range(14)]) for phase in (1, 2)]
 
 
-@pytest.mark.parametrize("sigma", [0.002, 0.25, 8.0])
-@pytest.mark.parametrize("dim", [1, 9, DIM])
-def test_sound_noise_passes_and_says_what_was_measured(sigma, dim):
+def drawn(law=NOISE, seed=0, samples=171):
+    return [GridSource(law).draw(Chunk(Phase.PROBE, stream, 0, samples), DIM)[0] for stream in streams(seed)]
+
+
+LAWS = [Gaussian(0.002), Gaussian(0.12), Gaussian(0.25), Gaussian(8.0), Uniform(3), Uniform(127), Uniform(2001)]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 3, 1), (32, 32, 3)])
+def test_sound_noise_passes_and_says_what_was_measured(law, shape):
     for seed in range(3):
-        told = check_noise(Gaussian(sigma), MasterKey.draw(seed), "image", dim)
-        assert told["coordinates"] >= min(1 << 15, dim * (1 << 15))
+        told = GridSource(law).self_test(streams(seed), shape)
+        assert told["coordinates"] >= min(1 << 15, np.prod(shape) * (1 << 15))
         assert all(abs(score) < 7 for score in told["scores"].values())
         assert set(told["scores"]) == {"mean", "variance", "neighbours", "samples", "streams"}
-        assert told["beyond_4_sigma"] < 2 * told["expected_beyond_4_sigma"] + 20
+        assert told["far"] < 2 * told["expected_far"] + 20
+
+
+# the same standard deviation, to a hundredth of it, is the hardest to tell apart: uniform 221 has that of sigma .25
+@pytest.mark.parametrize("law", [*LAWS, Uniform(221), Gaussian(0.2475)], ids=str)
+@pytest.mark.parametrize("other", [*LAWS, Uniform(221), Gaussian(0.2475)], ids=str)
+def test_the_noise_of_another_law_fails(law, other):
+    noise = drawn(other)
+    if law == other:
+        judge_noise(law.table, *noise)
+    else:
+        with pytest.raises(NoiseFailed, match="self-test"):
+            judge_noise(law.table, *noise)
 
 
 def shifted(a, b):
@@ -45,7 +62,7 @@ def no_tails(a, b):
 
 
 def one_sign(a, b):
-    return np.where((a < 0) & (np.arange(DIM) % 100 == 0), -a, a), b
+    return np.where((a < 0) & (np.arange(DIM) % 50 == 0), -a, a), b  # ten standard deviations of the balance
 
 
 def the_same_stream(a, b):
@@ -69,9 +86,9 @@ BROKEN = [shifted, too_narrow, no_tails, one_sign, the_same_stream, repeated_sam
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_broken_noise_fails(broken):
-    judge_noise(NOISE, *drawn())
+    judge_noise(NOISE.table, *drawn())
     with pytest.raises(NoiseFailed, match="self-test"):
-        judge_noise(NOISE, *broken(*drawn()))
+        judge_noise(NOISE.table, *broken(*drawn()))
 
 
 def test_a_run_with_broken_noise_certifies_nothing(tmp_path, monkeypatch):
@@ -83,7 +100,7 @@ def test_a_run_with_broken_noise_certifies_nothing(tmp_path, monkeypatch):
     images = open_images(tmp_path / "x.npz")
     run = certify_run(SmoothedClassifier(Constant(), None, 0.25), images, tmp_path / "good", n0=2, n=20)
     assert run.header["noise_test"]["coordinates"] >= 1 << 20
-    monkeypatch.setattr(Sampler, "draw", lambda self, chunk, dim: (np.ones((chunk.count, dim), np.int16), None))
+    monkeypatch.setattr(GridSource, "draw", lambda self, chunk, dim: (np.ones((chunk.count, dim), np.int16), None))
     with pytest.raises(NoiseFailed):
         certify_run(SmoothedClassifier(Constant(), None, 0.25), images, tmp_path / "bad", n0=2, n=20)
     assert not (tmp_path / "bad").exists()

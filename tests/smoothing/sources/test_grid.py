@@ -6,13 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.sampler import Sampler
+from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.sources.grid import GridSource
 from dsmooth.theory.laws.gaussian import Gaussian
-from support import CHANCE
+from dsmooth.theory.laws.uniform import Uniform
+from dsmooth.theory.modes import Mode
+from dsmooth.theory.votes import Phase
+from support import CHANCE, question
 
 NOISE = Gaussian(0.25)
-SAMPLER = Sampler(NOISE)
+SAMPLER = GridSource(NOISE)
 STREAM = bytes(range(16))
 
 
@@ -59,22 +62,53 @@ def test_noise_of_a_sample_does_not_depend_on_the_batch(first, sizes, dim):
         start += size
 
 
-def test_streams_differ_by_key_image_phase_sigma():
-    key, other = MasterKey.draw(seed=1), MasterKey.draw(seed=2)
-    streams = {
-        key.stream("a" * 64, NOISE, Phase.ESTIMATION),
-        key.stream("a" * 64, NOISE, Phase.SELECTION),
-        key.stream("b" * 64, NOISE, Phase.ESTIMATION),
-        key.stream("a" * 64, Gaussian(0.5), Phase.ESTIMATION),
-        other.stream("a" * 64, NOISE, Phase.ESTIMATION),
-    }
-    assert len(streams) == 5
+def test_streams_differ_by_key_image_phase_and_everything_that_decides_the_claim():
+    key, other, image = MasterKey.draw(seed=1), MasterKey.draw(seed=2), "a" * 64
+    usual = question(NOISE)
+    changed = [
+        question(Gaussian(0.5)),
+        question(Uniform(levels=127)),
+        question(NOISE, n0=99),
+        question(NOISE, n=999),
+        question(NOISE, alpha=0.01),
+        question(NOISE, norm=1.0),
+        question(NOISE, mode=Mode("curve", (0.25,))),
+        question(NOISE, mode=Mode("curve", (0.5,))),
+        question(NOISE, mode=Mode("radius", price=1e-3)),
+        question(NOISE, bound="cohen"),
+        question(NOISE, bound="multiclass-0.5"),
+        question(NOISE, bound="prediction"),
+        question(NOISE, classifier="another"),
+        question(NOISE, denoiser="another"),
+        question(NOISE, preparation="another"),
+    ]
+    streams = [
+        key.stream(usual, image, Phase.ESTIMATION),
+        key.stream(usual, image, Phase.SELECTION),
+        key.stream(usual, "b" * 64, Phase.ESTIMATION),
+        other.stream(usual, image, Phase.ESTIMATION),
+        *(key.stream(asked, image, Phase.ESTIMATION) for asked in changed),
+    ]
+    assert len(set(streams)) == len(streams) == 19
     assert MasterKey.draw().value != MasterKey.draw().value
+
+
+def test_circumstances_change_no_stream():
+    key, image = MasterKey.draw(seed=1), "a" * 64
+    expected = key.stream(question(NOISE), image, Phase.ESTIMATION)
+    for changed in (
+        {"dtype": "bf16"},
+        {"backend": "openvino"},
+        {"batch_size": 7},
+        {"batch_area": 1},
+        {"generator": "x"},
+    ):
+        assert key.stream(question(NOISE, **changed), image, Phase.ESTIMATION) == expected
 
 
 @pytest.mark.parametrize("sigma", [0.12, 1.0])
 def test_the_drawn_noise_has_the_law(sigma):
-    sampler, count, dim = Sampler(Gaussian(sigma)), 400, 5000
+    sampler, count, dim = GridSource(Gaussian(sigma)), 400, 5000
     noise = draw(0, count, dim, sampler=sampler).ravel()
     edges = np.unique(np.rint(np.linspace(-5, 5, 81) * 255 * sigma).astype(int))
     for edge in edges:
