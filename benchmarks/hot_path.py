@@ -23,7 +23,7 @@ from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.scheduler import Scheduler

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dsmooth.classifiers.remote import RemoteClassifier
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.services.gate import Limits
 from dsmooth.smoothing.chunks import MasterKey, Phase

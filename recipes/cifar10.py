@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dsmooth.images import ImageSet, open_images
+from dsmooth.images.opening import open_images
+from dsmooth.images.sets import ImageSet
 from recipes.experiment import DATA, RUNS
 
 _FILES = {"resnet8": "mlperf_tiny_resnet8"}

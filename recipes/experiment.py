@@ -9,7 +9,7 @@ from typing import Literal
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note, training_bar
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.store import read_run
 from dsmooth.report.export import markdown_table
 from dsmooth.report.page import write_report

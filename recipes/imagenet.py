@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import cyclopts
 
 from dsmooth.cli.options import MANY
-from dsmooth.images import open_images
+from dsmooth.images.opening import open_images
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.denoising import Recipe
 from recipes.experiment import certify as certify_set

@@ -1,6 +1,7 @@
 """What there is of ImageNet beside the project: 1,000 training images, one of each class, and 50 validation images."""
 
-from dsmooth.images import ImageSet, open_images
+from dsmooth.images.opening import open_images
+from dsmooth.images.sets import ImageSet
 from recipes.experiment import DATA
 
 _FOLDER = DATA / "imagenet"

@@ -12,7 +12,7 @@ import torch
 
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
-from dsmooth.images import open_images
+from dsmooth.images.opening import open_images
 from dsmooth.training.denoising import Recipe
 from dsmooth.training.judging import psnr
 from recipes.experiment import DATA, RUNS, teach

@@ -7,15 +7,15 @@ another, equally fixed function: what is compared is what is certified with what
 
 import numpy as np
 import torch
+from dsmooth.smoothing.sampler import Sampler
 
 from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import load_denoiser
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.laws.gaussian import Gaussian
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA

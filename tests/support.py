@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 from torch import nn
 
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.engines.threads import ThreadEngine
@@ -130,6 +131,12 @@ def environment(*folders: Path) -> dict[str, str]:
     """For a process of its own: what is imported here can be imported there, and what lies in these folders."""
     path = os.pathsep.join(map(str, [ROOT / "tests", *folders, *filter(None, [os.environ.get("PYTHONPATH")])]))
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> Image.Image:
+    """The same random picture each time."""
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
 
 
 def different_images(count: int, value: int, shape: tuple[int, int, int] = (1, 9, 1)) -> np.ndarray:

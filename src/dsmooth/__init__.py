@@ -41,7 +41,7 @@ _HOME = {
     "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
     "load_denoiser": "denoisers.weights",
-    "open_images": "images",
+    "open_images": "images.opening",
     "predict_votes": "theory.prediction",
 }
 
@@ -96,7 +96,7 @@ if TYPE_CHECKING:
         ServiceStopped,
         TrainingDiverged,
     )
-    from dsmooth.images import open_images
+    from dsmooth.images.opening import open_images
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.gaussian import Gaussian

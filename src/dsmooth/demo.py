@@ -18,7 +18,9 @@ from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadParameter, BadRun, require
-from dsmooth.images import LabelledImage, Pixels, centred
+from dsmooth.images.decoding import centred
+from dsmooth.images.pixels import Pixels
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.files import write_whole
 from dsmooth.report.page import render
 from dsmooth.smoothing.chunks import Chunk, MasterKey

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from dsmooth import BadImage
-from dsmooth.images import open_images, read_image
+from dsmooth.images.decoding import read_image
+from dsmooth.images.opening import open_images
 from support import dsmooth, frugal, refused
 
 MODEL = ("-c", "import:support:Linear", "-d", "none")

@@ -14,7 +14,7 @@ from dsmooth.classifiers.onnx import OnnxClassifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel
-from dsmooth.images import open_images
+from dsmooth.images.opening import open_images
 from support import Linear, data
 
 EAGER = Eager("fp32", 1)

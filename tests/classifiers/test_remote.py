@@ -8,7 +8,7 @@ from dsmooth import RemoteClassifier, SmoothedClassifier, load_classifier, open_
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.errors import BadModel, BadParameter, ServiceStopped
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.services.catalogue import terms_of
 from dsmooth.services.gate import Limits
 from dsmooth.services.voting import LabelMap, Presence

@@ -198,6 +198,8 @@ def test_tsv_files_are_reported_as_they_stand(folder):
         (["a", "b", "c"], Presence("light"), [None, None, None]),
         (["cat", "dog"], LabelMap({"dog": ["poodle"], "cat": ["tabby"]}), [1, 0]),
         (["0", "1"], LabelMap({"dog": ["poodle"], "cat": ["tabby"]}), [0, 1]),
+        (["0", "1"], None, [None, None]),
+        (["1", "207"], Presence("light"), [None, None]),  # numbers of other classes
     ],
 )
 def test_folders_are_labels_where_they_are_named_like_the_votes(tmp_path, folders, rule, labels):

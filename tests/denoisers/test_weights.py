@@ -128,7 +128,7 @@ def test_off_the_shelf_files_are_recognised():
 
 
 def test_the_shipped_denoiser_is_within_half_a_db_of_ffdnet_and_beyond_its_range_better():
-    from dsmooth.images import open_images
+    from dsmooth.images.opening import open_images
     from dsmooth.training.judging import psnr
 
     folder = data()

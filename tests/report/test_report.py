@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dsmooth import BadParameter, BadRun, SmoothedClassifier
-from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.store import read_run
 from dsmooth.report.export import latex_table, markdown_table, tsv
 from dsmooth.report.page import write_report

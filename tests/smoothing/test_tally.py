@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from dsmooth.errors import BadParameter
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian

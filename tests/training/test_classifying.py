@@ -5,7 +5,7 @@ import torch
 from dsmooth.classifiers.local import load_checkpoint
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadImage, BadModel, BadParameter
-from dsmooth.images import open_images
+from dsmooth.images.opening import open_images
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.training.classifying import ClassifierRecipe, train_classifier
 

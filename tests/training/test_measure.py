@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.images import open_images
+from dsmooth.images.opening import open_images
 from dsmooth.training.measure import measure, picture_strip
 from support import Constant
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dsmooth.errors import BadImage
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.training.loop import generator
 from dsmooth.training.resident import Resident
 

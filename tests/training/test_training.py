@@ -11,7 +11,8 @@ from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
-from dsmooth.images import ImageSet, open_images
+from dsmooth.images.opening import open_images
+from dsmooth.images.sets import ImageSet
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.denoising import Recipe, train
 from dsmooth.training.held_out import split

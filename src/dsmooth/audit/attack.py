@@ -20,7 +20,8 @@ from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, be
 from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.errors import BadModel, BadParameter, BadRun
-from dsmooth.images import ImageSet, LabelledImage, Pixels
+from dsmooth.images.pixels import Pixels
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.question import PREDICTION
 from dsmooth.records.schema import Record, certificate_of, radius_text

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
-from dsmooth.images import Pixels
+from dsmooth.images.pixels import Pixels
 from dsmooth.theory.grid import LEVELS
 
 __all__ = ["distance_text", "inside", "snap"]

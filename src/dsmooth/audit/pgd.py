@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.errors import BadParameter
-from dsmooth.images import Pixels
+from dsmooth.images.pixels import Pixels
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.grid import LEVELS
 

@@ -86,7 +86,7 @@ def attack(
 
     chosen = Attack(ascent=Ascent(steps, draws), strengths=tuple(strengths), n=n, seed=seed)
 
-    from dsmooth.images import holds_arrays, open_images
+    from dsmooth.images.opening import holds_arrays, open_images
     from dsmooth.runs.replay import smoothed_like
 
     first = held.records[0]

@@ -17,7 +17,7 @@ from dsmooth.theory.certifiers import CERTIFIERS
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
     from dsmooth.classifiers.remote import RemoteClassifier
-    from dsmooth.images import ImageSet
+    from dsmooth.images.sets import ImageSet
     from dsmooth.services.voting import VotingRule
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.laws.base import Law
@@ -259,33 +259,19 @@ class Data:
             raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
 
     def open(self, path: Path, classifier: Classifier | None) -> ImageSet:
-        """The images that the options choose, for this classifier."""
+        """The images that the options choose, for this classifier.
+
+        The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
+        """
         from dsmooth.classifiers.remote import RemoteClassifier
-        from dsmooth.images import holds_arrays, open_images
+        from dsmooth.images.opening import holds_arrays, open_images
 
         size, names = self.size, None if classifier is None else classifier.class_names
         if size is None and classifier is not None and not holds_arrays(path):
             size = classifier.input_size
-        if self.labels is None and isinstance(classifier, RemoteClassifier) and not holds_arrays(path):
-            images = _open_for_votes(path, size or None, names)
-        else:
-            images = open_images(path, labels=self.labels, size=size or None, class_names=names)
+        by_order = not isinstance(classifier, RemoteClassifier)
+        images = open_images(path, labels=self.labels, size=size or None, class_names=names, by_order=by_order)
         return images[:: self.skip][: self.max]
-
-
-def _open_for_votes(path: Path, size: int | None, names: Sequence[str] | None) -> ImageSet:
-    """The images of a folder or zip; sub-folders are labels where they are named or numbered like the votes of a service.
-
-    Their order, which is enough for the classes of a network, says nothing about those of a voting rule.
-    """
-    from dsmooth.images import open_images
-
-    images = open_images(path, size=size)
-    folders = {key.partition("/")[0] for key in images.keys if "/" in key}
-    if names is not None and folders <= set(names):
-        return open_images(path, size=size, class_names=names)
-    numbered = names is not None and all(folder.isdecimal() for folder in folders)
-    return images if numbered else images.without_labels()
 
 
 ALL = Data()

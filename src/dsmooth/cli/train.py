@@ -11,7 +11,7 @@ from dsmooth.cli.options import FLAG, MANY, Whole
 from dsmooth.console import note, say, training_bar
 
 if TYPE_CHECKING:
-    from dsmooth.images import ImageSet
+    from dsmooth.images.sets import ImageSet
     from dsmooth.training.denoising import Recipe
 
 __all__ = ["train"]
@@ -229,7 +229,7 @@ def _network(
 def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> list[ImageSet]:
     """The images; labels that are not the surrogates' classes are left away where the objective needs none."""
     from dsmooth.errors import BadImage
-    from dsmooth.images import open_images
+    from dsmooth.images.opening import open_images
     from dsmooth.training.objectives import Objective
     from dsmooth.training.surrogates import load_surrogates
 

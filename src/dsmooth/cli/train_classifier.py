@@ -67,7 +67,7 @@ def train_classifier(
         Go on with the training in --out.
     """
     from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES
-    from dsmooth.images import open_images
+    from dsmooth.images.opening import open_images
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.classifying import ClassifierRecipe
     from dsmooth.training.classifying import train_classifier as run_training

@@ -51,7 +51,7 @@ def verify(
     all_votes: bool
         Ask for all votes again.
     """
-    from dsmooth.images import holds_arrays, open_images
+    from dsmooth.images.opening import holds_arrays, open_images
     from dsmooth.runs.verify import Check, Outcome, read_evidence, size_of_images, verify_evidence, verify_networks
 
     if not 0.0 < share <= 1.0:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from dsmooth.errors import BadParameter, BadRun
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.querylog import LOG

@@ -11,7 +11,7 @@ from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.schema import Record
 from dsmooth.runs.certify import versions
 from dsmooth.smoothing.smoothed import SmoothedClassifier

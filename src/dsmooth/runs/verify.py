@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmooth.errors import Disproved
-from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.certificate_file import read_certificate
 from dsmooth.records.digests import digest_image
 from dsmooth.records.keys import commitment_of

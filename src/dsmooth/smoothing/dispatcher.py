@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from dsmooth.errors import BadModel, Drifted, Expired, SessionClosed
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.canaries import Canaries
 from dsmooth.smoothing.chunks import Chunk

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from dsmooth.errors import BadParameter, DsmoothError, SessionClosed
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.question import Question, Role
 from dsmooth.smoothing.batch_size import BatchSizes

@@ -20,7 +20,8 @@ from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import load_denoiser
 from dsmooth.errors import BadParameter
-from dsmooth.images import LabelledImage, as_array, check_pixels
+from dsmooth.images.pixels import as_array, check_pixels
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
 from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
 from dsmooth.smoothing.chunks import LIMITS, MasterKey

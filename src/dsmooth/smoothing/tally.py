@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsmooth.errors import BadParameter
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.bounds import check_count

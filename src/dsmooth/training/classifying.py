@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dsmooth.classifiers.base import labels_of
 from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES, CifarResNet, normalised
 from dsmooth.errors import BadImage, BadParameter
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_json
 from dsmooth.records.files import write_whole
 from dsmooth.theory.bounds import check_count

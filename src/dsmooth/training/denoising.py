@@ -17,7 +17,7 @@ from dsmooth.backends.folding import folded_if_same
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
 from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
-from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.laws.gaussian import Gaussian

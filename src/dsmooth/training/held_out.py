@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 
 __all__ = ["split"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dsmooth.classifiers.base import Answer
 from dsmooth.denoisers.base import Denoise
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.training.loop import Scores, generator
 
 __all__ = ["LARGEST", "PSNR", "Judged", "psnr"]

@@ -14,7 +14,7 @@ from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadImage, require
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.training.judging import PSNR, Judged
 
 __all__ = ["Measurement", "measure", "picture_strip"]

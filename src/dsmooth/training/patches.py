@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dsmooth.errors import BadImage
-from dsmooth.images import ImageSet, LabelledImage, Pixels
+from dsmooth.images.pixels import Pixels
+from dsmooth.images.sets import ImageSet, LabelledImage
 
 __all__ = ["Patches"]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dsmooth.errors import BadImage
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 
 __all__ = ["Resident"]
 

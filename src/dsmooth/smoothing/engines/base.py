@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from dsmooth.errors import BadModel
-from dsmooth.images import Pixels
+from dsmooth.images.pixels import Pixels
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.votes import Label
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.errors import BadModel
-from dsmooth.images import Pixels
+from dsmooth.images.pixels import Pixels
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.grid import LEVELS
 

@@ -1,0 +1,91 @@
+"""One image, and images in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dsmooth.errors import BadImage, BadParameter
+from dsmooth.images.pixels import Pixels
+from dsmooth.records.digests import digest_json
+
+__all__ = ["ImageSet", "LabelledImage", "image_set"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image: its name within the set, (H, W, C) bytes, the class index or None, and how it was decoded."""
+
+    key: str
+    pixels: Pixels
+    label: int | None = None
+    decoding: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageSet(Sequence[LabelledImage]):
+    """Images in a fixed order, read one at a time.
+
+    `fingerprint` changes with names, labels and sizes on disk, without reading the pixels. A run does not rely on it: it
+    reads every image before it starts, and names the pixels.
+    """
+
+    keys: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    fingerprint: str
+    _read: Callable[[int], LabelledImage]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        return self._read(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return (self._read(i) for i in range(len(self)))
+
+    def find(self, key: str) -> LabelledImage | None:
+        """The image of that name."""
+        return self._read(self.keys.index(key)) if key in self.keys else None
+
+    def without_labels(self) -> ImageSet:
+        """The same images, of unknown classes."""
+        return ImageSet(
+            keys=self.keys,
+            labels=(None,) * len(self),
+            fingerprint=digest_json([self.fingerprint, "unlabelled"]),
+            _read=lambda i: replace(self._read(i), label=None),
+        )
+
+    def subset(self, positions: Sequence[int]) -> ImageSet:
+        """The images at these positions, in this order."""
+        chosen = tuple(positions)
+        if chosen == tuple(range(len(self))):
+            return self
+        return ImageSet(
+            keys=tuple(self.keys[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            fingerprint=digest_json([self.fingerprint, list(chosen)]),
+            _read=lambda i: self._read(chosen[i]),
+        )
+
+
+def image_set(
+    keys: Sequence[str], labels: Sequence[int | None], details: Sequence[Any], read: Callable[[int], LabelledImage]
+) -> ImageSet:
+    """The set of these images, each of which `read` reads by its position; `details` enter the fingerprint.
+
+    Raises BadImage for names that are no UTF-8, BadParameter where one occurs twice.
+    """
+    for key in keys:
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise BadImage(f"expected file names in UTF-8, got {key!r}: rename the file") from None
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BadParameter(f"expected each image once, got {twice!r} twice")
+    return ImageSet(tuple(keys), tuple(labels), digest_json([list(keys), list(labels), list(details)]), read)

@@ -1,0 +1,54 @@
+"""Image files in a zip."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from dsmooth.errors import BadImage
+from dsmooth.images.decoding import MAX_PIXELS, SUFFIXES, read_image
+from dsmooth.images.labels import labelled
+from dsmooth.images.sets import ImageSet, LabelledImage, image_set
+from dsmooth.images.sources.base import Reading
+
+__all__ = ["Zipped"]
+
+
+class Zipped:
+    """A .zip: like a folder, read without unpacking it."""
+
+    holds_arrays: ClassVar[bool] = False
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        return path.suffix == ".zip" and not path.is_dir()
+
+    @staticmethod
+    def open(path: Path, reading: Reading) -> ImageSet:
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise BadImage(f"{path}: expected a zip file of images, got a broken one ({error})") from error
+        files = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = {entry.filename: entry for entry in files}
+        if len(entries) != len(files):
+            raise BadImage(f"{path}: expected each file of the zip once, got one name twice")
+        names = sorted(name for name in entries if PurePosixPath(name).suffix.lower() in SUFFIXES)
+        names, classes = labelled(path, names, reading, inside=frozenset(entries))
+
+        def read(i: int) -> LabelledImage:
+            entry = entries[names[i]]
+            if entry.file_size > 4 * MAX_PIXELS:
+                raise BadImage(
+                    f"{names[i]}: expected an image file of at most {4 * MAX_PIXELS:,} bytes, got {entry.file_size:,}"
+                )
+            try:
+                data = archive.read(entry)
+            except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+                raise BadImage(f"{path}: {names[i]} cannot be unpacked ({error})") from error
+            image = read_image(io.BytesIO(data), name=names[i], channels=reading.channels, size=reading.size)
+            return LabelledImage(names[i], image.pixels, classes[i], image.decoding)
+
+        return image_set(names, classes, [reading.channels, reading.size, [entries[name].CRC for name in names]], read)
