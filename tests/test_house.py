@@ -1,5 +1,7 @@
-"""The house itself: public names, import order, what the README says."""
+"""The house itself: public names, import order, registries, indexes, what the README says."""
 
+import ast
+import graphlib
 import importlib
 import importlib.util
 import re
@@ -9,6 +11,7 @@ import sys
 import pytest
 
 import dsmooth
+from dsmooth.registry import Registry
 from support import ROOT
 
 
@@ -48,6 +51,8 @@ def test_every_public_name_has_a_docstring():
         "dsmooth.report.page",
         "dsmooth.services.client",
         "dsmooth.runs.recertify",
+        "dsmooth.images.opening",
+        "dsmooth.denoisers.names",
     ],
 )
 def test_no_torch_where_none_is_needed(module):
@@ -63,6 +68,58 @@ def test_imports_follow_the_plan():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 kept, 0 broken" in done.stdout
+
+
+SOURCE = ROOT / "src"
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((SOURCE / "dsmooth").rglob("*.py"))
+}
+
+
+def imports(tree):
+    """The modules of dsmooth that this code imports, inside functions too, but not for annotations alone."""
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return
+    if isinstance(tree, ast.Import):
+        yield from (alias.name for alias in tree.names if alias.name in MODULES)
+    elif isinstance(tree, ast.ImportFrom) and tree.module in MODULES:
+        inside = [f"{tree.module}.{alias.name}" for alias in tree.names]
+        yield from (name if name in MODULES else tree.module for name in inside)
+    for part in ast.iter_child_nodes(tree):
+        yield from imports(part)
+
+
+def test_imports_go_one_way():
+    found = {name: set(imports(ast.parse(path.read_text()))) for name, path in MODULES.items()}
+    assert sum(map(len, found.values())) > 500
+    try:
+        graphlib.TopologicalSorter(found).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_every_row_of_a_registry_leads_to_an_object_of_its_room():
+    registries = {}
+    for name in MODULES:
+        if not name.endswith(("__main__", "_triton")):
+            values = vars(importlib.import_module(name)).values()
+            registries.update({id(value): (name, value) for value in values if isinstance(value, Registry)})
+    assert len(registries) >= 4
+    for name, registry in registries.values():
+        for row, address in registry.items():
+            assert address.split(".")[:2] == name.split(".")[:2], f"{registry.kind} {row} is in another room: {address}"
+            assert registry.load(row) is not None
+
+
+ROOMS = [path for name, path in MODULES.items() if path.name == "__init__.py" and name != "dsmooth"]
+
+
+@pytest.mark.parametrize("index", ROOMS, ids=[".".join(path.parent.parts[-2:]) for path in ROOMS])
+def test_the_index_of_a_room_names_its_files(index):
+    named = set(re.findall(r"\b\w+\.py\b|^\w+/", ast.get_docstring(ast.parse(index.read_text())), re.M))
+    files = {path.name for path in index.parent.glob("*.py")} | {f"{path.name}/" for path in index.parent.glob("*/")}
+    assert named == {name for name in files if not name.startswith("_")}
 
 
 def test_readme_commands_exist():

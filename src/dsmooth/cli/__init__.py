@@ -1,4 +1,13 @@
-"""The command line: parse, call, print. One file a command; torch is imported inside them, so that help is quick."""
+"""The command line: parse, call, print. One file a command; torch is imported inside them, so that help is quick.
+
+certify.py, predict.py                  smooth a classifier
+recertify.py, verify.py, attack.py      ask again what a run says: from its log, from its evidence, inside its balls
+train.py, train_classifier.py           train
+measure_denoiser.py                     the command test-denoiser
+report.py, demo.py                      show
+options.py                              what several commands take: the model, the images, the service
+expense.py                              what a service costs: said and agreed to before the first query
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places that images come from, one file for each kind; opening.py lists them.
+"""Places that images come from, one file for each kind; images.opening lists them.
 
 base.py     the contract
 cifar.py    the binary version of CIFAR-10
