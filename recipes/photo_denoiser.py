@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.images.opening import open_images
 from dsmooth.training.denoising import Recipe
 from dsmooth.training.judging import psnr

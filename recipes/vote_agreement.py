@@ -11,7 +11,7 @@ from dsmooth.smoothing.sampler import Sampler
 
 from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.classifiers.specs import load_classifier
-from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase

@@ -18,14 +18,16 @@ def test_the_object_of_a_name_is_loaded():
 
 def test_a_form_stands_for_all_specs_of_its_scheme():
     assert NUMBERS.load("hf:me/mine").__name__ == "Decimal"
-    assert NUMBERS.name_of("hf:me/mine") == "hf:OWNER/NAME"
+    assert NUMBERS.find("hf:me/mine") == "hf:OWNER/NAME"
     for spec in ("hf", "exact:", "exact:more", "h:x", "", ":"):
-        assert NUMBERS.name_of(spec) is None, spec
+        assert NUMBERS.find(spec) is None, spec
 
 
 def test_unknown_names_are_answered_with_all_that_are_known():
     with pytest.raises(BadModel, match=r"^number must be one of exact, hf:OWNER/NAME, got 'real'$"):
         NUMBERS.load("real")
+    with pytest.raises(BadModel, match="exact"):
+        NUMBERS.check("real")
     with pytest.raises(BadParameter):
         Registry("law", {}).load("gaussian")
 

@@ -40,7 +40,7 @@ _HOME = {
     "TrainingDiverged": "errors",
     "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
-    "load_denoiser": "denoisers.weights",
+    "load_denoiser": "denoisers.loading",
     "open_images": "images.opening",
     "predict_votes": "theory.prediction",
 }
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.classifiers.specs import load_classifier
     from dsmooth.denoisers.base import Denoiser
-    from dsmooth.denoisers.weights import load_denoiser
+    from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import (
         BadImage,
         BadInput,

@@ -40,19 +40,23 @@ class Registry(Mapping[str, str]):
         """The names, as messages list them."""
         return ", ".join(self)
 
-    def name_of(self, spec: str) -> str | None:
+    def find(self, spec: str) -> str | None:
         """The name that the spec is, or the form that has its scheme; None where there is neither."""
         if spec in self:
             return spec
         scheme, colon, _ = spec.partition(":")
         return next((name for name in self if colon and name.startswith(f"{scheme}:")), None)
 
-    def load(self, spec: str) -> Any:
-        """The object of that name or form; raises `error`, with all names, for an unknown one."""
-        name = self.name_of(spec)
+    def check(self, spec: str) -> str:
+        """What `find` finds; raises `error`, with all names, where that is nothing."""
+        name = self.find(spec)
         if name is None:
-            raise self.error(f"{self.kind} must be one of {self}, got {spec!r}")
-        module, _, attribute = self[name].partition(":")
+            raise self.error(f"{self.kind} must be one of {self}, got {spec[:200]!r}")
+        return name
+
+    def load(self, spec: str) -> Any:
+        """The object of that name or form; raises `error` for an unknown one."""
+        module, _, attribute = self[self.check(spec)].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
 

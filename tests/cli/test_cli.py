@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.cli.train import _training_sets
-from dsmooth.denoisers.weights import describe
+from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
 from dsmooth.training.denoising import Recipe

@@ -13,8 +13,9 @@ from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
+from dsmooth.denoisers.loading import load_denoiser
+from dsmooth.denoisers.names import SHIPPED
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import SHIPPED, load_denoiser
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.theory.certifiers import CERTIFIERS, Certificate, certifier_named
 from dsmooth.theory.laws.gaussian import Gaussian

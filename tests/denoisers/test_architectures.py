@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from dsmooth.denoisers.dncnn import DnCNN
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.denoisers.memnet import MemNet
+from dsmooth.denoisers.names import ARCHITECTURES
+from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import ARCHITECTURES, load_denoiser, save_denoiser
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,7 @@ SMALL = {
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_a_trained_network_is_the_same_function_when_it_is_loaded_again(tmp_path, name):
     torch.manual_seed(0)
-    denoiser = ARCHITECTURES[name](**SMALL[name]).train()
+    denoiser = ARCHITECTURES.load(name)(**SMALL[name]).train()
     x = torch.rand(4, 3, 16, 16)
     for _ in range(3):  # moves the statistics of batch normalisation, where there are any
         denoiser.denoise(x + 0.3 * torch.randn_like(x), 0.3)
@@ -43,12 +45,12 @@ def test_a_trained_network_is_the_same_function_when_it_is_loaded_again(tmp_path
 @pytest.mark.parametrize("shape", [(1, 3, 7, 9), (2, 3, 16, 8)])
 def test_any_size_keeps_its_size(name, shape):
     x = torch.rand(shape)
-    assert ARCHITECTURES[name](**SMALL[name]).eval().denoise(x, 0.25).shape == shape
+    assert ARCHITECTURES.load(name)(**SMALL[name]).eval().denoise(x, 0.25).shape == shape
 
 
 @pytest.mark.parametrize("name", ["unet", "ffdnet"])
 def test_networks_that_are_told_sigma_use_it(name):
-    denoiser = ARCHITECTURES[name](**SMALL[name]).eval()
+    denoiser = ARCHITECTURES.load(name)(**SMALL[name]).eval()
     x = torch.rand(1, 3, 16, 16)
     assert not torch.allclose(denoiser.denoise(x, 0.12), denoiser.denoise(x, 1.0))
 

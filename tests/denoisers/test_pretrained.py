@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dsmooth import Denoiser
+from dsmooth.denoisers.loading import describe, load_denoiser
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import describe, load_denoiser
 from dsmooth.errors import BadModel
 from hub_server import TOKEN, Hub
 from support import ROOT

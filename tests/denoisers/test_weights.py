@@ -7,8 +7,10 @@ from safetensors.torch import save_file
 
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
+from dsmooth.denoisers.loading import build, describe, load_denoiser
+from dsmooth.denoisers.names import SHIPPED
+from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import SHIPPED, build, describe, load_denoiser, save_denoiser
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import digest_file
 from support import ROOT, data
@@ -69,7 +71,7 @@ GOOD = {"schema": 1, "architecture": "unet", "config": {}, "sigma_range": None, 
     ("story", "message"),
     [
         ({**GOOD, "schema": 9}, "schema 1, got 9"),
-        ({**GOOD, "architecture": "os.system"}, "architectures unet, dncnn, memnet, ffdnet"),
+        ({**GOOD, "architecture": "os.system"}, "architecture must be one of unet, dncnn, memnet, ffdnet"),
         ({**GOOD, "config": {"widths": "x"}}, "cannot be built"),
         ({**GOOD, "config": {"command": "rm"}}, "cannot be built"),
         ({**GOOD, "config": {"widths": [], "blocks": []}}, "as many widths as blocks"),
@@ -148,5 +150,5 @@ def test_the_shipped_denoiser_is_within_half_a_db_of_ffdnet_and_beyond_its_range
 
 
 def test_unknown_architectures_are_refused():
-    with pytest.raises(BadModel, match="expected one of the architectures"):
+    with pytest.raises(BadModel, match="architecture must be one of"):
         build("transformer", {})

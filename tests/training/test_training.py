@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.specs import load_classifier
-from dsmooth.denoisers.weights import describe, load_denoiser
+from dsmooth.denoisers.loading import describe, load_denoiser
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet

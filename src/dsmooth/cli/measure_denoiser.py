@@ -59,7 +59,7 @@ def measure_denoiser(
     import torch
 
     from dsmooth.classifiers.specs import load_classifier
-    from dsmooth.denoisers.weights import load_denoiser
+    from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadImage, BadParameter
     from dsmooth.theory.bounds import check_count
     from dsmooth.theory.laws.gaussian import Gaussian

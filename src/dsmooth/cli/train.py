@@ -213,7 +213,7 @@ def _network(
     architecture: str | None, shape: dict[str, Any], start: str | None
 ) -> tuple[str, dict[str, Any], tuple[float, float] | None]:
     """Architecture, configuration and range of sigma: those of `start` where nothing else was said."""
-    from dsmooth.denoisers.weights import load_denoiser
+    from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
 
     if shape and architecture not in (None, "unet"):

@@ -79,7 +79,7 @@ def verify(
         tell(Check("networks", Outcome.OPEN, "give -c to compare them, and --images too to ask for votes again"))
     else:
         from dsmooth.classifiers.specs import load_classifier
-        from dsmooth.denoisers.weights import load_denoiser
+        from dsmooth.denoisers.loading import load_denoiser
         from dsmooth.runs.replay import votes_in
 
         part = 1.0 if all_votes else share

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from dsmooth.denoisers import hub, loading, saving
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import canonical_json, digest_arrays
 
@@ -29,7 +30,7 @@ class Denoiser(nn.Module, ABC):
     """
 
     architecture: ClassVar[str]
-    """The name under which weights.py finds the class again."""
+    """The name under which names.py finds the class again."""
 
     blind: ClassVar[bool] = False
     """True where the network ignores sigma, and so serves only the range that it was trained for."""
@@ -64,13 +65,20 @@ class Denoiser(nn.Module, ABC):
                 f"got shape {tuple(x.shape)}; use a denoiser for {x.shape[1] if x.ndim == 4 else 'those'} channels, or none"
             )
 
+    @classmethod
+    def config_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+        """The configuration that fits the array shapes of a file without description; None where none is known to fit."""
+        return None
+
+    @final
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """The estimate of the clean image, same shape as x; raises BadModel where the network does not fit."""
+        """The estimate of the clean image, floating point, same shape as x; raises BadModel where the network is unfit."""
         self.check(x)
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
-        clean = self.forward(x, level)
-        if clean.shape != x.shape:
-            raise BadModel(f"{self.architecture} turned shape {tuple(x.shape)} into {tuple(clean.shape)}")
+        clean: Any = self.forward(x, level)
+        if not isinstance(clean, Tensor) or clean.shape != x.shape or not clean.is_floating_point():
+            got = f"{clean.dtype} {tuple(clean.shape)}" if isinstance(clean, Tensor) else type(clean).__name__
+            raise BadModel(f"{self.architecture} turned {x.dtype} {tuple(x.shape)} into {got}: expected the same shape")
         return clean
 
     @staticmethod
@@ -79,9 +87,7 @@ class Denoiser(nn.Module, ABC):
 
         Folders, files and shipped names need no network. Raises BadModel for anything else; never unpickles.
         """
-        from dsmooth.denoisers import pretrained
-
-        return pretrained.from_pretrained(name, revision)
+        return loading.from_pretrained(name, revision)
 
     def save_pretrained(
         self,
@@ -96,16 +102,12 @@ class Denoiser(nn.Module, ABC):
         data, metrics: what the card says; what the denoiser was loaded with by default. license: of the weights, as the
         Hub names it ("mit").
         """
-        from dsmooth.denoisers import pretrained
-
-        return pretrained.save_pretrained(self, folder, data=data, metrics=metrics, license=license)
+        return saving.save_folder(self, folder, data=data, metrics=metrics, license=license)
 
     def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
         """The address of what save_pretrained wrote (`card`: its arguments), on the Hub as "owner/name"."""
-        from dsmooth.denoisers import pretrained
-
         with tempfile.TemporaryDirectory() as folder:
-            return pretrained.push_to_hub(self.save_pretrained(folder, **card), repository, private=private)
+            return hub.push_folder(self.save_pretrained(folder, **card), repository, private=private)
 
     def digest(self) -> str:
         """SHA-256 of architecture, configuration and weights: changes when one bit of the function changes."""

@@ -46,7 +46,6 @@ class ConvolutionStack(Denoiser):
 
     @classmethod
     def config_of(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
-        """The configuration that fits a bare file's array shapes, or None where another architecture made it."""
         depth = sum(key.endswith(".weight") for key in shapes)
         first, last = shapes.get("conv0.weight"), shapes.get(f"conv{depth - 1}.weight")
         for channels in (1, 3):

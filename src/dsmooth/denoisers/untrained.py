@@ -14,7 +14,7 @@ from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import require
 from dsmooth.records.digests import digest_arrays
 
-__all__ = ["UNTRAINED", "NonLocalMeans", "TotalVariation"]
+__all__ = ["NonLocalMeans", "TotalVariation"]
 
 
 class _Untrained(Denoiser):
@@ -67,7 +67,3 @@ class NonLocalMeans(_Untrained):
         return restoration.denoise_nl_means(
             image, patch_size=5, patch_distance=6, h=0.6 * sigma, sigma=sigma, fast_mode=True, channel_axis=0
         )
-
-
-UNTRAINED = {cls.architecture: cls for cls in (TotalVariation, NonLocalMeans)}
-"""By the names under which load_denoiser finds them."""

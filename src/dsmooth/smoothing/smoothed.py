@@ -18,7 +18,7 @@ from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.specs import as_classifier, load_classifier
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.errors import BadParameter
 from dsmooth.images.pixels import as_array, check_pixels
 from dsmooth.images.sets import LabelledImage

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dsmooth.backends.folding import folded_if_same
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
+from dsmooth.denoisers.loading import build, load_denoiser
+from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json

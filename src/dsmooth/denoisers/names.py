@@ -1,0 +1,45 @@
+"""Every denoiser that has a name. No torch, so that help texts can list them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dsmooth.errors import BadModel
+from dsmooth.registry import Registry
+
+__all__ = ["ARCHITECTURES", "FETCHED", "FORMS", "SHIPPED", "UNTRAINED"]
+
+ARCHITECTURES: Final = Registry(
+    "architecture",
+    {
+        "unet": "dsmooth.denoisers.unet:UNet",
+        "dncnn": "dsmooth.denoisers.dncnn:DnCNN",
+        "memnet": "dsmooth.denoisers.memnet:MemNet",
+        "ffdnet": "dsmooth.denoisers.ffdnet:FFDNet",
+    },
+    BadModel,
+)
+"""Networks with weights; a class is found again by what it calls its `architecture`."""
+
+UNTRAINED: Final = Registry(
+    "untrained denoiser",
+    {"tv": "dsmooth.denoisers.untrained:TotalVariation", "nlm": "dsmooth.denoisers.untrained:NonLocalMeans"},
+    BadModel,
+)
+"""Denoisers without weights; a class is found again by what it calls its `architecture`."""
+
+FETCHED: Final = Registry("place of weights", {"hf:owner/name": "dsmooth.denoisers.hub:fetched"}, BadModel)
+"""Places elsewhere; the object turns the spec into the path of a weights file."""
+
+SHIPPED: Final[dict[str, str]] = {
+    "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
+    "photo-stab": "2d532251e13d013924995fd08ec13048295578f6680e16aae1973552e09a61da",
+    "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
+    "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
+    "cifar10-dncnn-mse": "1471ce00df4bd9380f04336f6e28f8ec76581b4fedd038e4df6de57fdd99bce8",
+    "cifar10-dncnn-stab": "00553c24111304e308dd3f6fcf2b229890bf09577ccef0f8ddb71bf7274b5ff5",
+}
+"""Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
+
+FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file or {FETCHED}"
+"""What load_denoiser accepts, in words."""
