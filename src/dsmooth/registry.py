@@ -65,7 +65,7 @@ def imported(spec: str, error: type[BadInput] = BadParameter) -> Any:
 
     Only for what a user names on the command line or in code; raises `error` for anything that goes wrong.
     """
-    scheme, module_name, name = (spec.split(":") + ["", ""])[:3] if spec.count(":") == 2 else ("", "", "")
+    scheme, module_name, name = spec.split(":") if spec.count(":") == 2 else ("", "", "")
     if scheme != "import" or not module_name or not name:
         raise error(f"expected import:package.module:object, got {spec!r}")
     folder = str(Path.cwd())

@@ -99,8 +99,8 @@ def recertify(
     _check_together(run, log)
     if run.question.mode != FIXED:
         raise BadRun(
-            f"{folder}: expected a run of mode fixed, got {run.question.mode.name}: its votes were looked at on the way, or their "
-            "number followed from others, and no other alpha, n or bound is justified"
+            f"{folder}: expected a run of mode fixed, got {run.question.mode.name}: its votes were looked at on the way, or "
+            "their number followed from others, and no other alpha, n or bound is justified"
         )
     if not run.records:
         raise BadRun(f"{folder}: expected at least one finished image, found none; finish it with --resume")

@@ -152,8 +152,8 @@ def _key(evidence: Evidence) -> Check:
         return Check(
             "key",
             Outcome.OPEN,
-            "votes of an older version: their noise does not follow from all that was asked, so alpha, n or the bound may have "
-            "been chosen after the votes",
+            "votes of an older version: their noise does not follow from all that was asked, so alpha, n or the bound "
+            "may have been chosen after the votes",
         )
     if any(commitment_of(key) != record.key["commitment"] for record in evidence.records):
         return Check("key", Outcome.FAILS, "the revealed key is not the one that was committed to")
