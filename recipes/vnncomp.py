@@ -6,8 +6,9 @@ Their files state no licence: they serve experiments, and train nothing that shi
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsmooth.classifiers.checkpoints import load_checkpoint, load_weights
 from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES
-from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, load_weights
+from dsmooth.classifiers.local import TorchClassifier
 from recipes.experiment import DATA
 
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)

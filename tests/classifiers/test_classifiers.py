@@ -8,24 +8,40 @@ from torch import nn
 
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import DifferentiableClassifier
+from dsmooth.classifiers.checkpoints import load_checkpoint
 from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
-from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, timm_classifier
+from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
-from dsmooth.classifiers.specs import load_classifier
+from dsmooth.classifiers.specs import CLASSIFIERS, load_classifier
+from dsmooth.classifiers.timm_models import timm_classifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel
 from dsmooth.images.opening import open_images
+from dsmooth.services.catalogue import SERVICES
 from support import Linear, data
 
 EAGER = Eager("fp32", 1)
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "resnet50", "timm:", "cifar:resnet56", "onnx:", "import:a", "hf:x", "import:a:b:c"]
+    ("spec", "message"),
+    [
+        ("", "classifier must be one of"),
+        ("resnet50", "classifier must be one of"),
+        ("hf:x", "classifier must be one of"),
+        ("aws:polly", "service must be one of aws:rekognition"),
+        ("timm:", "expected timm:NAME or timm:NAME@FILE"),
+        ("cifar:resnet56", "expected cifar:resnet56@FILE"),
+        ("onnx:", "expected onnx:FILE"),
+        ("import:a", "expected import:package.module:object"),
+        ("import:a:b:c", "expected import:package.module:object"),
+    ],
 )
-def test_unknown_specs_are_refused_with_what_is_accepted(spec):
-    with pytest.raises(BadModel, match=r"expected a classifier as efficientnet-lite0 \(1, 2\), timm:NAME"):
+def test_unknown_specs_are_refused_with_what_is_accepted(spec, message):
+    with pytest.raises(BadModel, match=message) as refused:
         load_classifier(spec)
+    if "classifier must be" in message:
+        assert all(form in str(refused.value) for form in (*CLASSIFIERS, *SERVICES))
 
 
 def test_import_specs(tmp_path, monkeypatch):

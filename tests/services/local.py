@@ -8,19 +8,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dsmooth.classifiers.base import Classifier
 from dsmooth.services.pictures import png_of
 
 
-class Local:
+class Local(Classifier):
     """Answers what the server of the same model answers, without a network."""
-
-    class_names = None
-    input_size = None
 
     def __init__(self, model, least_side=1):
         self.model, self.least_side, self.name = model, least_side, "local"
 
-    def prepared(self, backend):
+    def answers(self, backend):
         def answer(images):
             return [self.vote(image) for image in images]
 

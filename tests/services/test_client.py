@@ -10,11 +10,10 @@ import pytest
 
 from dsmooth.errors import BadImage, BadParameter, ServiceStopped
 from dsmooth.records.querylog import LOG, Address, QueryLogWriter, read_query_log
-from dsmooth.services.catalogue import Terms
+from dsmooth.services.catalogue import connect
 from dsmooth.services.client import CANARY_EVERY, Client, canary_queries
 from dsmooth.services.gate import LONGEST_WAIT, Gate, Limits
-from dsmooth.services.http import HttpModel
-from dsmooth.services.provider import reply_of
+from dsmooth.services.provider import Terms, reply_of
 from services.servers import SECRETS, Brain, Server, brightness
 
 RNG = np.random.default_rng(1)
@@ -35,7 +34,7 @@ class Talk:
 
     def __enter__(self):
         self.server = Server(self.brain).__enter__()
-        self.provider = HttpModel(f"{self.server.url}/{self.name}", concurrency=8, time_limit=2.0)
+        self.provider = connect(f"{self.server.url}/{self.name}", concurrency=8, time_limit=2.0)
         self.log = QueryLogWriter(self.folder / LOG, {"about": "a test"})
         self.client = Client(self.provider, FREE, self.limits, log=self.log, canaries=self.canaries)
         return self.client
@@ -272,7 +271,7 @@ class Parrot:
         self.asked += 1
         return self.raw
 
-    def read(self, raw):
+    def read(self, raw, wire):
         return reply_of([(raw["label"], 1.0)], None)
 
     def close(self):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dsmooth.errors import BadModel, BadParameter, ServiceStopped
-from dsmooth.services.catalogue import Terms, connect, reader, terms_of
+from dsmooth.services.catalogue import connect, reader, terms_of
 from dsmooth.services.client import Client
 from dsmooth.services.gate import Limits
 from dsmooth.services.http import read_wire
-from dsmooth.services.provider import QueryFailed, failed_with, parts_of
+from dsmooth.services.provider import QueryFailed, Terms, failed_with, parts_of
 from services.servers import SECRETS, Brain, brightness, connection, server
 
 WIRES = ["aws", "google", "azure", "clarifai", "http"]
@@ -183,8 +183,8 @@ def test_the_json_of_any_model_can_be_described(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("aws:polly", {}, "expected a service as aws:rekognition"),
-        ("clarifai:", {}, "expected a service as"),
+        ("aws:polly", {}, "service must be one of aws:rekognition"),
+        ("clarifai:", {}, "service must be one of"),
         ("http://user:word@host/x", {}, "without a password"),
         ("http://host/x?key=word", {}, "without a password or parameters"),
         ("http:///x", {}, "expected an address"),
@@ -218,7 +218,7 @@ def _in_a_minute():
 
 
 def test_terms_are_those_of_the_providers():
-    assert terms_of("aws:rekognition") == Terms(1.00, 5.0, 80, 5_000_000)
+    assert terms_of("aws:rekognition") == Terms(1.00, 5.0, 80, 5_000_000, "2026-11-21")
     assert terms_of("https://host/x").price is None
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsmooth.classifiers.local import load_checkpoint
+from dsmooth.classifiers.checkpoints import load_checkpoint
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadImage, BadModel, BadParameter
 from dsmooth.images.opening import open_images

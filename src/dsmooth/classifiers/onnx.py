@@ -1,4 +1,4 @@
-"""ONNX files through onnxruntime."""
+"""`onnx:FILE`: ONNX files through onnxruntime."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer, Shim, labels_of
+from dsmooth.classifiers.base import Answer, Classifier, labels_of
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import digest_file
 
-__all__ = ["OnnxClassifier"]
+__all__ = ["OnnxClassifier", "load_onnx"]
 
 
-class OnnxClassifier(Shim):
+class OnnxClassifier(Classifier):
     """An ONNX file with one image input (B, C, H, W) in [0, 1], normalisation inside, and (B, K) logits first.
 
     It runs on the CPU in the precision of the file (fp32), whatever backend and dtype the denoiser has. Data
     outside the file is refused.
     """
-
-    class_names: Sequence[str] | None = None
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -52,7 +50,7 @@ class OnnxClassifier(Shim):
         side = inputs[0].shape[-1]
         self.input_size = side if isinstance(side, int) else None
 
-    def prepared(self, backend: Backend) -> Answer:
+    def answers(self, backend: Backend) -> Answer:
         def answer(images: Tensor) -> Sequence[int | str | None]:
             batch = images.to("cpu", torch.float32).contiguous().numpy()
             try:
@@ -68,3 +66,11 @@ class OnnxClassifier(Shim):
 
     def digest(self) -> str:
         return digest_file(self.path)
+
+
+def load_onnx(spec: str) -> OnnxClassifier:
+    """The classifier of onnx:FILE."""
+    file = spec.removeprefix("onnx:")
+    if not file:
+        raise BadModel(f"expected onnx:FILE, got {spec!r}")
+    return OnnxClassifier(file)

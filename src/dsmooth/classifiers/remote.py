@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer, Traits
+from dsmooth.classifiers.base import Classifier, Traits
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.querylog import LOG, Address, QueryLogWriter
@@ -26,20 +26,16 @@ from dsmooth.theory.votes import Label
 
 __all__ = ["RemoteClassifier"]
 
-_ROWS = 32
+_ROWS = 32  # that one thread asks at once: enough for their answers to be waited for together
 
 
-class RemoteClassifier:
+class RemoteClassifier(Classifier):
     """A service by its name (`aws:rekognition`, `http://...`), with credentials from the environment.
 
     What is sent is a PNG of the denoised image, clipped, rounded to 8 bits and upscaled to what the service takes: all of
     that, and the voting rule, belong to the function that is certified. A rate is the service's own where `limits` name
     none, and so is the price. Without `logged` nothing is written down, and nothing that was paid for outlives the program.
     """
-
-    input_size: int | None = None
-    batch = _ROWS
-    """Rows that one thread asks at once: enough for its answers to be waited for together."""
 
     def __init__(
         self,
@@ -69,25 +65,22 @@ class RemoteClassifier:
         self.rule: VotingRule = rule or TopLabel()
         self.name = self.provider.name
         self.class_names = self.rule.class_names
+        self.traits = Traits(
+            billed=True,
+            logged=True,
+            rows=_ROWS,
+            workers=1 + -(-self.limits.concurrency // _ROWS),  # the service is kept busy while one of them denoises
+            preparation=preparation(self.terms.least_side),
+        )
         self._lock = threading.Lock()
         self._client: Client | None = None
 
     @property
-    def traits(self) -> Traits:
-        return Traits(billed=True, logged=True, rows=_ROWS, workers=self.workers, preparation=str(self.description["preparation"]))
-
-    @property
-    def workers(self) -> int:
-        """Threads that keep the service busy while one of them denoises."""
-        return 1 + -(-self.limits.concurrency // _ROWS)
-
-    @property
     def description(self) -> dict[str, Any]:
-        """All that decides how an image becomes a vote, as far as it is known on this side (JSON)."""
         return {
             "provider": self.name,
             "wire": self.provider.wire,
-            "preparation": preparation(self.terms.least_side),
+            "preparation": self.traits.preparation,
             "voting": self.rule.describe(),
         }
 
@@ -95,28 +88,25 @@ class RemoteClassifier:
         """SHA-256 of the description. The model behind the service is not in it: its version is in each record."""
         return digest_json(self.description)
 
-    def prepared(self, backend: Backend) -> Answer:
-        def answer(images: Tensor) -> Sequence[Label | None]:
-            finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
-            return self.ask(images, finite, None)
+    def answers(self, backend: Backend) -> Callable[..., Sequence[Label | None]]:
+        return self._ask
 
-        return answer
-
-    def ask(self, images: Tensor, finite: Sequence[bool], addresses: Sequence[Address] | None) -> list[Label | None]:
-        """A vote or None for each row; with addresses, for the rows that have one only (None for the others)."""
-        rows = len(images) if addresses is None else len(addresses)
-        pixels = (images[:rows].to("cpu", torch.float32) * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
+    def _ask(self, images: Tensor, usable: Sequence[bool], addresses: Sequence[Address] | None) -> list[Label | None]:
+        finite = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32)).tolist()
+        pixels = (images.to("cpu", torch.float32) * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
         pictures: list[Picture] = list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
-        ats: Sequence[Address | None] = [None] * rows if addresses is None else addresses
+        ats: Sequence[Address | None] = [None] * len(pictures) if addresses is None else addresses
         with self._lock:
             if self._client is None:
                 self._client = Client(self.provider, self.terms, self.limits)
             client = self._client
         replies = client.ask(
-            [(at, picture if good else None) for at, picture, good in zip(ats, pictures, finite, strict=False)]
+            [
+                (at, picture if good and number else None)
+                for at, picture, good, number in zip(ats, pictures, usable, finite, strict=True)
+            ]
         )
-        votes = [None if reply is None else self.rule.vote(reply) for reply in replies]
-        return votes + [None] * (len(images) - rows)
+        return [None if reply is None else self.rule.vote(reply) for reply in replies]
 
     @contextmanager
     def logged(
@@ -139,7 +129,7 @@ class RemoteClassifier:
             log.close()
 
     def begin(self) -> None:
-        """Queries may be sent, also after an interruption; what was spent without a log stays spent."""
+        """As in the contract; what was spent without a log stays spent."""
         with self._lock:
             if self._client is not None and self._client.gate.closed:
                 spent = self._client.gate.sent if self._client.log is None else 0
@@ -147,7 +137,7 @@ class RemoteClassifier:
                 self._client.gate.sent = spent
 
     def interrupt(self) -> None:
-        """No further query is sent until `begin`; answers that are under way are waited for, for a few seconds."""
+        """As in the contract; answers that are under way are waited for, for a few seconds."""
         with self._lock:
             client = self._client
         if client is not None:

@@ -10,7 +10,7 @@ from dsmooth.console import note, say
 from dsmooth.errors import BadParameter
 
 if TYPE_CHECKING:
-    from dsmooth.classifiers.remote import RemoteClassifier
+    from dsmooth.classifiers.base import Classifier
     from dsmooth.cli.options import Service
 
 __all__ = ["agreed", "spent"]
@@ -18,7 +18,7 @@ __all__ = ["agreed", "spent"]
 _LATENCY = 0.5  # seconds that a vision service usually takes, for the estimate
 
 
-def agreed(remote: RemoteClassifier, service: Service, images: int, each: int, out: Path | None = None) -> bool:
+def agreed(classifier: Classifier, service: Service, images: int, each: int, out: Path | None = None) -> bool:
     """Says what images with so many samples each cost (less those that are in the log of `out`); whether to go on.
 
     A run that may spend more than `ask_above`, within its budget, is asked about; raises BadParameter where nobody can
@@ -29,16 +29,16 @@ def agreed(remote: RemoteClassifier, service: Service, images: int, each: int, o
     answered, sent = _so_far(out)
     queries = max(0, images * each - answered)
     canaries = canary_queries(queries, images) if out is not None else 0
-    total, limits = queries + canaries, remote.limits
+    total, limits = queries + canaries, classifier.limits
     dollars = limits.dollars(total)
     seconds = total / min(limits.rate or float("inf"), limits.concurrency / _LATENCY)
     price = "price unknown (--price)" if dollars is None else f"${dollars:,.2f} at ${limits.price:g} per 1,000"
     if dollars is not None and service.price is None:
-        from dsmooth.services.catalogue import CHECKED
+        from dsmooth.services.catalogue import terms_of
 
-        price += f", the list price of {CHECKED}"
+        price += f", the list price of {terms_of(classifier.name).checked}"
     note(
-        f"{remote.name}: {queries:,} queries and {canaries} for canaries, {price}; "
+        f"{classifier.name}: {queries:,} queries and {canaries} for canaries, {price}; "
         f"at least {_duration(seconds)} at this rate, and the denoiser's time"
     )
     if limits.budget is not None and limits.budget < sent + total:
@@ -58,12 +58,12 @@ def agreed(remote: RemoteClassifier, service: Service, images: int, each: int, o
     return False
 
 
-def spent(remote: RemoteClassifier, out: Path) -> str:
+def spent(classifier: Classifier, out: Path) -> str:
     """What the whole run has sent, by its log."""
     from dsmooth.records.querylog import LOG, read_query_log
 
     tries = read_query_log(out / LOG).tries
-    dollars = remote.limits.dollars(tries)
+    dollars = classifier.limits.dollars(tries)
     return f"{tries:,} queries sent{'' if dollars is None else f', ${dollars:,.2f} at list price'}: {out / LOG}"
 
 

@@ -263,13 +263,12 @@ class Data:
 
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
-        from dsmooth.classifiers.remote import RemoteClassifier
         from dsmooth.images.opening import holds_arrays, open_images
 
         size, names = self.size, None if classifier is None else classifier.class_names
         if size is None and classifier is not None and not holds_arrays(path):
             size = classifier.input_size
-        by_order = not isinstance(classifier, RemoteClassifier)
+        by_order = classifier is None or not classifier.traits.billed
         images = open_images(path, labels=self.labels, size=size or None, class_names=names, by_order=by_order)
         return images[:: self.skip][: self.max]
 

@@ -1,8 +1,8 @@
 """Classifiers that run somewhere else: what is sent, what comes back, and what it costs. No torch.
 
-provider.py        the contract of adapters: build the request, read the answer; how tries fail
+provider.py        the contract of adapters: dated terms, the request, the answer; how tries fail
 rekognition.py, google_vision.py, azure_vision.py, clarifai.py, http.py   one adapter each, its SDK imported only there
-catalogue.py       names -> adapters and terms (list prices, rates, limits of images), dated
+catalogue.py       names -> adapters and their terms
 pictures.py        pixels -> the PNG that is sent
 voting.py          many tags -> one vote: top label, label map, presence of a label
 gate.py            which query may be sent, and when: rate, budget, circuit breaker

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
 
 __all__ = ["AzureVision"]
 
 
-class AzureVision:
+class AzureVision(Provider):
     """Address in VISION_ENDPOINT (or `--endpoint`), key in VISION_KEY."""
 
+    terms: ClassVar[Terms] = Terms(1.00, 20.0, least_side=50, most_bytes=20_000_000, checked="2026-11-21")
     name = "azure:image-analysis"
-    wire: Any = None
 
-    def __init__(self, endpoint: str | None, *, concurrency: int, time_limit: float) -> None:
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
         analysis = require("azure.ai.vision.imageanalysis", "azure")
         models = require("azure.ai.vision.imageanalysis.models", "azure")
         core = require("azure.core", "azure")
@@ -58,6 +58,6 @@ class AzureVision:
         self._session.close()
 
     @staticmethod
-    def read(raw: Any) -> Reply:
+    def read(raw: Any, wire: Any) -> Reply:
         tags = [(tag["name"], tag["confidence"]) for tag in raw["tagsResult"]["values"]]
         return reply_of(tags, raw["modelVersion"])

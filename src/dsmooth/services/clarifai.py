@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
 
 __all__ = ["Clarifai"]
 
@@ -16,13 +16,13 @@ _ADDRESS, _MOST_CONCEPTS = "api.clarifai.com", 50
 _UNAUTHENTICATED, _PERMISSION = 16, 7
 
 
-class Clarifai:
+class Clarifai(Provider):
     """Key in CLARIFAI_PAT; CLARIFAI_USER_ID and CLARIFAI_APP_ID where the model is not Clarifai's own."""
 
-    wire: Any = None
+    terms: ClassVar[Terms] = Terms(1.20, 15.0, checked="2026-11-21")
 
-    def __init__(self, model: str, endpoint: str | None, *, concurrency: int, time_limit: float) -> None:
-        self.name = f"clarifai:{model}"
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
+        self.name = spec
         grpc = self._grpc = require("grpc", "clarifai")
         channels = require("clarifai_grpc.channel.clarifai_channel", "clarifai").ClarifaiChannel
         self._messages = require("clarifai_grpc.grpc.api.service_pb2", "clarifai")
@@ -42,10 +42,14 @@ class Clarifai:
         else:
             self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
         self._stub = stubs.V2Stub(self._channel)
-        self._model = model
+        self._model = spec.removeprefix("clarifai:")
         self._owner = self._resources.UserAppIDSet(
             user_id=os.environ.get("CLARIFAI_USER_ID", "clarifai"), app_id=os.environ.get("CLARIFAI_APP_ID", "main")
         )
+
+    @classmethod
+    def serves(cls, spec: str) -> bool:
+        return spec != "clarifai:"
 
     def ask(self, png: bytes) -> Any:
         resources = self._resources
@@ -81,7 +85,7 @@ class Clarifai:
         self._channel.close()
 
     @staticmethod
-    def read(raw: Any) -> Reply:
+    def read(raw: Any, wire: Any) -> Reply:
         (output,) = raw["outputs"]
         tags = [(concept["name"], concept.get("value", 0.0)) for concept in output.get("data", {}).get("concepts", [])]
         return reply_of(tags, output.get("model", {}).get("model_version", {}).get("id") or None)

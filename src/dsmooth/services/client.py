@@ -17,10 +17,9 @@ import numpy.typing as npt
 from dsmooth.errors import ServiceStopped
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.querylog import Address, QueryLogWriter
-from dsmooth.services.catalogue import Terms
 from dsmooth.services.gate import Gate, Limits
 from dsmooth.services.pictures import png_of
-from dsmooth.services.provider import Provider, QueryFailed, Reply
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms
 
 __all__ = ["CANARIES", "CANARY_EVERY", "Client", "Picture", "canary_queries"]
 
@@ -69,7 +68,7 @@ class Client:
         self._canary_lock = threading.Lock()
         self._canary_replies: dict[int, Reply] = {}
         for number, raw in (log.held.canaries if log else {}).items():
-            self._canary_replies[number] = provider.read(json.loads(raw))
+            self._canary_replies[number] = provider.read(json.loads(raw), provider.wire)
         self._since_canaries: int | None = None  # queries; None: not looked at yet
 
     def ask(self, pictures: Sequence[tuple[Address | None, Picture | None]]) -> list[Reply | None]:
@@ -107,7 +106,7 @@ class Client:
     def _one(self, at: Address | None, picture: Picture | None) -> Reply | None:
         held = self.log.held.entries.get(at) if self.log and at is not None else None
         if held is not None:
-            return None if held.raw is None else self.provider.read(json.loads(held.raw))
+            return None if held.raw is None else self.provider.read(json.loads(held.raw), self.provider.wire)
         if picture is None:
             self._missing(at, None, "the denoised image was not finite")
             return None
@@ -117,7 +116,7 @@ class Client:
             known = self._raw_of.get(name)
         if known is not None:
             raw = json.loads(known)
-            reply = self.provider.read(raw)
+            reply = self.provider.read(raw, self.provider.wire)
         else:
             try:
                 raw, reply = self._answer(at, png)
@@ -147,7 +146,7 @@ class Client:
                 try:
                     raw = self._redacted(answer)
                     canonical_json(raw).encode()  # what cannot be written down is no answer
-                    reply = self.provider.read(raw)
+                    reply = self.provider.read(raw, self.provider.wire)
                 except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
                     raise QueryFailed(f"an answer that cannot be read ({error!r})") from error
             except QueryFailed as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
 
 __all__ = ["GoogleVision"]
 
@@ -15,13 +15,15 @@ _MOST_LABELS = 50
 _GRPC_TO_HTTP = {3: 400, 4: 504, 7: 403, 8: 429, 13: 500, 14: 503, 16: 401}
 
 
-class GoogleVision:
+class GoogleVision(Provider):
     """Key in GOOGLE_API_KEY, or the application default credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud)."""
 
+    terms: ClassVar[Terms] = Terms(
+        1.50, 30.0, most_bytes=7_500_000, checked="2026-11-21"
+    )  # 10 MB of JSON hold 7.5 MB in base64
     name = "google:vision"
-    wire: Any = None
 
-    def __init__(self, endpoint: str | None, *, concurrency: int, time_limit: float) -> None:
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
         vision = require("google.cloud.vision", "google")
         self._core = require("google.api_core.exceptions", "google")
         auth = require("google.auth.exceptions", "google")
@@ -67,7 +69,7 @@ class GoogleVision:
         self._client.transport.close()
 
     @staticmethod
-    def read(raw: Any) -> Reply:
+    def read(raw: Any, wire: Any) -> Reply:
         (answer,) = raw["responses"]
         # the proto leaves out a score of exactly 0
         tags = [(label["description"], label.get("score", 0.0)) for label in answer.get("label_annotations", [])]

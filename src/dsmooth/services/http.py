@@ -6,11 +6,11 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from dsmooth.errors import BadModel, BadParameter, require
-from dsmooth.services.provider import QueryFailed, Reply, credential, failed_with, parts_of, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, parts_of, reply_of
 
 __all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
 
@@ -27,20 +27,23 @@ positions of the scores are the labels, as for a list of logits; without `scores
 _MOST_BYTES = 4_000_000
 
 
-class HttpModel:
+class HttpModel(Provider):
     """The value of the Authorization header in DSMOOTH_HTTP_AUTHORIZATION, where the server wants one."""
 
-    def __init__(self, url: str, wire: Any = None, *, concurrency: int, time_limit: float) -> None:
-        parts = urlsplit(url)
+    terms: ClassVar[Terms] = Terms(None, None)
+    by_address: ClassVar[bool] = True
+
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
+        parts = urlsplit(spec)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {url.partition('?')[0]!r}")
+            raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {spec.partition('?')[0]!r}")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise BadModel(
                 "expected an address without a password or parameters: what is secret belongs into the variable "
                 "DSMOOTH_HTTP_AUTHORIZATION, what is not into the request of --wire"
             )
         self._httpx = require("httpx", "http")
-        self.name, self.wire = url, WIRE if wire is None else wire
+        self.name, self.wire = spec, WIRE if wire is None else wire
         key = credential("DSMOOTH_HTTP_AUTHORIZATION")
         self.secrets = parts_of(key) if key else []
         self._client = self._httpx.Client(
@@ -49,6 +52,10 @@ class HttpModel:
             limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
             trust_env=False,  # no proxy, no .netrc: the images go where the address says
         )
+
+    @classmethod
+    def serves(cls, spec: str) -> bool:
+        return True
 
     def ask(self, png: bytes) -> Any:
         body = _filled(self.wire["request"], base64.b64encode(png).decode())
@@ -71,8 +78,9 @@ class HttpModel:
     def close(self) -> None:
         self._client.close()
 
-    def read(self, raw: Any) -> Reply:
-        return read_wire(self.wire, raw)
+    @staticmethod
+    def read(raw: Any, wire: Any) -> Reply:
+        return read_wire(wire, raw)
 
 
 def read_wire(wire: Any, raw: Any) -> Reply:

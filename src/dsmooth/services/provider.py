@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["Provider", "QueryFailed", "Reply", "credential", "failed_with", "parts_of", "reply_of"]
+__all__ = ["Provider", "QueryFailed", "Reply", "Terms", "credential", "failed_with", "parts_of", "reply_of"]
 
 _WRONG_KEY: Final = (401, 403, 404)
 _WORTH_A_RETRY: Final = (408, 429)
@@ -42,27 +43,60 @@ class QueryFailed(Exception):
         """Seconds that the service asks everybody to wait; 0 for "slower" without a number, None for nothing said."""
 
 
-class Provider(Protocol):
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a provider charges and accepts."""
+
+    price: float | None
+    """List price in dollars per 1,000 queries, without discounts and free tiers; None where nobody says."""
+    rate: float | None
+    """Queries a second that a new account may send, or None."""
+    least_side: int = 1
+    """Pixels: smaller images are upscaled."""
+    most_bytes: int | None = None
+    """Bytes of an image file."""
+    checked: str | None = None
+    """When all of this was read off the provider's pages (ISO date)."""
+
+
+class Provider(ABC):
     """One service."""
+
+    terms: ClassVar[Terms]
+    by_address: ClassVar[bool] = False
+    """Whether the name is an address, and the JSON behind it is described by a wire of the user's own."""
 
     name: str
     """As users write it, without anything secret."""
     secrets: list[str]
     """What must never be written down or printed."""
-    wire: Any
-    """What `catalogue.reader` needs to read logged answers again (JSON), beside the name."""
+    wire: Any = None
+    """What `read` needs to read logged answers again (JSON), beside them."""
 
+    @abstractmethod
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
+        """Set up for this name, with credentials from the environment; sends nothing.
+
+        Raises BadModel where that cannot be done, MissingPackage without the SDK.
+        """
+
+    @classmethod
+    def serves(cls, spec: str) -> bool:
+        """Whether a name of this scheme stands for something; needs neither SDK nor key."""
+        return spec == cls.name
+
+    @abstractmethod
     def ask(self, png: bytes) -> Any:
         """The raw answer (JSON value) to one image; raises QueryFailed. Threads may call it at once."""
-        ...
 
-    def read(self, raw: Any) -> Reply:
+    @staticmethod
+    @abstractmethod
+    def read(raw: Any, wire: Any) -> Reply:
         """What the raw answer says; raises LookupError, TypeError or ValueError where it is none."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Lets go of connections; nothing can be asked any more."""
-        ...
 
 
 def credential(variable: str) -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
-from dsmooth.services.provider import QueryFailed, Reply, failed_with, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, failed_with, reply_of
 
 __all__ = ["Rekognition"]
 
@@ -14,13 +14,13 @@ _NO_ACCESS = ("AccessDeniedException", "UnrecognizedClientException", "InvalidSi
 _MOST_LABELS = 50
 
 
-class Rekognition:
+class Rekognition(Provider):
     """Credentials and region as boto3 finds them (AWS_ACCESS_KEY_ID, AWS_REGION, ~/.aws, ...)."""
 
+    terms: ClassVar[Terms] = Terms(1.00, 5.0, least_side=80, most_bytes=5_000_000, checked="2026-11-21")
     name = "aws:rekognition"
-    wire: Any = None
 
-    def __init__(self, endpoint: str | None, *, concurrency: int, time_limit: float) -> None:
+    def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
         boto3 = require("boto3", "aws")
         self._exceptions = require("botocore.exceptions", "aws")
         config = require("botocore.config", "aws").Config(
@@ -60,7 +60,7 @@ class Rekognition:
         self._client.close()
 
     @staticmethod
-    def read(raw: Any) -> Reply:
+    def read(raw: Any, wire: Any) -> Reply:
         # botocore turns a truncated body into an answer without any field: only one with both fields is an answer
         tags = [(label["Name"], label["Confidence"] / 100.0) for label in raw["Labels"]]
         return reply_of(tags, raw["LabelModelVersion"])

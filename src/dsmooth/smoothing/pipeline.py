@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, Network
 from dsmooth.backends.networks import digest_module
-from dsmooth.classifiers.base import Answer, Classifier
+from dsmooth.classifiers.base import Classifier, Classify
 from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel, DsmoothError
 from dsmooth.records.querylog import Address
@@ -34,7 +33,7 @@ class _Networks:
     """A copy of denoiser and classifier that one thread uses at a time."""
 
     denoise: Network | None
-    classify: Answer
+    classify: Classify
 
 
 class Pipeline:
@@ -62,8 +61,7 @@ class Pipeline:
     def labels(self, rows: Rows, addresses: Sequence[Address] | None = None) -> list[Label | None]:
         """One label, or None, for each row.
 
-        `addresses` name the first rows; a classifier that keeps a log is asked for these only, because the others are
-        padding.
+        `addresses` name the first rows; a billed classifier is asked for these only, because the others are padding.
         """
         with torch.inference_mode(), self._networks() as networks:
             try:
@@ -71,9 +69,7 @@ class Pipeline:
                 usable = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
                 if rows.undecided is not None:
                     usable &= ~torch.as_tensor(rows.undecided, device=usable.device)
-                if self.classifier.traits.logged:
-                    return self.classifier.ask(images, usable.tolist(), addresses)
-                answers = networks.classify(images)
+                return networks.classify(images, usable.tolist(), addresses)
             except Exception as error:  # whatever a stranger's network raises is about the network
                 if isinstance(error, DsmoothError | MemoryError):
                     raise
@@ -84,9 +80,6 @@ class Pipeline:
                 raise BadModel(
                     f"the networks do not accept images of shape {shape} in {self.backend.dtype}: {line}"
                 ) from error
-        if len(answers) != len(rows):
-            raise BadModel(f"expected one answer for each of {len(rows)} images, got {len(answers)}")
-        return [_label(answer) if good else None for answer, good in zip(answers, usable.tolist(), strict=True)]
 
     def _denoised(self, networks: _Networks, rows: Rows) -> Tensor:
         steps = torch.as_tensor(rows.steps).to(self.backend.device)
@@ -106,18 +99,6 @@ class Pipeline:
             yield networks
         finally:
             self._free.put(networks)
-
-
-def _label(answer: Any) -> Label | None:
-    """The answer as int, str or None; a NaN or any other number that is no class must not pass as a label."""
-    if answer is None or isinstance(answer, str):
-        return answer
-    try:
-        return operator.index(answer)
-    except TypeError:
-        raise BadModel(
-            f"expected labels as whole numbers, text or None, got {type(answer).__name__} {answer!r}"
-        ) from None
 
 
 class _AtLevel(nn.Module):

@@ -15,8 +15,9 @@ from dsmooth.backends.base import CannotRun
 from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
+from dsmooth.classifiers.adapting import as_classifier
 from dsmooth.classifiers.base import Classifier
-from dsmooth.classifiers.specs import as_classifier, load_classifier
+from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.errors import BadParameter

@@ -1,0 +1,61 @@
+"""What users hand in as a classifier: modules, classifiers, and objects that look like one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from torch import nn
+
+from dsmooth.backends.base import Backend
+from dsmooth.classifiers.base import Answer, Classifier, DifferentiableClassifier
+from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.errors import BadModel
+
+__all__ = ["as_classifier"]
+
+
+@runtime_checkable
+class _LooksLikeOne(Protocol):
+    """What a class needs that does not inherit from Classifier; with `network`, it is differentiable too."""
+
+    name: str
+    class_names: Sequence[str] | None
+    input_size: int | None
+
+    def prepared(self, backend: Backend) -> Answer: ...
+
+    def digest(self) -> str: ...
+
+
+def as_classifier(model: object) -> Classifier:
+    """A Classifier as it is, a torch.nn.Module wrapped (no normalisation added), and what has a classifier's members.
+
+    These are name, class_names, input_size, prepared and digest. Raises BadModel for anything else.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if isinstance(model, nn.Module):
+        return TorchClassifier(model)
+    if isinstance(model, _LooksLikeOne):
+        return _AdaptedNetwork(model) if hasattr(model, "network") else _Adapted(model)
+    raise BadModel(f"expected a torch.nn.Module or a Classifier, got {type(model).__name__}")
+
+
+class _Adapted(Classifier):
+    """Another object's answers, checked like those of every classifier."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.name, self.class_names, self.input_size = model.name, model.class_names, model.input_size
+
+    def answers(self, backend: Backend) -> Callable[..., Sequence[Any]]:
+        return self._model.prepared(backend)
+
+    def digest(self) -> str:
+        return self._model.digest()
+
+
+class _AdaptedNetwork(_Adapted, DifferentiableClassifier):
+    def network(self) -> nn.Module:
+        return self._model.network()
