@@ -9,17 +9,15 @@ from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import Classifier
 from dsmooth.errors import BadModel, BadParameter, ServiceStopped
 from dsmooth.images.sets import LabelledImage
-from dsmooth.services.catalogue import terms_of
 from dsmooth.services.gate import Limits
 from dsmooth.services.voting import LabelMap, Presence
-from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.chunks import MasterKey
 from services.local import Local
 from services.servers import SECRETS, Brain, Server, brightness, connection, server
 from support import data
 
 WIRES = ["aws", "google", "azure", "clarifai", "http"]
 KEY = MasterKey.draw(seed=3)
-DEMAND = {Phase.SELECTION: 7, Phase.ESTIMATION: 40}
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +33,10 @@ def middling(count, side=9):
 
 def votes(classifier, images, denoiser=None, **options):
     found = []
-    smoothed = SmoothedClassifier(classifier, denoiser, 0.25, **options)
-    for _ in smoothed.tallies(images, DEMAND, KEY, on_votes=lambda tally, chunk, labels: found.extend(labels)):
-        pass
+    with SmoothedClassifier(classifier, denoiser, 0.25, **options) as smoothed:
+        question = smoothed.question(n0=7, n=40)
+        for _ in smoothed.tallies(images, question, KEY, on_votes=lambda tally, chunk, labels: found.extend(labels)):
+            pass
     return found
 
 
@@ -50,8 +49,7 @@ def test_votes_over_the_wire_are_those_of_the_local_model(wire):
         assert isinstance(remote, Classifier)
         over_the_wire = votes(remote, middling(3))
         remote.close()
-    least = terms_of(spec).least_side
-    assert over_the_wire == votes(Local(brightness, least), middling(3), batch=32)
+    assert over_the_wire == votes(Local(brightness, remote), middling(3), batch=32)
     assert {"light", "dark"} == set(over_the_wire)
     assert brain.queries == 3 * 47  # neither padding nor the probe is asked
 
@@ -73,7 +71,7 @@ def test_an_imagenet_model_behind_a_wire_votes_as_it_does_here(wire):
         remote = RemoteClassifier(connection(wire, running.url)[0], endpoint=running.url)
         over_the_wire = votes(remote, images, "photo", batch=8)
         remote.close()
-    assert over_the_wire == votes(Local(model), images, "photo", batch=8)
+    assert over_the_wire == votes(Local(model, remote), images, "photo", batch=8)
     assert len(set(over_the_wire)) > 1
 
 
@@ -117,7 +115,7 @@ def test_a_denoiser_that_looks_at_the_whole_batch_is_refused_before_anything_is_
     brain = Brain(brightness)
     with Server(brain) as running:
         remote = RemoteClassifier(f"{running.url}/x")
-        with pytest.raises(BadModel, match="in other company"):
+        with pytest.raises(BadModel, match="depends on the other images in the batch"):
             votes(remote, middling(1), lambda x, sigma: x - x.mean(dim=0))
         remote.close()
     assert brain.queries == 0

@@ -8,15 +8,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.base import Classifier, Traits
 from dsmooth.services.pictures import png_of
 
 
 class Local(Classifier):
-    """Answers what the server of the same model answers, without a network."""
+    """Answers what the service answers whose server has this model, without a network, and sees the same noise.
 
-    def __init__(self, model, least_side=1):
-        self.model, self.least_side, self.name = model, least_side, "local"
+    The noise follows from the digest of the classifier and from its preparation: both are those of the service.
+    """
+
+    name = "local"
+
+    def __init__(self, model, remote):
+        self.model, self.least_side, self._digest = model, remote.terms.least_side, remote.digest()
+        self.traits = Traits(preparation=remote.traits.preparation)
 
     def answers(self, backend):
         def answer(images):
@@ -30,4 +36,4 @@ class Local(Classifier):
         return self.model(np.asarray(picture))[0][0]
 
     def digest(self):
-        return "0" * 64
+        return self._digest
