@@ -1,4 +1,4 @@
-"""Each backend against the published loop, and what noise, scheduling and counting cost.
+"""Each backend against the published loop and a large matrix product, and what noise, scheduling and counting cost.
 
 The paper's networks with random weights, which change no time: DnCNN (17 x 64) + ResNet-110 at 32 px, DnCNN + ResNet-50
 at 224 px. One worker and one thread; rounds are interleaved, so that a busy machine slows all of them alike.
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.reference import Defended, reference_loop
+from benchmarks.roofline import products, roof, told
 from dsmooth.backends.choice import backend_named
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet
@@ -78,7 +79,9 @@ def interleaved(
 
 
 def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
-    """A table of backends (name, dtype) at this size: time a sample, ratio to the reference with its spread, overhead."""
+    """A table of backends (name, dtype) at this size: time a sample, GFLOP/s beside those of a large matrix product in the
+    same dtype and round, ratio to the reference, overhead; medians, with their spread.
+    """
     denoiser, classifier = networks(size.side)
     on_gpu = any(name == "cuda" for name, _ in names)
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -98,26 +101,27 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
         empty = Pipeline(TorchClassifier(Nothing()), None, SIGMA, pipeline.backend if on_gpu else Eager("fp32", 1))
         work[f"{name} {dtype}"] = _run(pipeline, rows, pixels, size.samples)
         work[f"{name} {dtype} without"] = _run(empty, rows, pixels, 10 * size.samples)
+    backends = {"reference": "tf32" if on_gpu else "fp32"} | {f"{name} {dtype}": dtype for name, dtype in names}
+    work |= products(on_gpu)
     for call in work.values():  # compiles, allocates
         call()
     found = list(interleaved(work, rounds, clock))
     unit = "wall" if on_gpu else "CPU"
     lines = [
-        f"| {size.side} px | ms a sample ({unit}) | GFLOP/s | times the reference (least to most) "
+        f"| {size.side} px | ms a sample ({unit}) | GFLOP/s | of a matrix product | times the reference "
         "| noise + scheduling + counting |",
-        "| --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name in work:
-        if name.endswith("without"):
-            continue
+    for name, dtype in backends.items():
         seconds = statistics.median(each[name] for each in found)
+        share = _percent([size.gflop / each[name] / roof(each, dtype) for each in found], 0)
         ratios = sorted(each["reference"] / each[name] for each in found)
-        rest = "" if name == "reference" else _percent([each[f"{name} without"] / each[name] for each in found])
+        rest = "" if name == "reference" else _percent([each[f"{name} without"] / each[name] for each in found], 1)
         lines.append(
-            f"| {name} | {1000 * seconds:.4g} | {size.gflop / seconds:,.0f} | {statistics.median(ratios):.1f} "
+            f"| {name} | {1000 * seconds:.4g} | {size.gflop / seconds:,.0f} | {share} | {statistics.median(ratios):.1f} "
             f"({ratios[0]:.1f} to {ratios[-1]:.1f}) | {rest} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", told(found)])
 
 
 class Nothing(nn.Module):
@@ -139,5 +143,8 @@ def _run(pipeline: Pipeline, rows: int, pixels: np.ndarray, samples: int) -> Cal
     return run
 
 
-def _percent(shares: list[float]) -> str:
-    return f"{100 * statistics.median(shares):.1f} % ({100 * min(shares):.1f} to {100 * max(shares):.1f})"
+def _percent(shares: list[float], places: int) -> str:
+    least, middle, most = (
+        f"{100 * share:.{places}f}" for share in (min(shares), statistics.median(shares), max(shares))
+    )
+    return f"{middle} % ({least} to {most})"

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.adaptive import row
+from benchmarks.first_vote import line
 from benchmarks.hot_path import ON_GPU, SIZES, compare
 from benchmarks.whole import lines
 from dsmooth.backends.choice import fastest
@@ -31,15 +32,13 @@ def main() -> None:
     on_gpu = torch.cuda.is_available()
     where = torch.cuda.get_device_name() if on_gpu else f"{_processor()}, {cores()} cores"
     print(f"{where}, torch {torch.__version__}, {datetime.date.today()}, medians of {rounds} rounds", flush=True)
-    if on_gpu:
-        print(f"a bf16 matrix product runs at {_matrix_rate():,.0f} TFLOP/s", flush=True)
-    else:
+    if not on_gpu:
         torch.set_num_threads(1)
     for size in (ON_GPU if on_gpu else SIZES).values():
         print("\n" + compare(size, _GPU if on_gpu else _CPU, rounds), flush=True)
     print()
-    for line in lines(fastest("bf16"), 1 if on_gpu else cores(), rounds):
-        print(line, flush=True)
+    for told in [*lines(fastest("bf16"), 1 if on_gpu else cores(), rounds), line(fastest("bf16"), 3 * rounds)]:
+        print(told, flush=True)
     print("\n" + row(cores()), flush=True)
 
 
@@ -49,18 +48,6 @@ def _processor() -> str:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _matrix_rate(side: int = 8192, times: int = 10) -> float:
-    a, b = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    _ = a @ b
-    start.record()
-    for _ in range(times):
-        _ = a @ b
-    end.record()
-    torch.cuda.synchronize()
-    return 2e-9 * side**3 * times / start.elapsed_time(end)
 
 
 if __name__ == "__main__":
