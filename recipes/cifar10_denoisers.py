@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import cyclopts
 
 from dsmooth.cli.options import MANY
-from dsmooth.training.denoising import Recipe
+from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, training_images
 from recipes.experiment import RUNS, teach
 
@@ -50,6 +50,29 @@ PAPER: dict[str, Any] = {
 }
 FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 
+# at half resolution, with a class head; first without the classifier, then through it: ResNet-56 itself
+RECOGNISING: dict[str, Any] = {
+    "config": {
+        "widths": [64, 128, 256], "blocks": [2, 2, 2], "decoder_blocks": [1, 1], "shuffle": 2, "scaled": True,
+        "classes": 10,
+    },
+    "objective": "clf + head + 2.5 mse",
+    "surrogates": ATTACKED,
+    "alone": 0.65,
+    "temperature": 4.0,
+    "cut": 1.0,
+    "padding": 4,
+    "distort": 0.1,
+    "batch": 128,
+    "optimizer": "muon",
+    "lr": 2e-3,
+    "schedule": "linear",
+    "weight_decay": 0.05,
+    "clip": 1.0,
+    "average": 0.997,
+    "steps": 6000,
+}  # fmt: skip
+
 RECIPES: dict[str, Recipe] = {
     "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
     # several classifiers: through the attacked one alone the estimates drift away from images, and accuracy with them;
@@ -61,6 +84,7 @@ RECIPES: dict[str, Recipe] = {
         steps=30_000,
     ),
     "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
+    **{f"white-{sigma}": Recipe(**RECOGNISING, sigma_range=(sigma, sigma)) for sigma in (0.12, 0.25, 0.5, 1.0)},
     "dncnn-mse": Recipe(**PAPER, surrogates=POOL),
     "dncnn-stab": Recipe(**PAPER, objective="stab", surrogates=ATTACKED),
     "dncnn-clf": Recipe(**PAPER, objective="clf", surrogates=ATTACKED),

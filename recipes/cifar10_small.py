@@ -22,7 +22,7 @@ import cyclopts
 from dsmooth.classifiers.base import Classifier
 from dsmooth.console import training_bar
 from dsmooth.training.classifying import ClassifierRecipe, train_classifier
-from dsmooth.training.denoising import Recipe
+from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, test_images, training_images
 from recipes.cifar10_denoisers import ATTACKED, POOL, STORY
 from recipes.experiment import RUNS, certify, mode_named, report, teach

@@ -17,7 +17,8 @@ from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import Progress, certify_run
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.training.denoising import Recipe, train
+from dsmooth.training.denoising import train
+from dsmooth.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DSMOOTH_DATA", ROOT.parent / "shared" / "data"))

@@ -21,7 +21,7 @@ import cyclopts
 from dsmooth.cli.options import MANY
 from dsmooth.images.opening import open_images
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.training.denoising import Recipe
+from dsmooth.training.recipe import Recipe
 from recipes.experiment import certify as certify_set
 from recipes.experiment import report, teach
 from recipes.photo_denoiser import NETWORK

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.loading import load_denoiser
-from dsmooth.images.opening import open_images
-from dsmooth.training.denoising import Recipe
+from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.images import open_images
 from dsmooth.training.judging import psnr
+from dsmooth.training.recipe import Recipe
 from recipes.experiment import DATA, RUNS, teach
 from recipes.imagenet_samples import training_images
 

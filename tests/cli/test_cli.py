@@ -16,7 +16,7 @@ from dsmooth.cli.train import _training_sets
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
-from dsmooth.training.denoising import Recipe
+from dsmooth.training.recipe import Recipe
 from support import data, environment
 
 

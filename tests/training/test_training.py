@@ -14,11 +14,12 @@ from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, T
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet
 from dsmooth.training.checkpoints import TrainingFolder
-from dsmooth.training.denoising import Recipe, train
+from dsmooth.training.denoising import train
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import psnr
 from dsmooth.training.learning_curve import draw_learning_curve
 from dsmooth.training.patches import Patches
+from dsmooth.training.recipe import Recipe
 from dsmooth.training.surrogates import load_surrogates
 
 SMALL = {

@@ -11,8 +11,8 @@ from dsmooth.cli.options import FLAG, MANY, Whole
 from dsmooth.console import note, say, training_bar
 
 if TYPE_CHECKING:
-    from dsmooth.images.sets import ImageSet
-    from dsmooth.training.denoising import Recipe
+    from dsmooth.images import ImageSet
+    from dsmooth.training.recipe import Recipe
 
 __all__ = ["train"]
 
@@ -159,9 +159,9 @@ def train(
     """
     from dsmooth.errors import BadParameter
     from dsmooth.theory.bounds import check_count
-    from dsmooth.training.denoising import Recipe
     from dsmooth.training.denoising import train as run_training
     from dsmooth.training.learning_curve import draw_learning_curve
+    from dsmooth.training.recipe import Recipe
 
     shape = {"widths": widths, "blocks": blocks, "shuffle": shuffle, "scaled": scaled or None}
     name, config, trained = _network(

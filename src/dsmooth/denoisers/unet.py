@@ -45,7 +45,10 @@ class UNet(Denoiser):
     shuffle x shuffle pixels into channels first, which makes photographs four times cheaper at 2 (FFDNet's idea, Zhang
     et al. 2018). The answer is x plus what the network adds (DnCNN's residual learning, Zhang et al. 2017). With `scaled`
     the network sees and answers in units that fit the noise, so that one network is well-conditioned over several octaves
-    of sigma (section 5 of Karras et al. 2022). Any height and width: edges are repeated up to a multiple of the total
+    of sigma (section 5 of Karras et al. 2022). `decoder_blocks`: the blocks on the way up, one number a scale but the
+    coarsest, where they are not as many as on the way down. `classes`: the coarsest scale also names the class of the image
+    (`recognise`), and tells all pixels what it saw: with the classifier at hand, the best denoiser recognises and then
+    paints what the classifier wants to see. Any height and width: edges are repeated up to a multiple of the total
     stride, then cut off.
     """
 
@@ -58,22 +61,34 @@ class UNet(Denoiser):
         shuffle: int = 2,
         channels: int = 3,
         scaled: bool = False,
+        classes: int = 0,
+        decoder_blocks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        rising = blocks[:-1] if decoder_blocks is None else decoder_blocks
         if len(widths) != len(blocks) or not widths or min(*widths, *blocks, shuffle, channels) < 1:
             raise BadParameter(
                 f"expected as many widths as blocks, all at least 1, got widths {list(widths)}, blocks {list(blocks)}"
             )
-        self.widths, self.blocks = tuple(widths), tuple(blocks)
-        self.shuffle, self.channels, self.scaled = shuffle, channels, scaled
+        if len(rising) != len(widths) - 1 or min(*rising, 1) < 1 or classes < 0:
+            raise BadParameter(
+                f"expected decoder blocks for each scale but the coarsest, all at least 1, and 0 classes or more, "
+                f"got {list(rising)} for widths {list(widths)}, {classes} classes"
+            )
+        self.widths, self.blocks, self.rising = tuple(widths), tuple(blocks), tuple(rising)
+        self.shuffle, self.channels, self.scaled, self.classes = shuffle, channels, scaled, classes
         folded = channels * shuffle**2
         self.head = nn.Conv2d(folded + 1, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, blocks, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.decoders = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.decoders = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], rising, strict=True))
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
         self.tail.weight.data.mul_(0.1)
+        if classes:
+            self.classify, self.context = nn.Linear(widths[-1], classes), nn.Linear(widths[-1], widths[-1])
+            nn.init.zeros_(self.context.weight)
+            nn.init.zeros_(self.context.bias)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -83,6 +98,8 @@ class UNet(Denoiser):
             "shuffle": self.shuffle,
             "channels": self.channels,
             **({"scaled": True} if self.scaled else {}),
+            **({"classes": self.classes} if self.classes else {}),
+            **({"decoder_blocks": list(self.rising)} if self.rising != self.blocks[:-1] else {}),
         }
 
     @property
@@ -91,18 +108,23 @@ class UNet(Denoiser):
         return self.shuffle * 2 ** (len(self.widths) - 1)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.recognise(x, sigma)[0]
+
+    def recognise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The estimate of the clean image, and the logits (B, classes) of the class head; None without one."""
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
         level = sigma.to(x.dtype).view(-1, 1, 1, 1)
         if not self.scaled:
-            return (padded + self._added(padded, level))[..., :height, :width]
+            added, logits = self._added(padded, level)
+            return (padded + added)[..., :height, :width], logits
         total = (level**2 + _SPREAD**2).sqrt()  # standard deviation of a noisy pixel around _MEAN
         centred = padded - _MEAN
-        added = self._added(centred / total, level.log() / 4)
+        added, logits = self._added(centred / total, level.log() / 4)
         linear = centred * (_SPREAD / total) ** 2  # the best estimate that looks at one pixel alone
-        return (_MEAN + linear + added * (level * _SPREAD / total))[..., :height, :width]
+        return (_MEAN + linear + added * (level * _SPREAD / total))[..., :height, :width], logits
 
-    def _added(self, x: Tensor, level: Tensor) -> Tensor:
+    def _added(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor | None]:
         y = F.pixel_unshuffle(x, self.shuffle)
         y = self.head(torch.cat([y, level.expand(-1, 1, *y.shape[-2:])], dim=1))
         skips = []
@@ -111,6 +133,11 @@ class UNet(Denoiser):
             skips.append(y)
             y = down(y)
         y = self.encoders[-1](y)
+        logits = None
+        if self.classes:
+            seen = F.relu(y).mean(dim=(2, 3))
+            logits = self.classify(seen)
+            y = y + self.context(seen)[:, :, None, None]
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             y = decoder(up(y) + skips.pop())
-        return F.pixel_shuffle(self.tail(y), self.shuffle)
+        return F.pixel_shuffle(self.tail(y), self.shuffle), logits

@@ -81,7 +81,7 @@ def train_classifier(
     judged = Judged(held_out, recipe.seed, device)
     folder.open(told)
 
-    def loss(network: nn.Module, step: int) -> Tensor:
+    def loss(network: nn.Module, step: int, progress: float) -> Tensor:
         drawn = generator(device, recipe.seed, step)
         clean, labels = resident.batch(recipe.batch, drawn)
         noise = torch.randn(clean.shape, generator=drawn, device=device)

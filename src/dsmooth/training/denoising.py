@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,86 +14,27 @@ from torch import Tensor, nn
 
 from dsmooth.backends.folding import folded_if_same
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.loading import build, load_denoiser
-from dsmooth.denoisers.saving import save_denoiser
+from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
 from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_json
-from dsmooth.theory.bounds import check_count
-from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.training import losses
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
 from dsmooth.training.patches import Patches
-from dsmooth.training.plan import Plan
 from dsmooth.training.prefetch import Prefetch
+from dsmooth.training.recipe import Recipe
 from dsmooth.training.resident import Resident
 from dsmooth.training.surrogates import Surrogate, load_surrogates
 
-__all__ = ["Recipe", "train"]
+__all__ = ["train"]
 
 Batches = Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]
 """step, generator -> clean images (B, C, H, W) in [0, 1] on the device, and their labels where all are known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Plan):
-    """Everything that decides the weights, apart from the images.
-
-    sigma_range: least and most noise; sigma is drawn for each image, `sigma_law`, or fixed where both ends are equal.
-    objective: what Objective.parse reads; with a term that asks a classifier, step i asks surrogate i mod their number.
-    temperature: what the logits of surrogates are divided by; see Objective.loss.
-    surrogates: classifier specs. The one that an attacker will meet belongs among them only in white-box training.
-    patch, turns, zoom: random patches of so many pixels a side (see Patches); with `padding`, whole images of one size
-        moved by up to so many pixels, and distorted, instead (see Resident).
-    start: a denoiser to go on from, in place of random weights.
-    judged: sigmas at which held-out images are judged; the ends and the middle of the range by default.
-    """
-
-    architecture: str = "unet"
-    config: dict[str, Any] = field(default_factory=lambda: {"widths": [64, 96, 160], "blocks": [2, 2, 2]})
-    sigma_range: tuple[float, float] = (0.1, 0.6)
-    sigma_law: Literal["uniform", "log-uniform"] = "uniform"
-    objective: str = "mse"
-    temperature: float = 1.0
-    surrogates: tuple[str, ...] = ()
-    patch: int = 64
-    turns: bool = True
-    zoom: bool = True
-    padding: int | None = None
-    distort: float = 0.0
-    start: str | None = None
-    judged: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        low, high = self.sigma_range
-        if not 0.0 < low <= high:
-            raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
-        for sigma in (low, high, *self.judged):
-            Gaussian(sigma)  # complains of what cannot be smoothed with
-        if not 0.0 < self.temperature < math.inf:
-            raise BadParameter(f"expected temperature above 0, got {self.temperature}")
-        check_count(self.patch, "patch")
-        if self.padding is not None:
-            check_count(self.padding, "padding", least=0)
-        if not 0.0 <= self.distort < 1.0:
-            raise BadParameter(f"expected distort from 0 to below 1, got {self.distort}")
-        if self.distort and self.padding is None:
-            raise BadParameter("distort is for whole images: pass padding too (0 or more)")
-        objective = Objective.parse(self.objective)
-        if self.batch % objective.draws:
-            raise BadParameter(f"consistency takes each image twice: expected an even batch, got {self.batch}")
-        if objective.asks_classifier and not self.surrogates:
-            raise BadParameter(f"the objective {self.objective!r} asks a classifier: name at least one --surrogate")
-
-    @property
-    def judged_at(self) -> list[float]:
-        """The sigmas at which held-out images are judged."""
-        low, high = self.sigma_range
-        return sorted(set(self.judged or (low, round((low + high) / 2, 4), high)))
 
 
 def train(
@@ -139,9 +79,11 @@ def train(
     for surrogate in surrogates:
         surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # on a CPU compiled classifiers are slower: depthwise convolutions lose their layout (3 times, EfficientNet-Lite)
-    loss_of = torch.compile(objective.loss) if compiled and device.type == "cuda" else objective.loss
+    loss_of = torch.compile(losses.loss) if compiled and device.type == "cuda" else losses.loss
+    recognise = _recognise(denoiser, objective)
+    alone = objective.without_classifier
 
-    def loss(network: nn.Module, step: int) -> Tensor:
+    def loss(network: nn.Module, step: int, progress: float) -> Tensor:
         drawn = generator(device, recipe.seed, step)
         clean, labels = batches(step, drawn)
         sigma = _sigmas(recipe, images, drawn)
@@ -150,15 +92,31 @@ def train(
             labels = None if labels is None else labels.repeat(objective.draws)
         noise = torch.randn(clean.shape, generator=drawn, device=device)
         noisy = (clean + sigma.view(-1, 1, 1, 1) * noise).contiguous(memory_format=torch.channels_last)
-        asked = surrogates[step % len(surrogates)].network if objective.asks_classifier else None
-        denoised = network(noisy, sigma)
+        now = alone if progress < recipe.alone else objective
+        asked = surrogates[step % len(surrogates)].network if now.asks_classifier else None
+        if recognise is None:
+            denoised, own = network(noisy, sigma), None
+        else:  # not by the wrapper, which knows of `forward` only
+            with fabric.autocast():
+                denoised, own = recognise(noisy, sigma)
         with fabric.autocast():
-            return loss_of(denoised, clean, sigma, asked, labels, recipe.temperature)
+            return loss_of(
+                now,
+                denoised,
+                clean,
+                sigma,
+                network=asked,
+                labels=labels,
+                own=own,
+                temperature=recipe.temperature,
+                cut=recipe.cut,
+            )
 
     def judge(network: Denoiser) -> Scores:
         with torch.inference_mode(), fabric.autocast():
             answers = {surrogate.name: surrogate.answer for surrogate in surrogates}
-            return judged.scores(network.denoise, recipe.judged_at, answers)
+            head = _recognise(network, objective)
+            return judged.scores(network.denoise, recipe.judged_at, answers, head)
 
     average, scores = descend(
         fabric,
@@ -199,11 +157,22 @@ def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objec
                 "store the images as files"
             )
     labels = [label for images in sets for label in images.labels]
-    if objective.classification > 0.0 and None in labels:
+    if objective.needs_labels and None in labels:
         raise BadImage(
-            f"classification needs the label of every image, {labels.count(None)} of {len(labels)} have none: "
+            f"the objective needs the label of every image, {labels.count(None)} of {len(labels)} have none: "
             "use class sub-folders, --labels or the objective stab"
         )
+    if objective.head > 0.0:
+        classes = denoiser.classes if isinstance(denoiser, UNet) else 0
+        if not classes:
+            raise BadParameter("the objective head needs a denoiser with a class head: a unet, and --classes")
+        if (most := max(label for label in labels if label is not None)) >= classes:
+            raise BadImage(f"expected labels from 0 to {classes - 1} for a head of {classes} classes, got {most}")
+
+
+def _recognise(denoiser: Denoiser, objective: Objective) -> Callable[[Tensor, Tensor], tuple[Tensor, Any]] | None:
+    """The denoiser with the logits of its class head, where they count."""
+    return denoiser.recognise if objective.head > 0.0 and isinstance(denoiser, UNet) else None
 
 
 def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels: bool) -> Surrogate:

@@ -15,10 +15,13 @@ from dsmooth.denoisers.base import Denoise
 from dsmooth.images.sets import LabelledImage
 from dsmooth.training.loop import Scores, generator
 
-__all__ = ["LARGEST", "PSNR", "Judged", "psnr"]
+__all__ = ["HEAD", "LARGEST", "PSNR", "Judged", "psnr"]
 
 LARGEST: Final = 224
 """Pixels a side of what is judged, where nothing else is said."""
+
+HEAD: Final = "head"
+"""The name under which the accuracy of a denoiser's own class head is told."""
 
 _AT_ONCE = 250 * 32 * 32  # pixels
 
@@ -83,12 +86,33 @@ class Judged:
                 right[name] += sum(a == t for a, t in zip(answer(denoised), truth, strict=True))
         return {name: value / count for name, value in sums.items()}, {name: k / count for name, k in right.items()}
 
-    def scores(self, denoise: Denoise, sigmas: Sequence[float], classifiers: Mapping[str, Answer]) -> Scores:
-        """`score` by sigma, rounded, as it is written down; nothing where there is no image."""
-        found: Scores = {"psnr": {}, **({"accuracy": {name: {} for name in classifiers}} if classifiers else {})}
+    def accuracy(self, recognise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], sigma: float) -> float:
+        """The share of noisy images, all labelled, whose class a denoiser's own head names."""
+        right = count = 0
+        for noisy, _, labels in self.batches(sigma):
+            _, logits = recognise(noisy, torch.full((len(noisy),), sigma, device=noisy.device))
+            right += sum(a == b for a, b in zip(logits.argmax(dim=1).tolist(), labels, strict=True))
+            count += len(labels)
+        return right / count
+
+    def scores(
+        self,
+        denoise: Denoise,
+        sigmas: Sequence[float],
+        classifiers: Mapping[str, Answer],
+        recognise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> Scores:
+        """`score` by sigma, rounded, as it is written down; nothing where there is no image.
+
+        recognise: the denoiser with the logits of its class head, whose accuracy is told beside those of classifiers.
+        """
+        names = [*classifiers, *([] if recognise is None else [HEAD])]
+        found: Scores = {"psnr": {}, **({"accuracy": {name: {} for name in names}} if names else {})}
         for sigma in sigmas if self._batches else ():  # a single image is trained on, not held out
             qualities, shares = self.score(denoise, sigma, classifiers)
             found["psnr"][f"{sigma:g}"] = round(qualities["psnr"], 3)
             for name, share in shares.items():
                 found["accuracy"][name][f"{sigma:g}"] = round(share, 4)
+            if recognise is not None:
+                found["accuracy"][HEAD][f"{sigma:g}"] = round(self.accuracy(recognise, sigma), 4)
         return found

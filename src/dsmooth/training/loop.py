@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dsmooth.errors import TrainingDiverged, require
 from dsmooth.training.checkpoints import TrainingFolder
+from dsmooth.training.optimizers import optimizers
 from dsmooth.training.plan import Plan
 
 __all__ = ["Report", "Scores", "descend", "fabric_for", "generator"]
@@ -62,7 +63,7 @@ def descend(
     plan: Plan,
     folder: TrainingFolder,
     *,
-    loss: Callable[[nn.Module, int], Tensor],
+    loss: Callable[[nn.Module, int, float], Tensor],
     judge: Callable[[Network], Scores],
     every: int,
     resume: bool,
@@ -71,15 +72,16 @@ def descend(
 ) -> tuple[Network, Scores]:
     """The averaged weights after the training, and the judgement on them.
 
-    `loss` is that of the network at a step: it must follow from the two alone, so that a training that is resumed goes on
-    as if it had never stopped. Every `every` steps the average is judged; a checkpoint is written then, and every minute.
+    `loss` is that of the network at a step and a part of the training (0 to 1): it must follow from these alone, so that a
+    training that is resumed goes on as if it had never stopped. Every `every` steps the average is judged; a checkpoint is
+    written then, and every minute.
     A loss or a gradient that is not finite raises TrainingDiverged and leaves the checkpoints as they were.
     """
     device: torch.device = fabric.device
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False).eval()
-    bare = plan.optimizers(network.parameters(), fused=device.type == "cuda")
-    wrapped, *optimizers = fabric.setup(network, *bare)
+    bare = optimizers(plan, network.parameters(), fused=device.type == "cuda")
+    wrapped, *movers = fabric.setup(network, *bare)
     wrapped.train()
     if compiled:
         network.compile()  # in place: names and copies of the weights stay as they are
@@ -99,15 +101,18 @@ def descend(
     scores: Scores | None = None
     progress = plan.progress(step, seconds)
     while progress < 1.0:
-        optimizer = optimizers[plan.optimizer_at(progress)]
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate(progress)
-        value = loss(wrapped, step)
-        optimizer.zero_grad()
+        moving = movers[plan.moving_at(progress)]
+        for optimizer in moving:
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rate(progress)
+        value = loss(wrapped, step, progress)
+        for optimizer in moving:
+            optimizer.zero_grad()
         fabric.backward(value)
         longest = math.inf if plan.clip is None else plan.clip
         length = nn.utils.clip_grad_norm_(network.parameters(), longest)
-        optimizer.step()
+        for optimizer in moving:
+            optimizer.step()
         step += 1
         _follow(average, network, min(plan.average, step / (step + 9)))
         total, counted = total + value.detach() + 0.0 * length, counted + 1  # not finite if one of them is not

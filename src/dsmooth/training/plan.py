@@ -1,14 +1,10 @@
-"""How weights move: optimiser, learning rate, averaging, and for how long."""
+"""How weights move: optimiser, learning rate, averaging, and for how long. Without torch: the command line reads it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
-
-import torch
-from torch import nn
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_seed
@@ -26,9 +22,11 @@ class Plan:
     steps: its length; with `minutes`, it lasts so many minutes of training in place of steps (and is then as repeatable
         as the clock). `horizon`: steps for which the learning rate is laid out, where that is not `steps`: a training
         that stops early, to be gone on from in another way.
-    schedule: "cosine" (warm-up, then down to zero) or "stepped" (a tenth after each third: the StepLR of Salman et al.
+    schedule: "cosine" or "linear" (warm-up, then down to zero), or "stepped" (a tenth after each third: the StepLR of
+        Salman et al.
         2020, 30 of 90 epochs).
-    optimizer: "adamw", "adam", or "adam-then-sgd", which goes on with momentum SGD after five ninths (epoch 50 of 90).
+    optimizer: "adamw"; "muon" (Jordan et al. 2024) for convolutions but the first and the last, AdamW for everything else;
+        "adam"; or "adam-then-sgd", which goes on with momentum SGD after five ninths (epoch 50 of 90).
     average: decay of the exponential moving average of the weights; 0 takes the last weights.
     clip: longest gradient (l2 norm over all weights): rare rough batches move the weights no further than usual ones.
     """
@@ -36,9 +34,9 @@ class Plan:
     steps: int = 30_000
     minutes: float | None = None
     batch: int = 16
-    optimizer: Literal["adamw", "adam", "adam-then-sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon", "adam", "adam-then-sgd"] = "adamw"
     lr: float = 1e-3
-    schedule: Literal["cosine", "stepped"] = "cosine"
+    schedule: Literal["cosine", "linear", "stepped"] = "cosine"
     weight_decay: float = 1e-4
     average: float = 0.999
     clip: float | None = 0.1
@@ -77,22 +75,14 @@ class Plan:
         if self.schedule == "stepped":
             return self.lr * 0.1 ** math.floor(3.0 * progress)
         warm = min(1.0, progress / _WARM_UP + 1e-3)  # more than zero at the first step
-        return self.lr * warm * 0.5 * (1.0 + math.cos(math.pi * progress))
+        left = 1.0 - progress if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self.lr * warm * left
 
-    def optimizers(self, weights: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
-        """The optimisers, in the order in which they are used."""
-        weights = list(weights)
-        if self.optimizer == "adamw":
-            decay = self.weight_decay
-            return [torch.optim.AdamW(weights, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay, fused=fused)]
-        adam = torch.optim.Adam(weights, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        if self.optimizer == "adam":
-            return [adam]
-        return [adam, torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)]
-
-    def optimizer_at(self, progress: float) -> int:
-        """Which of the optimisers moves the weights at that part of the training."""
-        return int(self.optimizer == "adam-then-sgd" and self._laid_out(progress) >= _SWITCH)
+    def moving_at(self, progress: float) -> slice:
+        """Which of the optimisers (see optimizers.py) move the weights at that part of the training."""
+        if self.optimizer != "adam-then-sgd":
+            return slice(None)
+        return slice(1, 2) if self._laid_out(progress) >= _SWITCH else slice(0, 1)
 
     def _laid_out(self, progress: float) -> float:
         """The part of the schedule that is done at that part of the training."""

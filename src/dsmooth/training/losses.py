@@ -1,0 +1,99 @@
+"""The losses that an objective weighs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsmooth.training.objectives import Objective
+
+__all__ = ["cut_gradients", "loss", "mean_squared_error"]
+
+_ENTROPY = 0.05
+"""Of the mean prediction, beside its divergence: 0.5 to 10, as in the experiments of Jeong and Shin 2020."""
+
+
+def loss(
+    objective: Objective,
+    denoised: Tensor,
+    clean: Tensor,
+    sigma: Tensor,
+    *,
+    network: nn.Module | None = None,
+    labels: Tensor | None = None,
+    own: Tensor | None = None,
+    temperature: float = 1.0,
+    cut: float | None = None,
+) -> Tensor:
+    """The loss of a batch.
+
+    network: images -> logits, frozen, for the terms that ask a classifier; labels: (B,) true classes, for classification
+    and head; own: (B, classes) logits of the denoiser's class head. For consistency the second half of the batch is the
+    first one under other noise.
+    The classifier's logits are divided by the temperature. Above 1, a classifier that is sure of wrong answers (they all
+    are, on what strong noise leaves of an image) does not drown the images on which there is something to decide.
+    cut: longest gradient (l2 norm) of one image's loss with respect to the denoised image, as the classifier returns it.
+    """
+    terms = []
+    if objective.mse > 0.0:
+        terms.append(objective.mse * mean_squared_error(denoised, clean, sigma))
+    if objective.head > 0.0:
+        assert own is not None
+        assert labels is not None
+        terms.append(objective.head * F.cross_entropy(own.float(), labels))
+    if objective.asks_classifier:
+        assert network is not None
+        seen = denoised if cut is None else cut_gradients(denoised, cut)
+        logits = network(seen).float() / temperature
+        if objective.stability > 0.0:
+            with torch.no_grad():
+                answer = network(clean).argmax(dim=1)
+            terms.append(objective.stability * F.cross_entropy(logits, answer))
+        if objective.classification > 0.0:
+            assert labels is not None
+            terms.append(objective.classification * F.cross_entropy(logits, labels))
+        if objective.consistency > 0.0:
+            terms.append(objective.consistency * _inconsistency(logits))
+    return torch.stack(terms).sum()
+
+
+def mean_squared_error(denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+    """Mean squared error, each image's divided by its sigma: without that, the strongest noise decides everything."""
+    return (((denoised.float() - clean) ** 2).mean(dim=(1, 2, 3)) / sigma).mean()
+
+
+def cut_gradients(images: Tensor, longest: float) -> Tensor:
+    """The same images (B, C, H, W); on the way back, the gradient of each image's loss is at most `longest` (l2 norm).
+
+    The loss is taken to be a mean over the batch. One image that the classifier is wildly wrong about then cannot
+    outweigh the others, as it does where only the gradient of the whole batch is clipped.
+    """
+    cut: Tensor = _Cut.apply(images, longest)  # type: ignore[no-untyped-call]
+    return cut
+
+
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, longest: float) -> Tensor:
+        ctx.longest = longest
+        return images.view_as(images)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        lengths = gradient.flatten(1).norm(dim=1) * len(gradient)
+        factors = ctx.longest / lengths.clamp(min=ctx.longest)
+        return gradient * factors.view(-1, 1, 1, 1), None
+
+
+def _inconsistency(logits: Tensor) -> Tensor:
+    """Of the first half of the batch and the second: divergence from the mean prediction, and a part of its entropy."""
+    logs = torch.stack(logits.log_softmax(dim=1).chunk(2))
+    log_mean = logs.logsumexp(dim=0) - math.log(2.0)
+    mean = log_mean.exp()
+    divergence = (mean * (log_mean - logs.mean(dim=0))).sum(dim=1)
+    entropy = -(mean * log_mean).sum(dim=1)
+    return (divergence + _ENTROPY * entropy).mean()
