@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dsmooth.classifiers.cifar_resnet import CifarResNet
+from dsmooth.cli import app
 from dsmooth.cli.train import _training_sets
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
@@ -169,6 +170,46 @@ def test_train_through_a_classifier(folder):
         describe(folder / "den" / "model.safetensors").config,
         [0.1, 0.5],
     )
+
+
+FLAGS = """
+--alone --architecture --average --batch --blocks --classes --clip --compiled --cut --data --decoder-blocks --distort --every
+--judged --labels --lr --minutes --no-turns --no-zoom --objective --optimizer --out --padding --patch --precision --resume
+--scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate --temperature --turns
+--weight-decay --widths --zoom -o
+"""
+
+
+def test_the_options_of_train():
+    arguments = [argument for argument in app["train"].assemble_argument_collection() if argument.parse]
+    found = {name for argument in arguments for name in argument.names if name[0] == "-"}
+    assert found == set(FLAGS.split())
+    hidden = {"architecture", "config", "horizon", "sigma_range"}  # by another name, or for Python only
+    renamed = {"surrogates": "surrogate"}
+    fields = {renamed.get(name, name) for name in Recipe.__dataclass_fields__} - hidden
+    assert {"--" + name.replace("_", "-") for name in fields} <= found
+
+
+def test_train_with_a_class_head(folder):
+    arguments = [
+        "--objective",
+        "clf + head + mse",
+        "--surrogate",
+        "import:support:Linear",
+        "--padding",
+        "1",
+        "--steps",
+        "4",
+    ]
+    small = ["--widths", "8", "8", "--blocks", "1", "1", "--decoder-blocks", "1", "--batch", "2", "--every", "2"]
+    ours = ["--classes", "2", "--optimizer", "muon", "--schedule", "linear", "--alone", "0.5", "--cut", "1"]
+    done = run(folder, "train", "images", *arguments, *small, *ours, "--precision", "32-true", "-o", "den")
+    assert "head 100.0 %" in done.stdout or "head 0.0 %" in done.stdout
+    told = json.loads((folder / "den" / "recipe.json").read_text())
+    assert (told["optimizer"], told["alone"], told["cut"], told["config"]["classes"]) == ("muon", 0.5, 1.0, 2)
+    done = run(folder, "train", "images", *arguments, *small, "-o", "other", code=2)
+    assert "a unet, and --classes" in done.stderr
+    assert not (folder / "other").exists()
 
 
 def test_sub_folders_of_a_training_are_classes_of_the_surrogate(tmp_path):

@@ -7,6 +7,8 @@ from dsmooth.denoisers.memnet import MemNet
 from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.weights import ARCHITECTURES, load_denoiser, save_denoiser
+from dsmooth.errors import BadParameter
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,40 @@ def test_networks_that_are_told_sigma_use_it(name):
     denoiser = ARCHITECTURES.load(name)(**SMALL[name]).eval()
     x = torch.rand(1, 3, 16, 16)
     assert not torch.allclose(denoiser.denoise(x, 0.12), denoiser.denoise(x, 1.0))
+
+
+def headed(**changes):
+    torch.manual_seed(0)
+    return UNet((8, 12), (2, 1), shuffle=1, scaled=True, **{"classes": 3, **changes}).eval()
+
+
+def test_a_class_head_names_a_class_and_tells_all_pixels(tmp_path):
+    denoiser = headed()
+    x, sigma = torch.rand(4, 3, 16, 16), torch.full((4,), 0.3)
+    with torch.inference_mode():
+        estimate, logits = denoiser.recognise(x, sigma)
+        assert logits.shape == (4, 3)
+        assert torch.equal(estimate, denoiser(x, sigma))
+        denoiser.context.bias.fill_(1.0)  # what it saw
+        changed = (denoiser(x, sigma) != estimate).any(dim=1)
+    assert changed.all()
+    save_denoiser(denoiser, tmp_path / "a.safetensors", data="", metrics={}, dtype=torch.float32)
+    loaded = load_denoiser(tmp_path / "a.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(loaded.recognise(x, sigma)[1], logits)
+    assert headed(classes=0).recognise(x, sigma)[1] is None
+
+
+def test_fewer_blocks_on_the_way_up(tmp_path):
+    denoiser = headed(decoder_blocks=(1,), classes=0)
+    assert denoiser.config["decoder_blocks"] == [1]
+    assert [len(blocks) for blocks in denoiser.decoders] == [1]
+    assert "decoder_blocks" not in headed().config
+    for wrong in ((), (1, 1), (0,)):
+        with pytest.raises(BadParameter, match="decoder blocks for each scale but the coarsest"):
+            headed(decoder_blocks=wrong)
+    with pytest.raises(BadParameter, match="0 classes or more"):
+        headed(classes=-1)
 
 
 @pytest.mark.parametrize("sigma", [0.12, 0.25, 0.5, 1.0])

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsmooth.errors import BadParameter
-from dsmooth.training.objectives import Objective, mean_squared_error
+from dsmooth.training.losses import cut_gradients, loss, mean_squared_error
+from dsmooth.training.objectives import Objective
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,7 @@ from dsmooth.training.objectives import Objective, mean_squared_error
         ("classification", Objective(classification=1.0)),
         ("clf + 30 mse", Objective(classification=1.0, mse=30.0)),
         ("clf + 5 cons", Objective(classification=1.0, consistency=5.0)),
+        ("clf + head + 2.5 mse", Objective(classification=1.0, head=1.0, mse=2.5)),
         ("0.5*stab+1e-2mse + CLF", Objective(stability=0.5, mse=0.01, classification=1.0)),
     ],
 )
@@ -40,6 +42,10 @@ def batch():
     return denoised, clean, torch.linspace(0.1, 0.6, 6), network, torch.tensor([0, 1, 2, 3, 4, 0])
 
 
+def loss_of(objective, denoised, clean, sigma, network, labels, **more):
+    return loss(objective, denoised, clean, sigma, network=network, labels=labels, **more)
+
+
 def test_each_objective_is_its_formula(batch):
     denoised, clean, sigma, network, labels = batch
     squares = [float((d - c).square().mean() / s) for d, c, s in zip(denoised.detach(), clean, sigma, strict=True)]
@@ -50,11 +56,11 @@ def test_each_objective_is_its_formula(batch):
         (Objective(stability=1.0), network(clean).argmax(1)),
     ):
         expected = -sum(float(log_p[i, k]) for i, k in enumerate(answers.tolist())) / 6
-        assert float(objective.loss(*batch).detach()) == pytest.approx(expected, rel=1e-5)
+        assert float(loss_of(objective, *batch).detach()) == pytest.approx(expected, rel=1e-5)
     parts = [Objective(mse=3.0), Objective(stability=0.5), Objective(classification=2.0)]
     whole = Objective(mse=3.0, stability=0.5, classification=2.0)
-    assert float(whole.loss(*batch).detach()) == pytest.approx(
-        sum(float(part.loss(*batch).detach()) for part in parts), rel=1e-6
+    assert float(loss_of(whole, *batch).detach()) == pytest.approx(
+        sum(float(loss_of(part, *batch).detach()) for part in parts), rel=1e-6
     )
 
 
@@ -65,23 +71,59 @@ def test_consistency_is_its_formula(batch):
     divergence = [sum(float((mean[i] * (mean[i] / q[i]).log()).sum()) for q in (p[:3], p[3:])) / 2 for i in range(3)]
     entropy = [-float((mean[i] * mean[i].log()).sum()) for i in range(3)]
     expected = sum(d + 0.05 * e for d, e in zip(divergence, entropy, strict=True)) / 3
-    found = Objective(consistency=1.0).loss(denoised, clean, sigma, network, None)
+    found = loss_of(Objective(consistency=1.0), denoised, clean, sigma, network, None)
     assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
     same = torch.cat([denoised[:3], denoised[:3]])
-    assert float(Objective(consistency=1.0).loss(same, clean, sigma, network, None).detach()) == pytest.approx(
+    assert float(loss_of(Objective(consistency=1.0), same, clean, sigma, network, None).detach()) == pytest.approx(
         0.05 * -float((p[:3] * p[:3].log()).sum(1).mean()), rel=1e-4
     )
 
 
 def test_temperature_divides_the_logits(batch):
-    denoised, clean, sigma, network, labels = batch
-    cooler = Objective(classification=1.0).loss(denoised, clean, sigma, network, labels, 4.0)
+    denoised, _, _, network, labels = batch
+    cooler = loss_of(Objective(classification=1.0), *batch, temperature=4.0)
     assert float(cooler.detach()) == pytest.approx(float(F.cross_entropy(network(denoised.detach()) / 4.0, labels)))
 
 
 def test_stability_needs_no_labels_and_pulls_to_the_classifiers_own_answer(batch):
     denoised, clean, sigma, network, _ = batch
-    Objective(stability=1.0).loss(denoised, clean, sigma, network, None).backward()
+    loss_of(Objective(stability=1.0), denoised, clean, sigma, network, None).backward()
     moved = denoised.detach() - 0.5 * denoised.grad
     own = network(clean).argmax(1)
     assert F.cross_entropy(network(moved), own) < F.cross_entropy(network(denoised.detach()), own)
+
+
+def test_the_head_learns_true_labels_and_asks_no_classifier(batch):
+    denoised, clean, sigma, _, labels = batch
+    own = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    found = loss(Objective(head=2.0), denoised, clean, sigma, labels=labels, own=own)
+    assert float(found.detach()) == pytest.approx(2.0 * float(F.cross_entropy(own, labels)))
+    whole = Objective.parse("clf + 0.5 stab + head + 2 mse")
+    assert whole.without_classifier == Objective(head=1.0, mse=2.0)
+    assert not whole.without_classifier.asks_classifier
+    assert Objective(head=1.0).needs_labels
+
+
+def test_the_gradient_of_each_image_is_cut_and_no_other_is_changed():
+    images = torch.randn(4, 3, 2, 2, requires_grad=True)
+    slopes = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    slopes *= (torch.tensor([0.1, 0.5, 2.0, 30.0]) / slopes.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+    seen = cut_gradients(images, 1.0)
+    assert torch.equal(seen, images)
+    (seen * slopes).sum(dim=(1, 2, 3)).mean().backward()
+    lengths = (4 * images.grad).flatten(1).norm(dim=1)
+    assert lengths.tolist() == pytest.approx([0.1, 0.5, 1.0, 1.0], rel=1e-5)
+    assert torch.allclose(F.cosine_similarity(images.grad.flatten(1), slopes.flatten(1)), torch.ones(4))
+    images.grad = None
+    (cut_gradients(images, 100.0) * slopes).sum(dim=(1, 2, 3)).mean().backward()
+    assert torch.allclose(images.grad, slopes / 4)
+
+
+def test_cutting_spares_the_squared_error(batch):
+    denoised, clean, sigma, network, labels = batch
+    loss(Objective(mse=1.0), denoised, clean, sigma).backward()
+    alone = denoised.grad.clone()
+    denoised.grad = None
+    loss_of(Objective(mse=1.0, classification=1.0), denoised, clean, sigma, network, labels, cut=1e-3).backward()
+    lengths = (6 * (denoised.grad - alone)).flatten(1).norm(dim=1)
+    assert lengths.tolist() == pytest.approx([1e-3] * 6, rel=1e-3)

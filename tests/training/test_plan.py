@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from dsmooth.errors import BadParameter
+from dsmooth.training.optimizers import optimizers
 from dsmooth.training.plan import Plan
 
 
@@ -22,10 +23,29 @@ def test_steps_of_the_paper():
     rates = [plan.rate(plan.progress(epoch, 0.0)) for epoch in range(90)]
     assert rates == pytest.approx([1e-3] * 30 + [1e-4] * 30 + [1e-5] * 30)
     switch = Plan(steps=90, optimizer="adam-then-sgd")
-    turns = [switch.optimizer_at(switch.progress(epoch, 0.0)) for epoch in range(90)]
-    assert turns == [0] * 50 + [1] * 40
-    kinds = [type(optimizer) for optimizer in switch.optimizers([nn.Parameter(torch.zeros(1))], fused=False)]
+    turns = [switch.moving_at(switch.progress(epoch, 0.0)) for epoch in range(90)]
+    assert turns == [slice(0, 1)] * 50 + [slice(1, 2)] * 40
+    kinds = [type(optimizer) for optimizer in optimizers(switch, [nn.Parameter(torch.zeros(1))], fused=False)]
     assert kinds == [torch.optim.Adam, torch.optim.SGD]
+
+
+def test_a_line_falls_evenly():
+    plan = Plan(steps=1000, lr=2.0, schedule="linear")
+    rates = [plan.rate(plan.progress(step, 0.0)) for step in (250, 500, 750, 1000)]
+    assert rates == pytest.approx([1.5, 1.0, 0.5, 0.0])
+
+
+def test_muon_moves_the_convolutions_inside_and_adamw_the_rest():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3), nn.Linear(3, 2)
+    )
+    plan = Plan(optimizer="muon")
+    muon, adamw = optimizers(plan, network.parameters(), fused=False)
+    moved = {id(weight) for group in muon.param_groups for weight in group["params"]}
+    assert moved == {id(network[1].weight)}
+    rest = {id(weight) for group in adamw.param_groups for weight in group["params"]}
+    assert moved | rest == {id(weight) for weight in network.parameters()}
+    assert [muon, adamw][plan.moving_at(0.9)] == [muon, adamw]
 
 
 def test_minutes_take_the_place_of_steps():
@@ -39,7 +59,8 @@ def test_a_horizon_lays_the_rates_out_beyond_the_end():
     plan = Plan(steps=500, horizon=1000, lr=1.0)
     assert plan.rate(plan.progress(500, 0.0)) == pytest.approx(0.5)
     switch = Plan(steps=60, horizon=90, optimizer="adam-then-sgd")
-    assert [switch.optimizer_at(switch.progress(epoch, 0.0)) for epoch in (49, 50, 60)] == [0, 1, 1]
+    turns = [switch.moving_at(switch.progress(epoch, 0.0)) for epoch in (49, 50, 60)]
+    assert turns == [slice(0, 1), slice(1, 2), slice(1, 2)]
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,9 @@ def test_psnr():
         ({"horizon": 7}, "horizon"),
         ({"horizon": 9, "minutes": 1.0}, "leave out minutes"),
         ({"objective": "stab"}, "at least one --surrogate"),
+        ({"objective": "mse", "alone": 1.5}, "share from 0 to 1"),
+        ({"objective": "stab", "surrogates": ("x",), "alone": 0.5}, "nothing to learn alone"),
+        ({"cut": 0.0}, "cut above 0"),
         ({"objective": "nothing"}, "expected an objective"),
     ],
 )
@@ -319,6 +322,64 @@ def test_surrogates_take_turns_and_resume_goes_on_bit_for_bit(tmp_path, halves):
     assert set(reports[-1].scores["accuracy"]) == {SURROGATE[0], OTHER}
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key]), key
+
+
+HEADED = {"widths": [8, 12], "blocks": [1, 1], "classes": 2, "shuffle": 2, "scaled": True}
+
+
+def test_a_class_head_learns_what_it_sees(tmp_path):
+    labels = np.arange(800) // 40 % 2
+    pixels = np.random.default_rng(0).integers(70, 110, (800, 16, 16, 3)) + 80 * labels[:, None, None, None]
+    np.savez(tmp_path / "bright.npz", images=pixels.astype(np.uint8), labels=labels)
+    images, reports = open_images(tmp_path / "bright.npz"), []
+    recipe = Recipe(
+        **{**THROUGH, "config": HEADED, "steps": 60, "average": 0.5, "objective": "head + mse", "surrogates": ()}
+    )
+    path = train(recipe, [images], tmp_path / "out", data="", every=20, on_report=reports.append)
+    assert reports[-1].scores["accuracy"]["head"]["0.5"] > 0.8  # two classes, 20 images
+    assert load_denoiser(path).config["classes"] == 2
+
+
+def test_muon_in_two_phases_goes_on_bit_for_bit(tmp_path, halves, monkeypatch):
+    asked = []
+    surrogates = load_surrogates(SURROGATE)
+    surrogates[0].network.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled()))
+    monkeypatch.setattr("dsmooth.training.denoising.load_surrogates", lambda specs: surrogates)
+    recipe = Recipe(
+        **{**THROUGH, "config": HEADED, "steps": 10, "objective": "clf + head + mse", "optimizer": "muon",
+           "schedule": "linear", "alone": 0.5, "cut": 0.5, "temperature": 4.0, "clip": 1.0}
+    )  # fmt: skip
+
+    class StopError(Exception):
+        pass
+
+    def stop(report):
+        if report.step == 7:
+            raise StopError
+
+    counts = []
+    whole = train(
+        recipe, [halves], tmp_path / "whole", data="", every=100, on_report=lambda report: counts.append(sum(asked))
+    )
+    assert [count - counts[0] for count in counts] == [0] * 5 + [1, 2, 3, 4, 5]  # nobody is asked in the first phase
+    with pytest.raises(StopError):
+        train(recipe, [halves], tmp_path / "parts", data="", every=3, on_report=stop)
+    parts = train(recipe, [halves], tmp_path / "parts", data="", every=3, resume=True)
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(parts)[key]), key
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"widths": [8], "blocks": [1]}, "a unet, and --classes"),
+        ({"widths": [8], "blocks": [1], "classes": 1}, "labels from 0 to 0 for a head of 1 classes, got 1"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(tmp_path, halves, config, message):
+    with pytest.raises(BadInput, match=message):
+        train(Recipe(**{**THROUGH, "config": config, "objective": "head"}), [halves], tmp_path / "out", data="")
+    assert not (tmp_path / "out").exists()
 
 
 def test_minutes_end_a_training(tmp_path, images):

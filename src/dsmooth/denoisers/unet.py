@@ -70,7 +70,7 @@ class UNet(Denoiser):
             raise BadParameter(
                 f"expected as many widths as blocks, all at least 1, got widths {list(widths)}, blocks {list(blocks)}"
             )
-        if len(rising) != len(widths) - 1 or min(*rising, 1) < 1 or classes < 0:
+        if len(rising) != len(widths) - 1 or min((*rising, 1)) < 1 or classes < 0:
             raise BadParameter(
                 f"expected decoder blocks for each scale but the coarsest, all at least 1, and 0 classes or more, "
                 f"got {list(rising)} for widths {list(widths)}, {classes} classes"

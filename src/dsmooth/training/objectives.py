@@ -1,4 +1,4 @@
-"""What a denoiser is trained for. Without torch: the command line reads it."""
+"""What a denoiser is trained for. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How weights move: optimiser, learning rate, averaging, and for how long. Without torch: the command line reads it."""
+"""How weights move: optimiser, learning rate, averaging, and for how long. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import check_count, check_seed
 
 __all__ = ["Plan"]
 
@@ -17,34 +16,38 @@ _SWITCH = 5 / 9  # of the training: epoch 50 of 90
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that decides the course of the weights, apart from the loss.
-
-    steps: its length; with `minutes`, it lasts so many minutes of training in place of steps (and is then as repeatable
-        as the clock). `horizon`: steps for which the learning rate is laid out, where that is not `steps`: a training
-        that stops early, to be gone on from in another way.
-    schedule: "cosine" or "linear" (warm-up, then down to zero), or "stepped" (a tenth after each third: the StepLR of
-        Salman et al.
-        2020, 30 of 90 epochs).
-    optimizer: "adamw"; "muon" (Jordan et al. 2024) for convolutions but the first and the last, AdamW for everything else;
-        "adam"; or "adam-then-sgd", which goes on with momentum SGD after five ninths (epoch 50 of 90).
-    average: decay of the exponential moving average of the weights; 0 takes the last weights.
-    clip: longest gradient (l2 norm over all weights): rare rough batches move the weights no further than usual ones.
-    """
+    """Everything that decides the course of the weights, apart from the loss."""
 
     steps: int = 30_000
-    minutes: float | None = None
-    batch: int = 16
-    optimizer: Literal["adamw", "muon", "adam", "adam-then-sgd"] = "adamw"
-    lr: float = 1e-3
-    schedule: Literal["cosine", "linear", "stepped"] = "cosine"
-    weight_decay: float = 1e-4
-    average: float = 0.999
-    clip: float | None = 0.1
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
-    seed: int = 0
+    """Steps of the optimiser."""
     horizon: int | None = None
+    """Steps for which the learning rate is laid out, where that is not `steps`: for a training that stops early, to be
+    gone on from in another way."""
+    minutes: float | None = None
+    """Train so many minutes, in place of --steps; as repeatable as the clock."""
+    batch: int = 16
+    """Patches a step."""
+    optimizer: Literal["adamw", "muon", "adam", "adam-then-sgd"] = "adamw"
+    """muon (Jordan et al. 2024) moves convolutions, but for the first and the last, and AdamW everything else;
+    adam-then-sgd goes on with momentum SGD after five ninths (epoch 50 of 90)."""
+    lr: float = 1e-3
+    """Peak of the learning rate."""
+    schedule: Literal["cosine", "linear", "stepped"] = "cosine"
+    """cosine and linear: warm-up, then down to zero; stepped: a tenth after each third (Salman et al. 2020)."""
+    weight_decay: float = 1e-4
+    """Of the optimiser."""
+    clip: float | None = 0.1
+    """Longest gradient (l2 norm over all weights), so that rare rough batches move the weights no further than others."""
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights."""
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    """bf16-mixed is several times faster on recent CPUs and GPUs."""
+    seed: int = 0
+    """Decides initial weights, images and noise."""
 
     def __post_init__(self) -> None:
+        from dsmooth.theory.bounds import check_count, check_seed  # here: SciPy is slow to import
+
         for name in ("steps", "batch"):
             check_count(getattr(self, name), name)
         for name, hint in get_type_hints(type(self)).items():

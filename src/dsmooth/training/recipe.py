@@ -1,4 +1,4 @@
-"""What decides a denoiser's weights, apart from the images. Without torch: the command line reads it."""
+"""What decides a denoiser's weights, apart from the images. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import check_count
-from dsmooth.theory.noises import Gaussian
 from dsmooth.training.objectives import Objective
 from dsmooth.training.plan import Plan
 
@@ -56,6 +54,9 @@ class Recipe(Plan):
     """A denoiser (name, folder or file) to go on from, in place of random weights."""
 
     def __post_init__(self) -> None:
+        from dsmooth.theory.bounds import check_count  # here: SciPy is slow to import
+        from dsmooth.theory.noises import Gaussian
+
         super().__post_init__()
         low, high = self.sigma_range
         if not 0.0 < low <= high:
