@@ -1,5 +1,7 @@
-"""Denoisers for CIFAR-10: one for all sigma, by kind of access; and the paper's DnCNN at sigma .25, by objective.
+"""Denoisers for CIFAR-10, by kind of access: one a sigma, or one for all; and the paper's DnCNN at sigma .25, by objective.
 
+python -m recipes.cifar10_denoisers white-0.25 --minutes 50
+python -m recipes.cifar10_denoisers black-0.25 --minutes 50
 python -m recipes.cifar10_denoisers mse --minutes 20
 python -m recipes.cifar10_denoisers white --minutes 20
 python -m recipes.cifar10_denoisers black --minutes 20
@@ -23,6 +25,7 @@ from recipes.experiment import RUNS, teach
 
 ATTACKED = (classifier("resnet56"),)
 POOL = tuple(classifier(name) for name in ("resnet20", "resnet32", "resnet8"))  # none is the attacked one; all licensed
+SIGMAS = (0.12, 0.25, 0.5, 1.0)
 EPOCH = 48_750 // 256  # steps: 50,000 images, of which every 40th is held out
 
 WIDE_RANGE: dict[str, Any] = {
@@ -50,14 +53,13 @@ PAPER: dict[str, Any] = {
 }
 FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 
-# at half resolution, with a class head; first without the classifier, then through it: ResNet-56 itself
+# at half resolution, with a class head; first without any classifier, then through ResNet-56 itself, or through the pool
 RECOGNISING: dict[str, Any] = {
     "config": {
         "widths": [64, 128, 256], "blocks": [2, 2, 2], "decoder_blocks": [1, 1], "shuffle": 2, "scaled": True,
         "classes": 10,
     },
     "objective": "clf + head + 2.5 mse",
-    "surrogates": ATTACKED,
     "alone": 0.65,
     "temperature": 4.0,
     "cut": 1.0,
@@ -84,7 +86,8 @@ RECIPES: dict[str, Recipe] = {
         steps=30_000,
     ),
     "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
-    **{f"white-{sigma}": Recipe(**RECOGNISING, sigma_range=(sigma, sigma)) for sigma in (0.12, 0.25, 0.5, 1.0)},
+    **{f"white-{s:g}": Recipe(**RECOGNISING, surrogates=ATTACKED, sigma_range=(s, s)) for s in SIGMAS},
+    **{f"black-{s:g}": Recipe(**RECOGNISING, surrogates=POOL, sigma_range=(s, s)) for s in SIGMAS},
     "dncnn-mse": Recipe(**PAPER, surrogates=POOL),
     "dncnn-stab": Recipe(**PAPER, objective="stab", surrogates=ATTACKED),
     "dncnn-clf": Recipe(**PAPER, objective="clf", surrogates=ATTACKED),
