@@ -1,0 +1,66 @@
+"""Models in the folders of Hugging Face's diffusers, as denoisers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+from dsmooth.denoisers.diffusion import Diffusion
+from dsmooth.errors import BadModel, require
+
+__all__ = ["PREFIX", "load_diffusers"]
+
+PREFIX: Final = "diffusers:"
+"""What the name of such a denoiser begins with: diffusers:FOLDER."""
+
+
+class _Sample(nn.Module):
+    """The part of a diffusers model's answer that counts."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        answer: Tensor = self.model(x, time).sample
+        return answer
+
+
+def load_diffusers(folder: Path | str) -> Diffusion:
+    """The denoiser in a folder as DDPMPipeline.save_pretrained writes it, in eval mode: unet/ and scheduler/.
+
+    Unconditional UNet2DModel; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's. Only
+    safetensors are read. Raises BadModel for anything else.
+    """
+    diffusers = require("diffusers", "diffusers")
+    folder = Path(folder)
+    told = _told(folder / "scheduler" / "scheduler_config.json")
+    kind = str(told.get("_class_name"))
+    _told(folder / "unet" / "config.json")  # complains of a folder that is none
+    try:
+        model = diffusers.UNet2DModel.from_pretrained(folder / "unet", local_files_only=True, use_safetensors=True)
+        scheduler = getattr(diffusers, kind).from_pretrained(folder / "scheduler", local_files_only=True)
+    except Exception as error:  # the package raises many kinds, none of which is this program's fault
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadModel(f"{folder}: expected a diffusers model and scheduler, cannot read them ({line})") from error
+    multiple = 2 ** (len(model.config.block_out_channels) - 1)
+    common: dict[str, Any] = {"channels": model.config.in_channels, "multiple": multiple}
+    if kind.startswith("EDM"):
+        denoiser = Diffusion(_Sample(model), "edm", spread=float(told["sigma_data"]), **common)
+    elif hasattr(scheduler, "alphas_cumprod"):
+        prediction = told.get("prediction_type", "epsilon")
+        denoiser = Diffusion(_Sample(model), prediction, alphas=scheduler.alphas_cumprod, **common)
+    else:
+        raise BadModel(f"{folder}: expected a scheduler with alphas_cumprod or EDM's, got {kind}")
+    denoiser.data = f"the {kind} model in {folder.name}"
+    return denoiser.eval().requires_grad_(False)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadModel(f"{path}: expected a folder of diffusers with unet/ and scheduler/ ({error})") from error
