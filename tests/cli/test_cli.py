@@ -174,9 +174,9 @@ def test_train_through_a_classifier(folder):
 
 FLAGS = """
 --alone --architecture --average --batch --blocks --classes --clip --compiled --cut --data --decoder-blocks --distort --every
---judged --labels --lr --minutes --no-turns --no-zoom --objective --optimizer --out --padding --patch --precision --resume
---scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate --temperature --turns
---weight-decay --widths --zoom -o
+--judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --objective --optimizer --out --padding --patch
+--precision --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate
+--temperature --turns --weight-decay --widths --zoom -o
 """
 
 
@@ -449,7 +449,7 @@ def test_resume_with_other_images_says_so(folder):
             "--widths shapes a unet, and the architecture is dncnn",
         ),
         (["images", "--patch", "8", "--widths", "8", "8", "--blocks", "1"], "as many widths as blocks"),
-        (["grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),
+        (["images", "grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),
         (["images", "--patch", "8", "--seed", "-1"], "seed must be a whole number"),
         (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
         (["images", "--patch", "8", "--sigma-max", "inf"], "sigma must be"),
@@ -468,6 +468,12 @@ def test_resume_with_other_images_says_so(folder):
 def test_bad_trainings_leave_nothing(folder, arguments, message):
     assert message in run(folder, "train", *arguments, "-o", "den", code=2).stderr
     assert not (folder / "den").exists()
+
+
+def test_grey_images_train_a_denoiser_for_grey_images(folder):
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--precision", "32-true", "--steps", "1", "--patch", "8"]
+    run(folder, "train", "grey.npz", *small, "-o", "den")
+    assert describe(folder / "den").config["channels"] == 1
 
 
 def test_a_training_needs_no_held_out_image(folder):

@@ -88,3 +88,12 @@ def test_images_of_two_sizes_are_refused():
         Resident([*marked(1), *marked(1, side=8)], 0, CPU)
     with pytest.raises(BadImage, match="at least one"):
         Resident([], 0, CPU)
+
+
+def test_nothing_is_mirrored_where_that_is_not_wanted():
+    image = marked(1)
+    turned, kept = (Resident(image, 0, CPU, mirror=mirror).batch(64, generator(CPU, 3))[0] for mirror in (True, False))
+    assert all(torch.equal(row, kept[0]) for row in kept)
+    mirrored = [not torch.equal(row, kept[0]) for row in turned]
+    assert 0 < sum(mirrored) < 64
+    assert all(torch.equal(row.flip(2), kept[0]) for row, was in zip(turned, mirrored, strict=True) if was)

@@ -23,6 +23,7 @@ _NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "dncnn-wide": ("dncnn", {"width": 128, "norm": True}),
 }
 
+_COLOUR = 3  # channels
 _UNSEEN = Parameter(parse=False)
 
 
@@ -143,16 +144,18 @@ def train(
         "scaled": scaled or None,
         "classes": classes,
     }
+    check_count(every, "every")
+    if labels is not None and len(images) != 1:
+        raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
     name, config, trained = _network(
         architecture, {key: value for key, value in shape.items() if value is not None}, recipe.start
     )
     low, high = trained or Recipe.sigma_range
     low, high = low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max
     chosen = replace(recipe, architecture=name, config=config, sigma_range=(low, high))
-    check_count(every, "every")
-    if labels is not None and len(images) != 1:
-        raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
     sets = _training_sets(images, labels, chosen)
+    if recipe.start is None and (channels := sets[0][0].pixels.shape[2]) != _COLOUR:
+        chosen = replace(chosen, config={**config, "channels": channels})
     with training_bar(chosen) as show:
         path = run_training(chosen, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
     middle = (low + high) / 2

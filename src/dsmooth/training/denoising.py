@@ -203,9 +203,9 @@ def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels:
 def _batches(recipe: Recipe, count: int, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
     if recipe.padding is not None:
         every = [image for images in training for image in images]
-        resident = Resident(every, recipe.padding, device, recipe.distort)
+        resident = Resident(every, recipe.padding, device, recipe.distort, recipe.mirror)
         return lambda step, drawn: resident.batch(count, drawn)
-    patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom)
+    patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom, recipe.mirror)
 
     def cut(step: int) -> tuple[Tensor, Tensor | None]:
         crops, labels = patches.batch(count, np.random.default_rng([recipe.seed, step]))

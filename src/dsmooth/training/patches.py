@@ -30,6 +30,7 @@ class Patches:
     side: int
     turns: bool = True
     zoom: bool = True
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         if not self.sets or not all(self.sets):
@@ -70,7 +71,8 @@ class Patches:
             crop = _shrink(crop, self.side)
         if self.turns:
             crop = np.rot90(crop, int(rng.integers(4)))
-        return crop[:, ::-1] if rng.random() < 0.5 else crop
+        mirrored = rng.random() < 0.5  # drawn in any case: the crops are the same ones
+        return crop[:, ::-1] if mirrored and self.mirror else crop
 
 
 def _shrink(crop: Pixels, side: int) -> Pixels:

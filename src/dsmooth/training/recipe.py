@@ -46,6 +46,8 @@ class Recipe(Plan):
     """Quarter turns of patches, for images without an up."""
     zoom: bool = True
     """Half of the patches from up to twice their size, where images are large enough."""
+    mirror: bool = True
+    """Half of the images are mirrored; not for digits and letters."""
     padding: int | None = None
     """Whole images of one size, moved by up to so many pixels, in place of patches: 4 for 32-pixel images."""
     distort: float = 0.0

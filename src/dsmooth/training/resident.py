@@ -16,7 +16,8 @@ __all__ = ["Resident"]
 
 
 class Resident:
-    """Batches of whole images, each moved by up to `padding` pixels over a border of zeros, and mirrored half of the time.
+    """Batches of whole images, each moved by up to `padding` pixels over a border of zeros, and (with `mirror`) mirrored
+    half of the time.
 
     distort: images are turned by up to so many radians as well, each side is scaled and each channel's contrast changed by
         up to this share. A classifier knows the images it was trained on by heart; these it has not seen.
@@ -24,7 +25,12 @@ class Resident:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], padding: int, device: torch.device, distort: float = 0.0
+        self,
+        images: Sequence[LabelledImage],
+        padding: int,
+        device: torch.device,
+        distort: float = 0.0,
+        mirror: bool = True,
     ) -> None:
         if not images:
             raise BadImage("expected at least one training image, got none")
@@ -33,7 +39,7 @@ class Resident:
             a, b = sorted(shapes)[:2]
             raise BadImage(f"expected whole images of one size, got {a} and {b}; leave out --padding for patches")
         pixels = torch.from_numpy(np.stack([image.pixels for image in images])).to(device)
-        self.padding, self.distort = padding, distort
+        self.padding, self.distort, self.mirror = padding, distort, mirror
         self.height, self.width = pixels.shape[1:3]
         self._pixels = F.pad(pixels, (0, 0, padding, padding, padding, padding))
         labels = [image.label for image in images]
@@ -51,7 +57,7 @@ class Resident:
         )
         rows = top + torch.arange(self.height, device=device)
         across = torch.arange(self.width, device=device)
-        columns = left + torch.where(mirrored == 1, self.width - 1 - across, across)
+        columns = left + torch.where((mirrored == 1) & self.mirror, self.width - 1 - across, across)
         crops = self._pixels[index[:, :, None], rows[:, :, None], columns[:, None, :]]
         labels = None if self._labels is None else self._labels[index[:, 0]]
         clean = crops.permute(0, 3, 1, 2).float() / 255
