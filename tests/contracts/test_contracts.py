@@ -11,6 +11,7 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
+from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import load_denoiser
@@ -87,6 +88,20 @@ class TestCertifier:
 
 # --- Denoiser: (B, C, H, W) and sigma in, the same shape out ----------------------------------------------------------
 
+
+class Timed(torch.nn.Module):
+    """A network that is told a time, as those of diffusion models are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x, time):
+        return self.conv(x) * (1 + time.view(-1, 1, 1, 1))
+
+
+ALPHAS = torch.linspace(0.99, 0.01, 50)
+
 DENOISERS = {
     "unet": lambda: UNet((8, 12), (1, 1), shuffle=2),
     "unet without folding": lambda: UNet((8,), (1,), shuffle=1),
@@ -95,6 +110,10 @@ DENOISERS = {
     "dncnn for grey": lambda: DnCNN(3, 8, channels=1),
     "ffdnet": lambda: FFDNet(4, 8),
     "ffdnet for grey": lambda: FFDNet(3, 8, channels=1),
+    "unet with a class head": lambda: UNet((8, 12), (2, 1), scaled=True, classes=5, decoder_blocks=(1,)),
+    "diffusion, noise": lambda: Diffusion(Timed(), "epsilon", alphas=ALPHAS),
+    "diffusion, EDM": lambda: Diffusion(Timed(), "edm"),
+    "diffusion, velocity": lambda: Diffusion(Timed(), "flow"),
     **{f"shipped {name}": lambda name=name: load_denoiser(name) for name in SHIPPED},
 }
 
