@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dsmooth.backends.folding import folded_if_same
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
-from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
-from dsmooth.images.sets import ImageSet, LabelledImage
+from dsmooth.errors import BadImage, BadModel, BadParameter
+from dsmooth.images import ImageSet
 from dsmooth.records.digests import digest_json
 from dsmooth.training import losses
+from dsmooth.training.batches import image_batches, sigmas
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
 from dsmooth.training.objectives import Objective
-from dsmooth.training.patches import Patches
-from dsmooth.training.prefetch import Prefetch
 from dsmooth.training.recipe import Recipe
-from dsmooth.training.resident import Resident
-from dsmooth.training.surrogates import Surrogate, load_surrogates
+from dsmooth.training.surrogates import Surrogate, load_surrogates, ready
 
 __all__ = ["train"]
-
-Batches = Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]
-"""step, generator -> clean images (B, C, H, W) in [0, 1] on the device, and their labels where all are known."""
 
 
 def train(
@@ -70,9 +63,9 @@ def train(
     largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
     _check_images(sets, denoiser, objective)
     labels = objective.classification > 0.0
-    surrogates = [_ready(surrogate, sets, largest, labels) for surrogate in surrogates]
+    surrogates = [ready(surrogate, sets, largest, labels) for surrogate in surrogates]
     images = recipe.batch // objective.draws  # each under several draws of the noise
-    batches = _batches(recipe, images, training, device)
+    batches = image_batches(recipe, images, training, device)
     folder.open(told)
 
     judged = Judged(held_out, recipe.seed, device, largest)
@@ -81,12 +74,14 @@ def train(
     # on a CPU compiled classifiers are slower: depthwise convolutions lose their layout (3 times, EfficientNet-Lite)
     loss_of = torch.compile(losses.loss) if compiled and device.type == "cuda" else losses.loss
     recognise = _recognise(denoiser, objective)
+    if recognise is not None and compiled:
+        recognise = torch.compile(recognise)
     alone = objective.without_classifier
 
     def loss(network: nn.Module, step: int, progress: float) -> Tensor:
         drawn = generator(device, recipe.seed, step)
         clean, labels = batches(step, drawn)
-        sigma = _sigmas(recipe, images, drawn)
+        sigma = sigmas(recipe, images, drawn)
         if objective.draws > 1:
             clean, sigma = clean.repeat(objective.draws, 1, 1, 1), sigma.repeat(objective.draws)
             labels = None if labels is None else labels.repeat(objective.draws)
@@ -173,59 +168,6 @@ def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objec
 def _recognise(denoiser: Denoiser, objective: Objective) -> Callable[[Tensor, Tensor], tuple[Tensor, Any]] | None:
     """The denoiser with the logits of its class head, where they count."""
     return denoiser.recognise if objective.head > 0.0 and isinstance(denoiser, UNet) else None
-
-
-def _ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels: bool) -> Surrogate:
-    """The surrogate, quicker where its batch normalisation folds.
-
-    Raises BadInput unless it accepts such images and, where `labels` count, knows their classes.
-    """
-    pixels = sets[0][0].pixels[:largest, :largest]
-    probe = torch.from_numpy(pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
-    label = max((label for images in sets for label in images.labels if label is not None), default=0)
-    try:
-        with torch.inference_mode():
-            classes = surrogate.network(probe).shape[1]
-    except DsmoothError:
-        raise
-    except Exception as error:  # whatever a stranger's network raises is about the network
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadModel(f"{surrogate.name} does not accept images of shape {tuple(probe.shape)}: {line}") from error
-    if labels and label >= classes:
-        raise BadImage(
-            f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}: pass --labels with its classes, "
-            "or use the objective stab"
-        )
-    with torch.no_grad():
-        return replace(surrogate, network=folded_if_same(surrogate.network, probe, parts=True))
-
-
-def _batches(recipe: Recipe, count: int, training: Sequence[Sequence[LabelledImage]], device: torch.device) -> Batches:
-    if recipe.padding is not None:
-        every = [image for images in training for image in images]
-        resident = Resident(every, recipe.padding, device, recipe.distort, recipe.mirror)
-        return lambda step, drawn: resident.batch(count, drawn)
-    patches = Patches(training, recipe.patch, recipe.turns, recipe.zoom, recipe.mirror)
-
-    def cut(step: int) -> tuple[Tensor, Tensor | None]:
-        crops, labels = patches.batch(count, np.random.default_rng([recipe.seed, step]))
-        return torch.from_numpy(crops), None if None in labels else torch.tensor(labels)
-
-    # images that must be decoded each time, or a device that is quicker than one thread that cuts
-    busy = device.type != "cpu" or any(isinstance(images, ImageSet) for images in training)
-    made = Prefetch(cut) if busy else cut
-
-    def batch(step: int, drawn: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        crops, labels = made(step)
-        return crops.to(device), None if labels is None else labels.to(device)
-
-    return batch
-
-
-def _sigmas(recipe: Recipe, count: int, drawn: torch.Generator) -> Tensor:
-    low, high = recipe.sigma_range
-    uniform = torch.rand(count, generator=drawn, device=drawn.device)
-    return low * (high / low) ** uniform if recipe.sigma_law == "log-uniform" else low + (high - low) * uniform
 
 
 def _told(recipe: Recipe, sets: Sequence[ImageSet], surrogates: Sequence[Surrogate]) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from dsmooth.backends.folding import folded_if_same
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
-from dsmooth.errors import BadModel, BadParameter
+from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
+from dsmooth.images import ImageSet
 from dsmooth.services.catalogue import is_service
 from dsmooth.theory.votes import Label
 
-__all__ = ["Surrogate", "load_surrogates"]
+__all__ = ["Surrogate", "load_surrogates", "ready"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,31 @@ def load_surrogates(specs: Sequence[str]) -> list[Surrogate]:
             name = f"{name}#{digest[:8]}"
         surrogates.append(Surrogate(name, digest, classifier.network(), classifier.class_names))
     return surrogates
+
+
+def ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels: bool) -> Surrogate:
+    """The surrogate, quicker where its batch normalisation folds.
+
+    Raises BadInput unless it accepts such images and, where `labels` count, knows their classes.
+    """
+    pixels = sets[0][0].pixels[:largest, :largest]
+    probe = torch.from_numpy(pixels[None].transpose(0, 3, 1, 2).copy()).float() / 255
+    label = max((label for images in sets for label in images.labels if label is not None), default=0)
+    try:
+        with torch.inference_mode():
+            classes = surrogate.network(probe).shape[1]
+    except DsmoothError:
+        raise
+    except Exception as error:  # whatever a stranger's network raises is about the network
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadModel(f"{surrogate.name} does not accept images of shape {tuple(probe.shape)}: {line}") from error
+    if labels and label >= classes:
+        raise BadImage(
+            f"expected labels from 0 to {classes - 1} for {surrogate.name}, got {label}: pass --labels with its classes, "
+            "or use the objective stab"
+        )
+    with torch.no_grad():
+        return replace(surrogate, network=folded_if_same(surrogate.network, probe, parts=True))
 
 
 def _name_of(spec: str) -> str:
