@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.hot_path import SIGMA, networks
 from dsmooth.backends.choice import fastest
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.smoothing.chunks import MasterKey, Phase
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 

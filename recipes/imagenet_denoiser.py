@@ -15,7 +15,8 @@ from pathlib import Path
 
 import cyclopts
 
-from dsmooth.denoisers.weights import load_denoiser, save_denoiser
+from dsmooth.denoisers.loading import load_denoiser
+from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import RUNS, teach
 from recipes.imagenet_samples import training_images

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from dsmooth.denoisers.base import Denoiser
-from dsmooth.denoisers.weights import load_denoiser
-from dsmooth.images import open_images
+from dsmooth.denoisers.loading import load_denoiser
+from dsmooth.images.opening import open_images
 from dsmooth.training.judging import psnr
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import DATA, RUNS, teach

@@ -7,7 +7,6 @@ from dsmooth.denoisers.memnet import MemNet
 from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import ARCHITECTURES, load_denoiser, save_denoiser
 from dsmooth.errors import BadParameter
 
 

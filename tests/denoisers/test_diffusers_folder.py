@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsmooth.denoisers.weights import load_denoiser
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.errors import BadModel
 
 SCHEDULERS = {

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.certificate import certifier_named
+from dsmooth.theory.noises import Gaussian
 
 from dsmooth import RemoteClassifier, SmoothedClassifier, open_images
 from dsmooth.runs.certify import certify_run, versions
 from dsmooth.services.gate import Limits
 from dsmooth.smoothing.chunks import Chunk, Phase
-from dsmooth.smoothing.sampler import Sampler
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.noises import Gaussian
 from golden.cases import centre, images_of, pattern, processor
 from services.servers import Brain, Server
 

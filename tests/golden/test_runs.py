@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dsmooth.smoothing.sampler import Sampler
 
 from dsmooth import RemoteClassifier, SmoothedClassifier
-from dsmooth.images import LabelledImage
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import radius_text
 from dsmooth.runs.certify import versions
 from dsmooth.smoothing.chunks import Chunk, Phase
-from dsmooth.smoothing.sampler import Sampler
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
-from dsmooth.theory.noises import Gaussian
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.stopping import StoppingRule
 from dsmooth.theory.votes import StoppedVotes, Votes

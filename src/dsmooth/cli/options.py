@@ -143,7 +143,7 @@ def _terms() -> Any:
         default = each.default
         if default is MISSING:
             kind, default = kind | None, None
-        option = Annotated[kind, Parameter(help=each.metadata["help"])]
+        option: Any = Annotated[kind, Parameter(help=each.metadata["help"])]  # type: ignore[valid-type]  # made here
         made.append((each.name, option, field(default=default)))
     return Parameter(name="*")(make_dataclass("Terms", made, frozen=True, kw_only=True))
 

@@ -13,7 +13,7 @@ from dsmooth.console import note, say, training_bar
 from dsmooth.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dsmooth.images import ImageSet
+    from dsmooth.images.sets import ImageSet
 
 __all__ = ["train"]
 

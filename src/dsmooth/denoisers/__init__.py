@@ -7,6 +7,8 @@ memnet.py     MemNet: the paper's deeper blind network
 stack.py      what the next two have in common
 dncnn.py      DnCNN: the paper's blind residual network
 ffdnet.py     FFDNet: sigma-aware, works on half-resolution sub-images
+diffusion.py  Diffusion: models of noise of the diffusion family, asked at one level
+diffusers_folder.py  models that Hugging Face's diffusers saved
 untrained.py  total variation and non-local means of scikit-image, to be beaten
 weights.py    safetensors files that know what they are
 loading.py    a name, a folder or a file -> a denoiser

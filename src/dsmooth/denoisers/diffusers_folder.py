@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor, nn
 
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.errors import BadModel, require
 
-__all__ = ["PREFIX", "load_diffusers"]
-
-PREFIX: Final = "diffusers:"
-"""What the name of such a denoiser begins with: diffusers:FOLDER."""
+__all__ = ["load_diffusers"]
 
 
 class _Sample(nn.Module):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dsmooth.denoisers.hub import HUB, is_repository
-from dsmooth.denoisers.names import ARCHITECTURES, FETCHED, FORMS, SHIPPED, UNTRAINED
+from dsmooth.denoisers.names import ARCHITECTURES, FETCHED, FORMS, SHIPPED, UNTRAINED, WRAPPED
 from dsmooth.denoisers.weights import Description, read_weights
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import digest_file
@@ -40,13 +40,16 @@ def build(architecture: str, config: Mapping[str, Any], sigma_range: tuple[float
 def load_denoiser(spec: Path | str) -> Denoiser:
     """The denoiser of that name, folder (model.safetensors inside) or safetensors file, in eval mode, float32.
 
-    "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub. Shipped names are checked against
-    their digest. A bare file of DnCNN or FFDNet weights without our header is recognised by its arrays. Raises BadModel,
-    with what is accepted, for anything else; never unpickles.
+    "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub; diffusers:FOLDER is a model
+    that diffusers saved. Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without
+    our header is recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
     """
     if str(spec) in UNTRAINED:
         untrained: Denoiser = UNTRAINED.load(str(spec))()
         return untrained.eval()
+    if WRAPPED.find(str(spec)) is not None:
+        wrapped: Denoiser = WRAPPED.load(str(spec))(str(spec).partition(":")[2])
+        return wrapped
     path = _path_of(spec)
     arrays, described = read_weights(path)
     if described is None:

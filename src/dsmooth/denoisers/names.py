@@ -7,7 +7,7 @@ from typing import Final
 from dsmooth.errors import BadModel
 from dsmooth.registry import Registry
 
-__all__ = ["ARCHITECTURES", "FETCHED", "FORMS", "SHIPPED", "UNTRAINED"]
+__all__ = ["ARCHITECTURES", "FETCHED", "FORMS", "SHIPPED", "UNTRAINED", "WRAPPED"]
 
 ARCHITECTURES: Final = Registry(
     "architecture",
@@ -31,6 +31,11 @@ UNTRAINED: Final = Registry(
 FETCHED: Final = Registry("place of weights", {"hf:owner/name": "dsmooth.denoisers.hub:fetched"}, BadModel)
 """Places elsewhere; the object turns the spec into the path of a weights file."""
 
+WRAPPED: Final = Registry(
+    "model of another library", {"diffusers:FOLDER": "dsmooth.denoisers.diffusers_folder:load_diffusers"}, BadModel
+)
+"""Models that other libraries saved; the object makes a denoiser of what stands behind the colon."""
+
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
     "photo-stab": "2d532251e13d013924995fd08ec13048295578f6680e16aae1973552e09a61da",
@@ -41,5 +46,5 @@ SHIPPED: Final[dict[str, str]] = {
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
-FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file or {FETCHED}"
+FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file, {FETCHED} or {WRAPPED}"
 """What load_denoiser accepts, in words."""

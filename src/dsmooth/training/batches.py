@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsmooth.images import ImageSet, LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.training.patches import Patches
 from dsmooth.training.prefetch import Prefetch
 from dsmooth.training.recipe import Recipe

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.denoisers.base import Denoiser
+from dsmooth.denoisers.loading import build, load_denoiser
+from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.weights import build, load_denoiser, save_denoiser
 from dsmooth.errors import BadImage, BadModel, BadParameter
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_json
 from dsmooth.training import losses
 from dsmooth.training.batches import image_batches, sigmas

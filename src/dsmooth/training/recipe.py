@@ -57,7 +57,7 @@ class Recipe(Plan):
 
     def __post_init__(self) -> None:
         from dsmooth.theory.bounds import check_count  # here: SciPy is slow to import
-        from dsmooth.theory.noises import Gaussian
+        from dsmooth.theory.laws.gaussian import Gaussian
 
         super().__post_init__()
         low, high = self.sigma_range

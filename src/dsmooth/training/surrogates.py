@@ -13,7 +13,7 @@ from dsmooth.backends.folding import folded_if_same
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
-from dsmooth.images import ImageSet
+from dsmooth.images.sets import ImageSet
 from dsmooth.services.catalogue import is_service
 from dsmooth.theory.votes import Label
 
