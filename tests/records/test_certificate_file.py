@@ -4,13 +4,15 @@ import json
 import math
 from dataclasses import fields, replace
 
+import jsonschema
 import numpy as np
 import pytest
 
 from dsmooth import SmoothedClassifier, open_images
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records import certificate_file
-from dsmooth.records.certificate_file import read_certificate, write_certificates
+from dsmooth.records.certificate_file import VERSION, CertificateFile, read_certificate, write_certificates
+from dsmooth.records.certificate_schema import certificate_schema, decimal
+from dsmooth.records.question import Question
 from dsmooth.records.schema import Record
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
@@ -50,15 +52,14 @@ def test_one_file_an_image_that_reads_back_exactly(run, tmp_path):
 
 
 def test_the_schema_names_the_fields_of_a_record():
-    schema = json.loads(certificate_file._SCHEMA_FILE.read_text())
-    names = {field.name for field in fields(Record)}
-    assert schema["properties"]["record"]["properties"].keys() == names
-    assert set(schema["properties"]["record"]["required"]) == names - {
-        "mode",
-        "reached",
-        "drawn",
-    }  # left out in mode fixed
-    certificate_file._validator().check_schema(schema)
+    schema = certificate_schema(VERSION)
+    for part, kind in (
+        (schema["properties"]["record"], Record),
+        (schema["properties"]["record"]["properties"]["asked"], Question),
+    ):
+        names = {field.name for field in fields(kind)}
+        assert part["properties"].keys() == set(part["required"]) == names
+    jsonschema.Draft202012Validator.check_schema(schema)
 
     def closed(part):
         if isinstance(part, dict):
@@ -72,7 +73,7 @@ def test_the_schema_names_the_fields_of_a_record():
 
 @pytest.mark.parametrize("value", [0.001, 1e-12, 0.1 + 0.2, 2.0, 5e-324, 1.7e30, math.inf])
 def test_decimals_are_exact(value):
-    text = certificate_file._decimal(value if value != math.inf else "inf")
+    text = decimal(value)
     assert float(text) == value
     assert "e" not in text
 
@@ -88,7 +89,8 @@ LIES = {
     "another norm": lambda c: c["claim"].update(norm="inf"),
     "another image": lambda c: c["record"].update(image="0" * 64),
     "better counts": lambda c: c["record"]["estimation"].update(counts=[[1, 60]]),
-    "more noise": lambda c: c["record"].update(sigma="0.5"),
+    "more noise": lambda c: c["record"]["asked"]["law"].update(sigma="0.5"),
+    "chosen before": lambda c: c["claim"].update(chosen_afterwards=True),
     "more attempts": lambda c: c["record"].update(attempt=7),
     "another key": lambda c: c["record"]["key"].update(commitment="0" * 64),
 }
@@ -101,26 +103,33 @@ def test_lies_are_disproved(path, lie):
 
 
 def test_a_lie_with_a_digest_of_its_own_is_disproved_by_its_counts(run, tmp_path):
-    for claim in ({"radius": "9.000000000"}, {"answer": 0, "radius": "0.100000000"}, {"n": 61}, {"alpha": 0.5}):
+    asked = run.records[1].asked
+    for claim in (
+        {"radius": "9.000000000"},
+        {"answer": 0, "radius": "0.100000000"},
+        {"asked": replace(asked, n=61)},
+        {"asked": replace(asked, alpha=0.5)},
+        {"evaluated": replace(asked, alpha=0.5)},
+    ):
         liar = replace(run.records[1], **claim).sealed(run.records[1].previous)
         path = tmp_path / "liar.json"
-        path.write_text(certificate_file.CertificateFile(liar, b"", run.key, None).text())
+        path.write_text(CertificateFile(liar, b"", run.key, None).text())
         with pytest.raises(Disproved, match=r"follow from the counts|trials"):
             read_certificate(path)
 
 
 OTHERS = {
     "no object": lambda c: [],
-    "another version": lambda c: {**c, "schema": "dsmooth-certificate-2"},
+    "another version": lambda c: {**c, "schema": "dsmooth-certificate-9"},
     "a field more": lambda c: {**c, "note": "trust me"},
     "a field more in the record": lambda c: {**c, "record": {**c["record"], "note": 1}},
     "a field less": lambda c: {key: c[key] for key in c if key != "key"},
     "a float": lambda c: {**c, "claim": {**c["claim"], "radius": 0.25}},
     "NaN": lambda c: {**c, "claim": {**c["claim"], "alpha": math.nan}},
     "an exponent": lambda c: {**c, "claim": {**c["claim"], "alpha": "1e-3"}},
-    "text for a count": lambda c: {**c, "record": {**c["record"], "n": "60"}},
-    "true for a count": lambda c: {**c, "record": {**c["record"], "n": True}},
-    "a huge count": lambda c: {**c, "record": {**c["record"], "n": 10**30}},
+    "text for a count": lambda c: {**c, "record": {**c["record"], "drawn": "60"}},
+    "true for a count": lambda c: {**c, "record": {**c["record"], "drawn": True}},
+    "a huge count": lambda c: {**c, "record": {**c["record"], "drawn": 10**30}},
     "no base64": lambda c: {**c, "votes": "***"},
     "a short key": lambda c: {**c, "key": "00"},
 }
@@ -137,7 +146,7 @@ def test_what_is_no_certificate_is_refused_in_one_line(path, other):
 
 def test_files_that_are_no_certificates_are_refused(path, tmp_path):
     whole = path.read_text()
-    twice = whole.replace('"schema": "dsmooth', '"schema": "dsmooth-certificate-1",\n "schema": "dsmooth')
+    twice = whole.replace('"schema": "dsmooth', '"schema": "dsmooth-certificate-2",\n "schema": "dsmooth')
     deep = "[" * 100_000
     for text in ("", whole[:-100], twice, deep, "9" * 5000, "null"):
         path.write_text(text)

@@ -4,18 +4,36 @@ from dataclasses import replace
 import pytest
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.keys import commitment_of
+from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
-from dsmooth.records.store import _SHARED, RunWriter, read_run
+from dsmooth.records.store import RunWriter, read_run
 from dsmooth.theory.certifiers import Cohen
-from dsmooth.theory.modes import Mode
+from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.votes import Votes
 
 VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
 
 
-def record(index=0, **changes):
+QUESTION = Question(
+    law=Gaussian(0.25),
+    classifier="c",
+    denoiser=None,
+    preparation="none",
+    n0=100,
+    n=100,
+    norm=2.0,
+    dtype="fp32",
+    backend="eager",
+    batch_area=4096,
+    generator="g",
+)
+
+
+def record(index=0, *, asked=None, **changes):
     made = replace(
         Record(
             index=index,
@@ -26,22 +44,12 @@ def record(index=0, **changes):
             label=1,
             answer=None,
             radius="",
-            norm=2.0,
-            alpha=0.001,
-            n0=100,
-            n=100,
-            certifier="multiclass",
-            law="gaussian/255",
-            sigma=0.25,
+            asked=QUESTION if asked is None else replace(QUESTION, **asked),
             selection=VOTES,
             estimation=VOTES,
+            drawn=200,
             votes={},
-            generator="g",
             key={"commitment": "c"},
-            classifier="c",
-            denoiser=None,
-            dtype="fp32",
-            backend="eager",
             batch=(4, 3, 2, 2),
             versions={},
             seconds=0.1,
@@ -56,7 +64,9 @@ def record(index=0, **changes):
 
 KEY = b"k" * 32
 HEADER = {
-    "parameters": {name: getattr(record(), name) for name in _SHARED},
+    "question": QUESTION.to_json(),
+    "evaluated": None,
+    "data": "d",
     "images": 3,
     "key_commitment": commitment_of(KEY),
 }
@@ -149,13 +159,13 @@ def test_every_changed_digit_of_the_last_line_is_noticed(tmp_path):
 
 
 def test_a_record_says_what_follows_from_its_counts_or_is_refused(tmp_path):
-    good = record().radius
+    good, half_sigma = record().radius, record(2, asked={"law": Gaussian(0.5)})
     for i, wrong in enumerate(
-        (record(radius="9.0", answer=1), record(radius=good, answer=0), record(n0=99), record(2, sigma=0.5), record(7))
+        (record(radius="9.0", answer=1), record(radius=good, answer=0), record(asked={"n0": 99}), half_sigma, record(7))
     ):
         with RunWriter(tmp_path / str(i), HEADER, KEY, resume=False) as writer:
             writer.append(wrong)
-        with pytest.raises(BadRun, match=r"expected|another sigma|no image of this run"):
+        with pytest.raises(BadRun, match=r"expected|another law|no image of this run"):
             read_run(tmp_path / str(i))
 
 
@@ -195,8 +205,8 @@ def test_a_changed_header_breaks_the_chain(tmp_path):
 
 def test_another_parameter_is_refused_with_both_values(tmp_path):
     folder = written(tmp_path / "run")
-    other = {**HEADER, "parameters": {**HEADER["parameters"], "sigma": 0.5}}
-    with pytest.raises(BadRun, match=r"made with sigma 0\.25, not 0\.5"):
+    other = {**HEADER, "question": replace(QUESTION, law=Gaussian(0.5)).to_json()}
+    with pytest.raises(BadRun, match=r"made with law .*0\.25.*, not .*0\.5"):
         RunWriter(folder, other, KEY, resume=True)
 
 
@@ -247,8 +257,8 @@ def test_a_second_writer_is_refused(tmp_path):
 def test_no_run_is_said(tmp_path):
     with pytest.raises(BadRun, match="expected a run folder"):
         read_run(tmp_path)
-    (tmp_path / "run.json").write_text('{"schema": 99, "parameters": {}, "images": 1}')
-    with pytest.raises(BadRun, match="expected schema 2, got 99"):
+    (tmp_path / "run.json").write_text('{"schema": 99, "question": {}, "images": 1}')
+    with pytest.raises(BadRun, match="expected schema 3 or below, got 99"):
         read_run(tmp_path)
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(BadRun, match="cannot read"):
@@ -259,30 +269,15 @@ CURVE = Mode("curve", (0.0, 0.1, 0.25))
 BEST, LAST = votes_to_json(Votes({1: 99, 0: 1}, 100)), votes_to_json(Votes({1: 180, 0: 20}, 200))
 
 
-def looked(**changes):
-    facts = {
-        "certifier": "curve",
-        "mode": CURVE.to_json(),
-        "n": 1000,
-        "reached": BEST,
-        "estimation": LAST,
-        "drawn": 300,
-    }
-    return record(**{**facts, **changes})
-
-
-def test_a_record_of_mode_fixed_says_nothing_of_modes():
-    line = record().sealed("0").line()
-    assert not {"mode", "reached", "drawn"} & json.loads(line).keys()
-    parsed = Record.parse(line)
-    assert parsed.mode == {"name": "fixed"}
-    assert parsed.samples == 200
+def looked(asked=None, **changes):
+    facts = {"reached": BEST, "estimation": LAST, "drawn": 300}
+    return record(asked={"mode": CURVE, "n": 1000, **(asked or {})}, **{**facts, **changes})
 
 
 def test_a_record_of_votes_that_were_looked_at_rests_on_the_best_look():
     made = looked().sealed("0")
     assert Record.parse(made.line()) == made
-    assert made.samples == 300
+    assert made.drawn == 300
     assert (made.answer, made.radius) == (1, "0.250000000")
     assert certificate_of(made).certifier == "curve"
     with pytest.raises(BadParameter, match="only the rule that looked can certify"):
@@ -299,26 +294,62 @@ def test_a_record_of_votes_that_were_looked_at_rests_on_the_best_look():
         {"reached": votes_to_json(Votes({1: 149, 0: 1}, 150)), "answer": 1, "radius": "0.250000000"},  # no look
         {"reached": None, "answer": 1, "radius": "0.250000000"},
         {"drawn": 299},
-        {"certifier": "multiclass"},
-        {"n": 150},
-        {"mode": {"name": "fixed"}, "certifier": "multiclass", "answer": 1, "radius": "0.250000000"},
-        {"mode": {"name": "curve", "radii": []}, "answer": 1, "radius": "0.250000000"},
+        {"asked": {"n": 150}},
+        {"asked": {"mode": FIXED}, "answer": 1, "radius": "0.250000000"},
     ],
     ids=str,
 )
 def test_records_of_modes_that_do_not_fit_are_refused(changes):
-    made = replace(looked(), **changes)
+    good = looked()
+    asked = {"asked": replace(good.asked, **changes["asked"])} if "asked" in changes else {}
+    made = replace(good, **{**changes, **asked})
     with pytest.raises((BadRun, BadParameter)):
         Record.parse(made.sealed("0").line())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", {"name": "curve", "radii": []}),
+        ("mode", {"name": "radius"}),  # its price follows from n, and is spelled out
+        ("law", {"name": "gaussian", "sigma": 0.0}),
+        ("law", {"name": "gaussian"}),
+        ("law", {"name": "of nobody"}),
+        ("law", {"name": "import:os:getcwd"}),
+        ("norm", 0.5),
+        ("alpha", 0.0),
+        ("n0", 0),
+        ("bound", "the best"),
+        ("more", 1),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(name, value):
+    told = json.loads(record().sealed("0").line())
+    told["asked"][name] = value
+    told["digest"] = ""
+    told["digest"] = digest_json(told)
+    with pytest.raises(BadRun):
+        Record.parse(canonical_json(told))
+
+
+def test_what_was_chosen_afterwards_stands_beside_what_was_asked():
+    later = replace(QUESTION, alpha=0.01)
+    made = record(evaluated=later).sealed("0")
+    assert Record.parse(made.line()) == made
+    assert made.chosen_afterwards
+    assert made.question == later
+    assert made.asked == QUESTION
+    assert float(made.radius) > float(record().radius)
+    assert not record().chosen_afterwards
 
 
 def test_certificates_follow_from_the_counts():
     certificate = certificate_of(record())
     assert certificate.label == 1
-    assert certificate.noise.sigma == 0.25
+    assert certificate.law == Gaussian(0.25)
     assert certificate.dim == 12
     assert certificate_of(record(), Cohen()).certifier == "cohen"
-    other_share = record(certifier="multiclass-0.5")
+    other_share = record(asked={"bound": "multiclass-0.5"})
     assert certificate_of(other_share).certifier == "multiclass-0.5"
     assert certificate_of(record(radius="99.0")).radius == certificate.radius  # the stored radius is for reading
 

@@ -143,9 +143,11 @@ def _terms() -> Any:
         default = each.default
         if default is MISSING:
             kind, default = kind | None, None
-        option: Any = Annotated[kind, Parameter(help=each.metadata["help"])]  # type: ignore[valid-type]  # made here
+        option: Any = Annotated[kind, Parameter(help=each.metadata["help"])]
         made.append((each.name, option, field(default=default)))
-    return Parameter(name="*")(make_dataclass("Terms", made, frozen=True, kw_only=True))
+    terms = make_dataclass("Terms", made, frozen=True, kw_only=True)
+    terms.__module__ = __name__  # or cyclopts takes it for a type of the standard library
+    return Parameter(name="*")(terms)
 
 
 if TYPE_CHECKING:
