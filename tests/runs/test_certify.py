@@ -10,6 +10,7 @@ from dsmooth.records.schema import certificate_of, votes_from_json
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.votes import Votes
 from support import Linear, Threshold, different_images, environment
@@ -29,7 +30,7 @@ def test_one_record_an_image_with_everything_in_it(tmp_path, images):
     first = run.records[0]
     assert first.shape == (3, 5, 3)
     assert first.batch == (8, 3, 3, 5)
-    assert first.sigma == 0.5
+    assert first.law == Gaussian(0.5)
     assert first.key["source"] == "seed"
     assert {"dsmooth", "torch", "numpy", "scipy", "python"} <= first.versions.keys()
     for record in run.records:
@@ -40,14 +41,14 @@ def test_one_record_an_image_with_everything_in_it(tmp_path, images):
 
 
 def test_a_record_holds_what_is_needed_to_draw_its_noise_again(tmp_path, images):
-    from dsmooth.smoothing.sampler import Sampler
-
-    from dsmooth.smoothing.chunks import Chunk, Phase
+    from dsmooth.smoothing.chunks import Chunk
+    from dsmooth.smoothing.sources.grid import GridSource
+    from dsmooth.theory.votes import Phase
 
     data = open_images(images)
     record = certify_run(smoothed(module=Threshold(128)), data, tmp_path / "run", n0=10, n=50).records[3]
     stream = bytes.fromhex(record.key["estimation"])
-    noise, _ = Sampler(record.noise).draw(Chunk(Phase.ESTIMATION, stream, 0, 50), record.dim)
+    noise, _ = GridSource(record.law).draw(Chunk(Phase.ESTIMATION, stream, 0, 50), record.dim)
     votes = int((noise[:, 0] + int(data[3].pixels.flat[0]) > 128).sum())
     assert votes_from_json(record.estimation).of(1) == votes
 
@@ -103,13 +104,13 @@ def test_runs_that_save_votes_say_what_they_took_and_resume(tmp_path, images, mo
 
     assert by_name(resumed) == by_name(undisturbed)
     assert told[-1].samples == told[-1].samples_in_all == 8 * 3020
-    assert {record.mode["name"] for record in resumed.records} == {mode.name}
+    assert {record.asked.mode for record in resumed.records} == {mode.priced(3000)}
     for record in resumed.records:
         trials = record.estimation["trials"]
-        assert 20 + trials <= record.samples
+        assert 20 + trials <= record.drawn
         assert len(list(read_sidecar(resumed.folder, record.votes, 20 + trials))) == 20 + trials
         assert certificate_of(record).label == record.answer
-    assert sum(record.samples for record in resumed.records) < 0.8 * 12 * 3020
+    assert sum(record.drawn for record in resumed.records) < 0.8 * 12 * 3020
 
 
 def test_the_votes_at_the_best_look_are_the_first_of_the_sidecar(tmp_path, images):
@@ -127,12 +128,12 @@ def test_the_votes_at_the_best_look_are_the_first_of_the_sidecar(tmp_path, image
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mode": CURVE}, r"made with certifier multiclass, not curve"),
+        ({"mode": CURVE}, r"made with mode \{'name': 'fixed'\}, not \{'name': 'curve'"),
         ({"mode": Mode("radius")}, r"made with mode \{'name': 'fixed'\}, not \{'name': 'radius', 'lambda': 0.002\}"),
         ({"n": 51}, "made with n 50, not 51"),
         ({"alpha": 0.01}, r"made with alpha 0\.001, not 0\.01"),
         ({"seed": 2}, "another seed"),
-        ({"model": {"sigma": 0.25}}, r"made with sigma 0\.5, not 0\.25"),
+        ({"model": {"sigma": 0.25}}, r"made with law \{.*0\.5\}, not \{.*0\.25\}"),
         ({"model": {"module": Threshold(3)}}, "made with classifier"),
         ({"model": {"dtype": "bf16"}}, "made with dtype fp32, not bf16"),
         ({"images": slice(3, None)}, "other images or labels"),
@@ -172,7 +173,7 @@ def records_in(out):
 
 def interrupt_after(process, out, records, number):
     deadline = time.monotonic() + 120
-    while records_in(out) < records and process.tally() is None and time.monotonic() < deadline:
+    while records_in(out) < records and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(number)
     return process.communicate(timeout=60)[1].decode()

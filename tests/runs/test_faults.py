@@ -60,7 +60,7 @@ def killed_at_random(tmp_path, times):
     while kills < times and not (out / "end.json").exists():
         process = started(tmp_path, out, *(["--resume"] if (out / "run.json").exists() else []))
         before = set(tree(out)) if out.exists() else set()
-        while process.tally() is None and (set(tree(out)) if out.exists() else set()) == before:
+        while process.poll() is None and (set(tree(out)) if out.exists() else set()) == before:
             time.sleep(0.002)  # until it has loaded what it needs and begins to write
         time.sleep(chance.uniform(0.0, 0.25))
         process.send_signal(signal.SIGKILL)
@@ -209,7 +209,7 @@ def test_the_key_is_for_its_owner_alone(tmp_path, images):
 def test_a_second_writer_is_refused_within_two_seconds(tmp_path, images):
     out = tmp_path / "run"
     first = started(tmp_path, out)
-    while not (out / "records.jsonl").exists() and first.tally() is None:
+    while not (out / "records.jsonl").exists() and first.poll() is None:
         time.sleep(0.005)
     begun = time.monotonic()
     done = dsmooth("certify", images, "-c", MODEL, "-d", "none", "--n0", "10", "--n", "90", "-o", out, "--resume")
@@ -233,7 +233,11 @@ def test_a_model_that_answers_nan_certifies_nothing(tmp_path, images):
 DAMAGES = {
     "torn tail": (lambda data: data + b'{"index":2,"na', 0, "cut off 14 bytes"),
     "corrupt middle": (lambda data: data.replace(b'"missing":0', b'"missing":1', 1), 2, "byte 0: expected a record"),
-    "unknown version": (lambda data: data.replace(b'"schema":2', b'"schema":9', 1), 2, "record of schema 2, got 9"),
+    "unknown version": (
+        lambda data: data.replace(b'"schema":3', b'"schema":9', 1),
+        2,
+        "record of schema 3 or below, got 9",
+    ),
     "a line lost": (lambda data: data.split(b"\n", 1)[1], 2, "does not follow the one before"),
     "two lines swapped": (lambda data: b"".join(reversed(data.splitlines(True))), 2, "byte"),
 }

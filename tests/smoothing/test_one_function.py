@@ -202,7 +202,8 @@ def test_numbers_are_normalised_before_they_are_written(tmp_path):
     np.savez(tmp_path / "x.npz", images=IMAGES)
     images, smoothed = open_images(tmp_path / "x.npz"), SmoothedClassifier(Constant(), None, 0.5)
     run = certify_run(smoothed, images, tmp_path / "run", n0=np.int64(5), n=np.int64(20), alpha="0.01", norm="2")
-    assert (run.records[0].alpha, run.records[0].norm, run.records[0].n) == (0.01, 2.0, 20)
+    question = run.records[0].asked
+    assert (question.alpha, question.norm, question.n, type(question.n)) == (0.01, 2.0, 20, int)
     certify_run(smoothed, images, tmp_path / "run", n0=5, n=20, alpha=0.01, norm=2, resume=True)
     with pytest.raises(BadParameter, match="n must be a whole number"):
         certify_run(smoothed, images, tmp_path / "other", n=20.5)

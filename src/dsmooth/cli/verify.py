@@ -26,6 +26,8 @@ def verify(
 ) -> None:
     """Check a certificate file or a run: exit code 0 it holds, 1 it does not, 2 it cannot be read or checked.
 
+    4: consistent, but made by an older version, whose noise does not follow from all that was asked.
+
     Bounds and radii are computed again from the counts; the records must follow from each other, and the noise from the key
     that was committed to. With --images the pixels are compared, with -c the networks, and with both a random part of
     the votes is asked for again: exactly, where backend, precision and batch are the same here. Writes nothing.
@@ -100,6 +102,9 @@ def verify(
             tell(check)
     outcomes = {check.what: check.outcome for check in checks}
     failed = Outcome.FAILS in outcomes.values()
+    if not failed and not all(record.addressed for record in evidence.records):
+        say(f"{certificate}: consistent, not verified: its noise does not follow from all that was asked")
+        sys.exit(4)
     unsure = outcomes.get("replay") is Outcome.OPEN
     say(f"{certificate}: {'does not hold' if failed else 'the votes cannot be checked here' if unsure else 'holds'}")
     sys.exit(1 if failed else 2 if unsure else 0)

@@ -45,7 +45,7 @@ def upgraded_header(header: Mapping[str, Any]) -> dict[str, Any]:
     """What run.json of schema 3 says; its records may have been made in batches of another shape than the header says."""
     try:
         parameters = header["parameters"]
-        question = _question(parameters, batch_size=parameters["batch"], batch_area=parameters["pixels"])
+        question = _question(parameters, batch_size=parameters["batch"], batch_area=parameters.get("pixels", 1))
         rest = {name: value for name, value in header.items() if name != "parameters"}
         return {**rest, "question": question, "evaluated": None, "data": parameters["data"]}
     except (KeyError, TypeError) as error:

@@ -135,6 +135,11 @@ class Dispatcher:
             self._inbox.append(call)
             self._changed.notify()
 
+    def _wake(self) -> None:
+        """Something was answered."""
+        with self._changed:
+            self._changed.notify()
+
     def stop(self) -> None:
         """The loop ends: open images fail, blocks under way are waited for."""
         with self._changed:
@@ -174,31 +179,28 @@ class Dispatcher:
             self.engine.close()
             self.engine.rest()
 
-    def add(self, entry: Entry) -> None:
+    def submit(self, entry: Entry) -> None:
         """This image is put to the vote."""
-        if self.failed is not None:
-            entry.tell(entry, Failed(self.failed))
-            return
         self._begin()
-        self._open(entry)
+        self._add(entry)
 
     def cancel(self, entry: Entry) -> None:
         """Nobody wants this image's answer any more; blocks under way are not waited for."""
         if entry.tally in self._entries:
             self._fail(entry, SessionClosed("cancelled"))
         if not self._entries and self._under_way:
-            self._working = False  # `begin` comes before the next block
             self.engine.interrupt()
 
     def open_feed(self, feed: Feed) -> None:
         """A run begins."""
+        self._begin()
         self._feeds.append(feed)
 
     def hand_in(self, feed: Feed, entry: Entry | None) -> None:
         """The image that a feed was asked for, or None: there are no more."""
         feed.waiting, feed.exhausted = False, entry is None
         if entry is not None:
-            self.add(entry)
+            self._add(entry)
 
     def close_feed(self, feed: Feed, *, check: bool) -> None:
         """A run ends; with `check`, and where the run was long, the canaries are asked once more."""
@@ -253,11 +255,10 @@ class Dispatcher:
         return False
 
     def _submit(self, block: Block, choice: Choice, after: After | None = None) -> None:
-        self._begin()
         self._idle_since = None
         answers = self.engine.submit(block)
         self._under_way.append(_UnderWay(block, choice, answers, after))
-        answers.add_done_callback(lambda _: self.post(_nothing))
+        answers.add_done_callback(lambda _: self._wake())
 
     def _take(self, done: _UnderWay) -> None:
         """The answers to a block came, or an error did."""
@@ -322,6 +323,12 @@ class Dispatcher:
     def _of_shape(self, shape: tuple[int, ...]) -> list[Entry]:
         return [entry for entry in self._entries.values() if entry.image.pixels.shape == shape]
 
+    def _add(self, entry: Entry) -> None:
+        if self.failed is not None:
+            entry.tell(entry, Failed(self.failed))
+        else:
+            self._open(entry)
+
     def _open(self, entry: Entry) -> None:
         entry.tally = entry.fresh(self.sizes.rows(entry.image.pixels.shape))
         self._entries[entry.tally] = entry
@@ -348,15 +355,11 @@ class Dispatcher:
             self._fail(entry, Expired(f"{entry.image.key}: not all votes came before the deadline"))
 
     def _begin(self) -> None:
-        if not self._working:
-            self._working = True
-            self.engine.begin()
+        """Somebody asks for work; what was interrupted before may go on only now."""
+        self._working = True
+        self.engine.begin()
 
     def _rest_if_idle(self) -> None:
-        if self._working and not self._entries and not self._under_way:
+        if self._working and not (self._entries or self._under_way or self._feeds):
             self._working = False
             self.engine.rest()
-
-
-def _nothing() -> None:
-    """Wakes the loop."""

@@ -121,7 +121,7 @@ class Session:
                 handle._future.set_exception(event.error)
 
         entry.tell, entry.request = tell, handle
-        self._post(lambda: self._loop.add(entry))
+        self._post(lambda: self._loop.submit(entry))
         return handle
 
     def drain(

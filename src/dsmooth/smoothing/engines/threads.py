@@ -19,18 +19,21 @@ class ThreadEngine(Engine):
         self._worker = worker
         self.workers = worker.pipeline.backend.workers
         self._threads = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))
-        self._torch_threads = torch.get_num_threads()
+        self._torch_threads, self._alone = torch.get_num_threads(), False
 
     def _submit(self, block: Block) -> Future[Answers]:
         return self._threads.submit(self._worker.answer, block)
 
     def begin(self) -> None:
-        self._torch_threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # some of torch's libraries keep one number for all threads
+        if not self._alone:
+            self._torch_threads, self._alone = torch.get_num_threads(), True
+            torch.set_num_threads(1)  # some of torch's libraries keep one number for all threads
         self._worker.pipeline.classifier.begin()
 
     def rest(self) -> None:
-        torch.set_num_threads(self._torch_threads)
+        if self._alone:
+            self._alone = False
+            torch.set_num_threads(self._torch_threads)
 
     def interrupt(self) -> None:
         self._worker.pipeline.classifier.interrupt()

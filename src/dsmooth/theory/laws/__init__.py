@@ -1,4 +1,4 @@
-"""Laws of noise: what is added to an image, and how far that protects. A new law is one file here and one row in known.py.
+"""Laws of noise: what is added to an image, and how far that protects. A new one is a file here and a row in known.py.
 
 base.py      the contract: Law, and the two kinds there are: RandomLaw (GridLaw) and EnumeratedLaw
 gaussian.py  independent Gaussian noise, certified in l2
