@@ -197,9 +197,8 @@ def test_a_spent_budget_leaves_finished_images_certified_and_the_rest_to_resume(
         assert facts(offline.records) == facts(partial.records)
         assert offline.unfinished > 0
         whole = run(server.url, images, tmp_path / "run", resume=True)
-    assert brain.queries == 6 * 35 + 2 * 3  # two canaries: at both starts, and at the end
-    assert sorted(count for count in brain.seen.values() if count > 1) == [3, 3]
-    with Server(Brain(brightness)) as server:
+        assert brain.queries == 6 * 35 + 2 * 3  # two canaries: at both starts, and at the end
+        assert sorted(count for count in brain.seen.values() if count > 1) == [3, 3]
         undisturbed = run(server.url, images, tmp_path / "undisturbed", seed=1)
     assert facts(whole.records) == facts(undisturbed.records)
 
