@@ -1,7 +1,7 @@
 """Two checkouts of the library against each other, in pairs: is the new code as fast as the old?
 
     git worktree add ../old COMMIT
-    python -m benchmarks.paired ../old                four minutes
+    python -m benchmarks.paired ../old                five minutes
     python -m benchmarks.paired ../old --rounds 25
 
 One process for each checkout, both on the same core, one at work at a time. In every round each certifies an image with few
