@@ -1,18 +1,27 @@
-"""A backend by name."""
+"""A backend by name. No torch before one is chosen, so that help texts can list them."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
+from dsmooth.registry import Registry
 
-from dsmooth.backends.base import Backend
-from dsmooth.errors import BadParameter
+if TYPE_CHECKING:
+    from dsmooth.backends.base import Backend
 
-__all__ = ["BACKENDS", "SLOWER", "backend_named", "fastest"]
+__all__ = ["BACKENDS", "SLOWER", "automatic", "backend_named", "fastest"]
 
-BACKENDS: Final = ("auto", "eager", "openvino", "cuda")
+BACKENDS: Final = Registry(
+    "backend",
+    {
+        "auto": "dsmooth.backends.choice:automatic",
+        "eager": "dsmooth.backends.eager:Eager",
+        "openvino": "dsmooth.backends.openvino:OpenVino",
+        "cuda": "dsmooth.backends.cuda:Cuda",
+    },
+)
+"""Each is called with dtype and workers."""
 
 SLOWER = "bf16 runs in plain torch: pip install 'dsmooth[openvino]' makes it 2 to 3 times faster"
 """What is said where OpenVINO would be the fastest, and is not installed."""
@@ -23,23 +32,19 @@ def fastest(dtype: str) -> str:
 
     In fp32 OpenVINO is not worth the seconds that it compiles for.
     """
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "openvino" if dtype == "bf16" and importlib.util.find_spec("openvino") else "eager"
 
 
+def automatic(dtype: str, workers: int | None = None) -> Backend:
+    """The backend that is fastest here in this dtype."""
+    return backend_named(fastest(dtype), dtype, workers)
+
+
 def backend_named(name: str, dtype: str, workers: int | None = None) -> Backend:
     """The backend of that name; raises BadParameter for an unknown one, MissingPackage where its package is missing."""
-    if name == "eager":
-        from dsmooth.backends.eager import Eager
-
-        return Eager(dtype, workers)
-    if name == "openvino":
-        from dsmooth.backends.openvino import OpenVino
-
-        return OpenVino(dtype, workers)
-    if name == "cuda":
-        from dsmooth.backends.cuda import Cuda
-
-        return Cuda(dtype, workers)
-    raise BadParameter(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
+    backend: Backend = BACKENDS.load(name)(dtype, workers)
+    return backend

@@ -44,7 +44,7 @@ def measure_denoiser(
     images: Path
         A folder or zip of images, one file, a CIFAR-10 binary folder, or an .npz.
     denoiser: str
-        A shipped name, a folder, a safetensors file, hf:owner/name, tv or nlm.
+        As in `dsmooth certify`, but for none.
     classifier: str
         As in `dsmooth certify`; where an image has no label, its answer on the clean image counts as right.
     sigma: list[float]

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
+from dsmooth.backends.choice import BACKENDS, SLOWER, fastest
+from dsmooth.classifiers.specs import CLASSIFIERS
 from dsmooth.console import note
+from dsmooth.denoisers.names import FORMS
 from dsmooth.errors import BadParameter
 from dsmooth.records.question import Question, Role
+from dsmooth.services.catalogue import SERVICES, is_service
 from dsmooth.theory.certifiers import CERTIFIERS
 
 if TYPE_CHECKING:
@@ -53,27 +57,29 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 
+if TYPE_CHECKING:
+    BackendName = str
+else:
+    BackendName = Literal[tuple(BACKENDS)]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """What is smoothed, and how."""
 
-    classifier: Annotated[str, Parameter(alias="-c")]
-    """efficientnet-lite0, timm:NAME, timm:NAME@FILE, cifar:resnet56@FILE, onnx:FILE, import:package.module:factory, or a
-    service: aws:rekognition, google:vision, azure:image-analysis, clarifai:MODEL, http://..."""
+    classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
     noise: str = "gaussian"
     """gaussian (l2), uniform (l1), or a law of your own as import:package.module:factory."""
     sigma: Annotated[float | None, Parameter(alias="-s")] = None
     """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default."""
     levels: Whole | None = None
     """For uniform: how many steps of 1/255 are equally likely, an odd number; the half-width is levels / 510."""
-    denoiser: Annotated[str, Parameter(alias="-d")] = "photo"
-    """A shipped name, a folder, a safetensors file, hf:owner/name, tv or nlm (untrained), or none."""
+    denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
-    backend: Literal["auto", "eager", "openvino", "cuda"] = "auto"
-    """What runs the networks; auto is the fastest here: cuda; for bf16 on a CPU openvino; eager (plain torch)."""
+    backend: BackendName = "auto"
+    """What runs the networks; auto is the fastest that is here. It is recorded; answers differ by rounding."""
     batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
     workers: Whole | None = None
@@ -99,7 +105,6 @@ class Model:
             if (value := getattr(self, name)) is not None:
                 check_count(value, name, most=LIMITS[name])
 
-        from dsmooth.backends.choice import SLOWER, fastest
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
         if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
@@ -172,7 +177,7 @@ def voting_rule(label_map: Path | None, present: str | None, threshold: float | 
     return None if label_map is None else LabelMap.load(label_map)
 
 
-@Parameter(name="*", group="Services (aws:, google:, azure:, clarifai:, http:)")
+@Parameter(name="*", group=f"Services ({SERVICES})")
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """How a classifier that is a service is asked, and what that may cost."""
@@ -208,8 +213,6 @@ class Service:
 
     def classifier(self, spec: str) -> RemoteClassifier | str:
         """The service that is named, set up; a classifier that is none, as it is."""
-        from dsmooth.services.catalogue import is_service
-
         if not is_service(spec):
             if self != LOCAL:
                 raise BadParameter(f"options of services were given, and {spec} is none")
