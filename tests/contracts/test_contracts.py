@@ -23,30 +23,7 @@ from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Votes
 from support import Linear, data
 
-# --- Noise: the radius is a promise ------------------------------------------------------------------------------------
-
-NOISES = [Gaussian(0.12), Gaussian(1.0)]
-
 EAGER = Eager("fp32", 1)
-
-
-@pytest.mark.parametrize("noise", NOISES, ids=str)
-class TestNoise:
-    def test_no_margin_no_radius(self, noise):
-        for tail, rival in ((0.5, 0.5), (0.9, 0.2), (1.0, 1.0), (math.nan, 0.1)):
-            assert noise.radius(tail=tail, rival=rival, norm=2, dim=10) == 0.0
-
-    def test_the_radius_falls_in_both_tails_and_in_the_norm(self, noise):
-        radii = [noise.radius(tail=tail, rival=0.1, norm=2, dim=10) for tail in (1e-9, 1e-3, 0.1, 0.3)]
-        assert radii == sorted(radii, reverse=True)
-        assert radii[-1] > 0
-        norms = [noise.radius(tail=0.01, rival=0.01, norm=norm, dim=10) for norm in (1, 2, 4, math.inf)]
-        assert norms == sorted(norms, reverse=True)
-
-    def test_it_names_its_law(self, noise):
-        assert noise.law
-        assert noise.sigma > 0
-
 
 # --- Certifier: votes in, certificate out ------------------------------------------------------------------------------
 

@@ -131,8 +131,8 @@ def test_words_on_a_threshold_are_undecided():
     law = NOISE.table
     words = np.zeros((2, 4), dtype=np.uint64) + law.thresholds[len(law.thresholds) // 2] + np.uint64(1)
     words[1, 2] -= np.uint64(1)
-    steps, undecided = SAMPLER._steps(words)
+    steps, undecided = SAMPLER.steps(words)
     assert undecided.tolist() == [False, True]
     assert (steps[0] == 1 + law.first + len(law.thresholds) // 2).all()
     extremes = np.array([[0, 0, 0, 0], [2**64 - 1] * 4], dtype=np.uint64)
-    assert SAMPLER._steps(extremes)[1].all()
+    assert SAMPLER.steps(extremes)[1].all()

@@ -7,7 +7,7 @@ sample i begin at block i * ceil(dim / 4) of the stream, so they depend on the s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from dsmooth.smoothing.sources.selftest import check_noise
 from dsmooth.theory.grid import WORD_BITS
 from dsmooth.theory.laws.base import GridLaw, Law
 
-__all__ = ["GENERATOR", "WORDS_A_BLOCK", "GridSource"]
+__all__ = ["GENERATOR", "WORDS_A_BLOCK", "GridSource", "random_words"]
 
 GENERATOR = "philox4x64-10 (numpy)"
 
@@ -28,6 +28,21 @@ _GUIDE_BITS = 16
 _WORDS_AT_ONCE = 1 << 16  # half a megabyte of words: the passes over them stay in the cache
 _SPLIT = np.int16(-32768)  # marks guide cells that a threshold falls into; no step is that large: Table sees to it
 WORDS_A_BLOCK = 4  # words that Philox4x64 makes at once
+
+
+def random_words(chunk: Chunk, count: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """The first `count` words of each sample of a chunk, in groups (samples, count) that stay in the cache.
+
+    The words of sample i begin at block i * ceil(count / 4) of the stream: a source that needs more words than an image has
+    coordinates asks for all of them at once, or samples would share them.
+    """
+    blocks = -(-count // WORDS_A_BLOCK)
+    key = np.frombuffer(chunk.stream, dtype="<u8").astype(np.uint64)
+    generator = np.random.Philox(key=key, counter=[chunk.first * blocks, 0, 0, 0])
+    group = max(1, _WORDS_AT_ONCE // count)
+    for start in range(0, chunk.count, group):
+        rows = min(group, chunk.count - start)
+        yield generator.random_raw(rows * blocks * WORDS_A_BLOCK).reshape(rows, -1)[:, :count]
 
 
 class GridSource(Source):
@@ -50,16 +65,12 @@ class GridSource(Source):
 
         Coordinates are in the order of the image's bytes: rows, columns, channels.
         """
-        blocks = -(-dim // WORDS_A_BLOCK)
-        key = np.frombuffer(chunk.stream, dtype="<u8").astype(np.uint64)
-        generator = np.random.Philox(key=key, counter=[chunk.first * blocks, 0, 0, 0])
         noise = np.empty((chunk.count, dim), dtype=np.int16)
         undecided = np.zeros(chunk.count, dtype=np.bool_)
-        group = max(1, _WORDS_AT_ONCE // dim)
-        for start in range(0, chunk.count, group):
-            rows = min(group, chunk.count - start)
-            words = generator.random_raw(rows * blocks * WORDS_A_BLOCK).reshape(rows, -1)[:, :dim]
-            noise[start : start + rows], undecided[start : start + rows] = self._steps(words)
+        start = 0
+        for words in random_words(chunk, dim):
+            noise[start : start + len(words)], undecided[start : start + len(words)] = self.steps(words)
+            start += len(words)
         return noise, undecided
 
     def _noisy(self, asked: Asked, rows: int) -> Rows:
@@ -77,7 +88,8 @@ class GridSource(Source):
     def self_test(self, streams: Sequence[bytes], shape: tuple[int, ...]) -> dict[str, Any]:
         return check_noise(self, streams, math.prod(shape))
 
-    def _steps(self, words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+    def steps(self, words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+        """The steps that these words (samples, n) decide, and the samples in which one word decides nothing."""
         flat = np.ascontiguousarray(words).astype("<u8", copy=False).reshape(-1)
         steps = self.guide.take(flat.view("<u2")[3::4])
         undecided = np.zeros(len(words), dtype=np.bool_)
