@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dsmooth.backends.choice import BACKENDS, backend_named, fastest
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.errors import BadParameter, DsmoothError
 from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.sources.base import Rows
 from support import Constant
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -54,7 +56,7 @@ def test_threads_do_not_meet(name, dtype, tolerance, network):
     backend = backend_named(name, dtype, 3)
     pipeline = Pipeline(dsmooth.TorchClassifier(network), None, 0.25, backend)
     rng = np.random.default_rng(0)
-    batches = [rng.integers(0, 256, (6, 32, 32, 3)).astype(np.int16) for _ in range(9)]
+    batches = [Rows(rng.integers(0, 256, (6, 32, 32, 3)).astype(np.int16)) for _ in range(9)]
     expected = [pipeline.labels(batch) for batch in batches]
     found = {}
 
@@ -122,11 +124,11 @@ def test_difference_sees_what_is_not_finite():
 
 def test_the_batch_is_measured_where_it_pays_and_kept():
     smoothed = dsmooth.SmoothedClassifier(Constant(), None, 0.25, backend="eager")
-    assert smoothed.pixels == smoothed.pipeline.backend.pixels
+    assert smoothed.sizes.area == smoothed.pipeline.backend.pixels
     smoothed.settle((4, 4, 3), samples=10**9)
-    settled = smoothed.pixels
+    settled = smoothed.sizes.area
     assert settled // 16 in (128, 256, 512)  # rows of 4 x 4 pixels: the usual 256, half, or twice as many
     smoothed.settle((4, 4, 3), samples=10**9)
-    assert smoothed.pixels == settled
-    smoothed.adopt("eager", 160)
-    assert smoothed.pixels == 160
+    assert smoothed.sizes.area == settled
+    smoothed.adopt(replace(smoothed.question(), backend="eager", batch_area=160))
+    assert smoothed.sizes.area == 160
