@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -159,23 +160,40 @@ class Done:
     err: str
 
 
-def dsmooth(*arguments: object) -> Done:
-    """The program in this process: a subprocess takes seconds, and a catalogue has many rows."""
+def dsmooth(*arguments: object, cwd: Path | None = None) -> Done:
+    """The program in this process, where starting one takes seconds; what it changes of the process is put back.
+
+    `cwd` is the folder it is started in. Models are imported from there anew each time, as a new process would.
+    """
     from dsmooth.cli import main
 
     out, err = io.StringIO(), io.StringIO()
-    told, terminated, code = sys.argv, signal.getsignal(signal.SIGTERM), 0
-    sys.argv = ["dsmooth", *map(str, arguments)]
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            warnings.simplefilter("default")
+    terminated, code = signal.getsignal(signal.SIGTERM), 0
+    with (
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(),
+        mock.patch.dict(os.environ, COLUMNS="200"), mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.object(sys, "argv", ["dsmooth", *map(str, arguments)]),
+        torch.random.fork_rng(devices=[]), contextlib.chdir(cwd or Path.cwd()),
+    ):  # fmt: skip
+        warnings.simplefilter("default")
+        for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", hidden)  # what Python itself shows nobody
+        warnings.filterwarnings("ignore", "Cyclopts application invoked without tokens under unit-test framework")
+        try:
             main()
-    except SystemExit as stop:
-        code = 0 if stop.code is None else int(stop.code)
-    finally:
-        sys.argv = told
-        signal.signal(signal.SIGTERM, terminated)
+        except SystemExit as stop:
+            code = 0 if stop.code is None else int(stop.code)
+        finally:
+            signal.signal(signal.SIGTERM, terminated)
+            forget(Path.cwd())
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def forget(folder: Path) -> None:
+    """Modules of this folder are no longer imported."""
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").parent == folder:
+            del sys.modules[name]
 
 
 SECONDS, BYTES = 20.0, 1_500_000_000

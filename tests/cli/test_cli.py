@@ -18,7 +18,7 @@ from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
 from dsmooth.training.recipe import Recipe
-from support import data, environment
+from support import data, dsmooth, environment
 
 
 @pytest.fixture
@@ -36,6 +36,14 @@ def folder(tmp_path):
 
 
 def run(folder, *arguments, code=0):
+    done = dsmooth(*arguments, cwd=folder)
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err + done.out
+    return done
+
+
+def process(folder, *arguments, code):
+    """The same in a process of its own: that the program starts, and what the shell sees of it."""
     line = [sys.executable, "-m", "dsmooth", *map(str, arguments)]
     done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
@@ -47,22 +55,22 @@ LINEAR = ("-c", "import:support:Linear", "-d", "none")
 
 
 def test_certify_and_report(folder):
-    done = run(folder, "certify", "images", *LINEAR, "--n", "200", "--seed", "1", "-o", "run")
+    done = process(folder, "certify", "images", *LINEAR, "--n", "200", "--seed", "1", "-o", "run", code=0)
     assert "4 of 4 images certified, 4 with the right label" in done.stdout
     assert "dsmooth report run" in done.stdout
     assert done.stdout.count("right") == 5
     assert len(read_run(folder / "run").records) == 4
     done = run(folder, "report", "run")
-    assert "| run | 0.25 | multiclass | 0.0 | 100.0 [47.2]" in done.stdout
+    assert "| run | 0.25 | multiclass | 0.0 | 100.0 [47.2]" in done.out
     assert (folder / "run" / "report" / "report.html").is_file()
     done = run(folder, "certify", "images", *LINEAR, "--n", "200", "-o", "run", "--resume")
-    assert "4 of 4 images are done" in done.stderr
+    assert "4 of 4 images are done" in done.err
 
 
 def test_certify_in_other_norms(folder):
     done = run(folder, "certify", "images", *LINEAR, "--n", "200", "--norm", "inf", "-o", "run")
-    assert "linf radius 0.0" in done.stdout
-    assert run(folder, "report", "run").returncode == 0
+    assert "linf radius 0.0" in done.out
+    assert run(folder, "report", "run").code == 0
 
 
 def test_modes_save_votes_and_say_how_many(folder):
@@ -82,10 +90,10 @@ def test_modes_save_votes_and_say_how_many(folder):
         "run",
     )
     done = run(folder, *arguments, "--seed", "1")
-    assert "4 of 4 images certified, 4 with the right label" in done.stdout
-    assert "times fewer than the 8,400 of mode fixed" in done.stdout
-    assert "times fewer than the 8,400 of mode fixed" in run(folder, "report", "run").stdout
-    assert "4 of 4 images are done" in run(folder, *arguments, "--resume").stderr
+    assert "4 of 4 images certified, 4 with the right label" in done.out
+    assert "times fewer than the 8,400 of mode fixed" in done.out
+    assert "times fewer than the 8,400 of mode fixed" in run(folder, "report", "run").out
+    assert "4 of 4 images are done" in run(folder, *arguments, "--resume").err
 
 
 @pytest.mark.parametrize(
@@ -93,20 +101,20 @@ def test_modes_save_votes_and_say_how_many(folder):
 )
 def test_the_options_of_each_mode(folder, options):
     done = run(folder, "certify", "images", *LINEAR, "--n", "2000", "--mode", *options, "--max", "1", "-o", "run")
-    assert "times fewer than the 2,100 of mode fixed" in done.stdout
+    assert "times fewer than the 2,100 of mode fixed" in done.out
     assert read_run(folder / "run").mode.name == options[0]
 
 
 def test_radii_that_no_votes_can_reach_are_said(folder):
     arguments = ("--mode", "curve", "--radii", "0.25", "5", "--n", "20", "-o", "run")
     done = run(folder, "certify", "images", *LINEAR, *arguments)
-    assert "no radius of 0.25 can be certified: at least 42 votes are needed" in done.stderr
-    assert "no radius of 5 can be certified: more than 10,000,000 votes are needed" in done.stderr
+    assert "no radius of 0.25 can be certified: at least 42 votes are needed" in done.err
+    assert "no radius of 5 can be certified: more than 10,000,000 votes are needed" in done.err
 
 
 def test_predict(folder):
     done = run(folder, "predict", "images/light/0.png", *LINEAR)
-    assert "p-value" in done.stdout
+    assert "p-value" in done.out
     assert list(folder.glob("run*")) == []
 
 
@@ -139,7 +147,7 @@ def test_train_writes_a_denoiser_that_certifies(folder):
     }  # fmt: skip
     run(folder, "certify", "images", "-c", "import:support:Linear", "-d", "den", "--n", "20", "-o", "run")
     assert read_run(folder / "run").records[0].denoiser is not None
-    assert "--resume" in run(folder, *arguments, "-o", "den", code=2).stderr
+    assert "--resume" in run(folder, *arguments, "-o", "den", code=2).err
     run(folder, "train", "broken.png", "-o", "den2", code=2)
     assert not (folder / "den2" / "model.safetensors").exists()
 
@@ -161,8 +169,8 @@ def test_train_through_a_classifier(folder):
     told = json.loads((folder / "den" / "recipe.json").read_text())
     assert (told["sigma_law"], told["temperature"], told["clip"]) == ("log-uniform", 4.0, None)
     assert told["config"]["scaled"]
-    assert "import:support:Linear 100.0 %" in done.stdout or "import:support:Linear 0.0 %" in done.stdout
-    assert "learning curve: den/learning_curve.svg" in done.stdout
+    assert "import:support:Linear 100.0 %" in done.out or "import:support:Linear 0.0 %" in done.out
+    assert "learning curve: den/learning_curve.svg" in done.out
     more = ["--padding", "1", "--batch", "2", "--precision", "32-true", "--steps", "1"]
     run(folder, "train", "images", *more, "--start", "den", "--sigma-max", "0.5", "-o", "more")
     again = json.loads((folder / "more" / "recipe.json").read_text())
@@ -204,11 +212,11 @@ def test_train_with_a_class_head(folder):
     small = ["--widths", "8", "8", "--blocks", "1", "1", "--decoder-blocks", "1", "--batch", "2", "--every", "2"]
     ours = ["--classes", "2", "--optimizer", "muon", "--schedule", "linear", "--alone", "0.5", "--cut", "1"]
     done = run(folder, "train", "images", *arguments, *small, *ours, "--precision", "32-true", "-o", "den")
-    assert "head 100.0 %" in done.stdout or "head 0.0 %" in done.stdout
+    assert "head 100.0 %" in done.out or "head 0.0 %" in done.out
     told = json.loads((folder / "den" / "recipe.json").read_text())
     assert (told["optimizer"], told["alone"], told["cut"], told["config"]["classes"]) == ("muon", 0.5, 1.0, 2)
     done = run(folder, "train", "images", *arguments, *small, "-o", "other", code=2)
-    assert "a unet, and --classes" in done.stderr
+    assert "a unet, and --classes" in done.err
     assert not (folder / "other").exists()
 
 
@@ -232,7 +240,7 @@ def test_a_denoiser_is_measured(folder):
         folder, "test-denoiser", "images", "-d", "photo", "-c", "import:support:Linear", "--sigma", "0.1", "0.5",
         "--picture", "strip.png",
     )  # fmt: skip
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| 0.")]
+    rows = [line for line in done.out.splitlines() if line.startswith("| 0.")]
     assert [row.split("|")[2].strip() for row in rows] == ["noisy", "denoised"] * 2
     assert rows[0].split("|")[3].strip().startswith("21.")  # -20 log10(.1) = 20, and clipping helps dark images
     assert rows[3].count("%") == 1
@@ -240,7 +248,7 @@ def test_a_denoiser_is_measured(folder):
         assert strip.size == (4 * (64 + 2), 8 * (64 + 2))
     assert (
         "sigma 0.07 is outside what this denoiser was trained for (0.08 to 0.6)"
-        in run(folder, "test-denoiser", "images", "-d", "photo", "--sigma", "0.07").stderr
+        in run(folder, "test-denoiser", "images", "-d", "photo", "--sigma", "0.07").err
     )
     run(folder, "test-denoiser", "grey.npz", "-d", "tv", "--sigma", "0.1")
     for arguments, message in (
@@ -250,8 +258,8 @@ def test_a_denoiser_is_measured(folder):
         (["grey.npz"], "expects images of 3 channels"),
     ):
         done = run(folder, "test-denoiser", *arguments, code=2)
-        assert message in done.stderr
-        assert "|" not in done.stdout  # before anything is measured
+        assert message in done.err
+        assert "|" not in done.out  # before anything is measured
 
 
 BAD = {
@@ -298,7 +306,7 @@ def test_bad_parameters_get_one_line_and_leave_nothing(folder, changes, message)
     before = sorted(folder.rglob("*"))
     options = {"-c": LINEAR[1], "-d": "none", "-o": "run", changes[0]: changes[1]}
     done = run(folder, "certify", "images", *(part for option in options.items() for part in option), code=2)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")]
+    errors = [line for line in done.err.splitlines() if line.startswith("dsmooth: ")]
     assert len(errors) == 1
     assert message in errors[0]
     assert [p for p in sorted(folder.rglob("*")) if "__pycache__" not in str(p)] == before
@@ -315,14 +323,14 @@ def test_bad_parameters_get_one_line_and_leave_nothing(folder, changes, message)
 def test_bad_images_get_one_line(folder, images, message):
     denoiser = ("-d", "photo") if images == "grey.npz" else ("-d", "none")
     done = run(folder, "certify", images, "-c", "import:support:Linear", *denoiser, "-o", "run", code=2)
-    assert message in done.stderr
-    assert done.stderr.count("dsmooth: ") == 1
+    assert message in done.err
+    assert done.err.count("dsmooth: ") == 1
     assert not (folder / "run").exists()
 
 
 def test_a_broken_image_among_good_ones_is_found_before_anything_is_written(folder):
     (folder / "images" / "light" / "9.png").write_bytes((folder / "images" / "light" / "0.png").read_bytes()[:80])
-    done = run(folder, "certify", "images", *LINEAR, "-o", "run", code=2)
+    done = process(folder, "certify", "images", *LINEAR, "-o", "run", code=2)
     assert "light/9.png: expected a readable PNG" in done.stderr
     assert not (folder / "run").exists()
 
@@ -333,7 +341,7 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
         "def two():\n    return TorchClassifier(Constant(), class_names=['a', 'b'])\n"
     )
     done = run(folder, "certify", "images", "-c", "import:model_for_test:two", "-d", "none", "-o", "run", code=2)
-    assert "expected TwoNames" in done.stderr or "2 classes, got 10 logits" in done.stderr
+    assert "expected TwoNames" in done.err or "2 classes, got 10 logits" in done.err
 
 
 @pytest.mark.parametrize(
@@ -344,7 +352,7 @@ def test_a_wrong_number_of_classes_gets_one_line(folder):
     ],
 )  # fmt: skip
 def test_help_has_examples(folder, command):
-    assert f"dsmooth {command} " in run(folder, command, "--help").stdout.split("Examples")[1]
+    assert f"dsmooth {command} " in run(folder, command, "--help").out.split("Examples")[1]
 
 
 def test_help_needs_no_torch(folder):
@@ -354,8 +362,8 @@ def test_help_needs_no_torch(folder):
 
 
 def test_reports_of_no_run_are_refused(folder):
-    assert "expected a run folder" in run(folder, "report", "images", code=2).stderr
-    assert "radii" in run(folder, "report", "images", "--radii", "x", code=2).stderr
+    assert "expected a run folder" in run(folder, "report", "images", code=2).err
+    assert "radii" in run(folder, "report", "images", "--radii", "x", code=2).err
 
 
 def test_certify_real_images_with_onnx_and_an_off_the_shelf_denoiser(folder):
@@ -376,9 +384,9 @@ def test_class_folders_are_matched_by_name_or_refused(folder):
         "def model():\n    return TorchClassifier(Constant(), class_names=[str(i) for i in range(100, 110)])\n"
     )
     done = run(folder, "certify", "images", "-c", "import:named_for_test:model", "-d", "none", "--n", "60", "-o", "run")
-    assert "0 with the right label" in done.stdout  # Linear calls the bright ones 1, which this model names dark
+    assert "0 with the right label" in done.out  # Linear calls the bright ones 1, which this model names dark
     done = run(folder, "certify", "images", "-c", "import:few_for_test:model", "-d", "none", "-o", "few", code=2)
-    assert "one for each of the 10 classes, got dark, light; rename them, or pass --labels" in done.stderr
+    assert "one for each of the 10 classes, got dark, light; rename them, or pass --labels" in done.err
     (folder / "labels.csv").write_text("\ufefffile,label\nlight/0.png,99\n", encoding="utf-8")
     done = run(
         folder,
@@ -394,24 +402,24 @@ def test_class_folders_are_matched_by_name_or_refused(folder):
         "few",
         code=2,
     )
-    assert "light/0.png: expected a label from 0 to 9, got 99" in done.stderr
+    assert "light/0.png: expected a label from 0 to 9, got 99" in done.err
 
 
 @pytest.mark.parametrize("option", [("--labels", "none.csv"), ("--size", "64")])
 def test_options_that_do_not_apply_are_refused(folder, option):
     done = run(folder, "certify", "grey.npz", *LINEAR, *option, "-o", "run", code=2)
-    assert "labels and size do not apply" in done.stderr
+    assert "labels and size do not apply" in done.err
 
 
 def test_too_few_votes_are_said_before_they_are_drawn(folder):
     done = run(folder, "certify", "images", *LINEAR, "--n", "5", "-o", "run")
-    assert "with n 5 and alpha 0.001 every image abstains: at least 11 votes are needed" in done.stderr
-    assert "every image abstains" in run(folder, "predict", "images", *LINEAR, "--n", "5").stderr
+    assert "with n 5 and alpha 0.001 every image abstains: at least 11 votes are needed" in done.err
+    assert "every image abstains" in run(folder, "predict", "images", *LINEAR, "--n", "5").err
 
 
 def test_noise_that_the_denoiser_does_not_know_is_said(folder):
     done = run(folder, "predict", "images/light/0.png", "-c", "import:support:Linear", "--sigma", "2", "--n", "12")
-    assert "trained for sigma 0.08 to 0.6; 2 is outside" in done.stderr
+    assert "trained for sigma 0.08 to 0.6; 2 is outside" in done.err
 
 
 def test_a_closed_pipe_ends_nothing(folder):
@@ -428,14 +436,14 @@ def test_names_cannot_forge_lines(folder):
     (folder / "hostile").mkdir()
     (folder / "images" / "light" / "0.png").rename(folder / "hostile" / "a\nb\x1b[31m$x.png")
     done = run(folder, "certify", "hostile", *LINEAR, "--n", "20", "-o", "$run_")
-    assert "a?b?[31m$x.png" in done.stdout
-    assert run(folder, "report", "$run_").returncode == 0
+    assert "a?b?[31m$x.png" in done.out
+    assert run(folder, "report", "$run_").code == 0
 
 
 def test_resume_with_other_images_says_so(folder):
     run(folder, "certify", "images", *LINEAR, "--n", "20", "--max", "2", "-o", "run")
     done = run(folder, "certify", "images", *LINEAR, "--n", "20", "--max", "3", "-o", "run", "--resume", code=2)
-    assert "made with other images or labels" in done.stderr
+    assert "made with other images or labels" in done.err
 
 
 @pytest.mark.parametrize(
@@ -466,7 +474,7 @@ def test_resume_with_other_images_says_so(folder):
     ],
 )
 def test_bad_trainings_leave_nothing(folder, arguments, message):
-    assert message in run(folder, "train", *arguments, "-o", "den", code=2).stderr
+    assert message in run(folder, "train", *arguments, "-o", "den", code=2).err
     assert not (folder / "den").exists()
 
 
@@ -494,5 +502,5 @@ def test_a_training_needs_no_held_out_image(folder):
     run(folder, "train", "images/light/0.png", *arguments, "-o", "den")
     assert (folder / "den" / "model.safetensors").is_file()
     (folder / "file").write_text("")
-    assert "is a file" in run(folder, "train", "images", *arguments, "-o", "file", code=2).stderr
-    assert "cannot be written" in run(folder, "train", "images", *arguments, "-o", "file/x", code=2).stderr
+    assert "is a file" in run(folder, "train", "images", *arguments, "-o", "file", code=2).err
+    assert "cannot be written" in run(folder, "train", "images", *arguments, "-o", "file/x", code=2).err
