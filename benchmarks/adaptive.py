@@ -12,9 +12,8 @@ import torch
 
 from benchmarks.reference import Defended, reference_loop
 from dsmooth import SmoothedClassifier, load_classifier, load_denoiser, open_images
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.theory.certifiers import Cohen
-from dsmooth.theory.modes import Demand, Mode
+from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.modes import Mode
 from recipes.experiment import DATA
 
 __all__ = ["row"]
@@ -33,8 +32,7 @@ def row(cores: int) -> str:
     denoiser = load_denoiser(DATA / "denoisers" / "dncnn_color_blind.safetensors")
     smoothed = SmoothedClassifier(classifier, denoiser, SIGMA, dtype="bf16")
     smoothed.settle(images[0].pixels.shape)
-    plan = Mode("curve", RADII).plan(Cohen(), smoothed.noise, n=N, alpha=ALPHA)
-    demand: dict[Phase, Demand] = {Phase.SELECTION: N0, Phase.ESTIMATION: plan.demand}
+    question = smoothed.question(n0=N0, n=N, alpha=ALPHA, mode=Mode("curve", RADII))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     defended = Defended(denoiser, classifier.network(), SIGMA).eval().to(device)
 
@@ -47,7 +45,7 @@ def row(cores: int) -> str:
     loop()
     before = loop()
     started = time.perf_counter()
-    samples = sum(tally.drawn for tally in smoothed.tallies(images, demand, MasterKey.draw(0)))
+    samples = sum(tally.drawn for tally in smoothed.tallies(images, question, MasterKey.draw(0)))
     took = time.perf_counter() - started
     whole = statistics.mean([before, loop()]) * (N0 + N) * IMAGES
     return (

@@ -17,23 +17,19 @@ from torch import nn
 
 from benchmarks.reference import Defended, reference_loop
 from benchmarks.roofline import products, roof, told
-from dsmooth.backends.choice import backend_named
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.images.sets import LabelledImage
-from dsmooth.smoothing.chunks import MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.scheduler import Scheduler
-from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.records.question import PREDICTION
+from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.smoothing.smoothed import SmoothedClassifier
 
 __all__ = ["SIZES", "Size", "compare", "interleaved", "networks"]
 
 SIGMA = 0.25
-PROBES = 4  # batches that a run asks before its first sample
 
 
 @dataclass(frozen=True)
@@ -95,15 +91,17 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
 
     work: dict[str, Callable[[], int]] = {"reference": reference}
     for name, dtype in names:
-        pipeline = Pipeline(classifier, denoiser, SIGMA, backend_named(name, dtype, None if on_gpu else 1))
-        rows = Scheduler(pipeline, Gaussian(SIGMA)).rows(pixels.shape)
-        # what is left without networks: noise, scheduling, counting
-        empty = Pipeline(TorchClassifier(Nothing()), None, SIGMA, pipeline.backend if on_gpu else Eager("fp32", 1))
-        work[f"{name} {dtype}"] = _run(pipeline, rows, pixels, size.samples)
+        workers = None if on_gpu else 1
+        smoothed = SmoothedClassifier(classifier, denoiser, SIGMA, dtype=dtype, backend=name, workers=workers)
+        rows = smoothed.sizes.rows(pixels.shape)
+        # what is left without networks: noise, the session with its threads, counting
+        here = {"dtype": dtype, "backend": name} if on_gpu else {"dtype": "fp32", "backend": "eager"}
+        empty = SmoothedClassifier(Nothing(), None, SIGMA, batch=rows, workers=workers, **here)
+        work[f"{name} {dtype}"] = _run(smoothed, rows, pixels, size.samples)
         work[f"{name} {dtype} without"] = _run(empty, rows, pixels, 10 * size.samples)
     backends = {"reference": "tf32" if on_gpu else "fp32"} | {f"{name} {dtype}": dtype for name, dtype in names}
     work |= products(on_gpu)
-    for call in work.values():  # compiles, allocates
+    for call in work.values():  # compiles, allocates, probes
         call()
     found = list(interleaved(work, rounds, clock))
     unit = "wall" if on_gpu else "CPU"
@@ -131,14 +129,14 @@ class Nothing(nn.Module):
         return x.new_zeros((len(x), 10))
 
 
-def _run(pipeline: Pipeline, rows: int, pixels: np.ndarray, samples: int) -> Callable[[], int]:
-    """A run of the scheduler on one image, probe included; how many rows it was."""
-    scheduler, batches = Scheduler(pipeline, Gaussian(SIGMA), rows), max(1, samples // rows)
+def _run(smoothed: SmoothedClassifier, rows: int, pixels: np.ndarray, samples: int) -> Callable[[], int]:
+    """A run on one image, through the open session; how many samples it was, in full batches."""
     image, key = LabelledImage("image", pixels), MasterKey.draw(0)
+    question = smoothed.question(bound=PREDICTION, n=max(1, samples // rows) * rows)
 
     def run() -> int:
-        list(scheduler.run([image], {Phase.ESTIMATION: batches * rows}, key))
-        return (batches + PROBES) * rows
+        list(smoothed.tallies([image], question, key))
+        return question.n
 
     return run
 

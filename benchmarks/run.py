@@ -37,7 +37,7 @@ def main() -> None:
     for size in (ON_GPU if on_gpu else SIZES).values():
         print("\n" + compare(size, _GPU if on_gpu else _CPU, rounds), flush=True)
     print()
-    for told in [*lines(fastest("bf16"), 1 if on_gpu else cores(), rounds), line(fastest("bf16"), 3 * rounds)]:
+    for told in [*lines(fastest("bf16"), 1 if on_gpu else cores(), rounds), line(fastest("bf16"), "bf16", 3 * rounds)]:
         print(told, flush=True)
     print("\n" + row(cores()), flush=True)
 

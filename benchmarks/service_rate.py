@@ -19,8 +19,9 @@ import numpy as np
 from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.querylog import LOG, read_query_log
+from dsmooth.records.question import PREDICTION
 from dsmooth.services.gate import Limits
-from dsmooth.smoothing.chunks import MasterKey, Phase
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from tests.services.servers import Brain, Server, brightness
 
@@ -41,14 +42,16 @@ def rate(url: str, side: int, concurrency: int) -> float:
     smoothed = SmoothedClassifier(remote, None, 0.25)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     samples = 40 if concurrency == 1 else 1000
+    question = smoothed.question(bound=PREDICTION, n=samples)
     with (
         tempfile.TemporaryDirectory() as folder,
         remote.logged(Path(folder), key_commitment="", parameters="", canaries=[]),
     ):
         started = time.monotonic()
-        list(smoothed.tallies([LabelledImage("image", pixels)], {Phase.ESTIMATION: samples}, MasterKey.draw(0)))
+        list(smoothed.tallies([LabelledImage("image", pixels)], question, MasterKey.draw(0)))
         elapsed = time.monotonic() - started
         assert len(read_query_log(Path(folder) / LOG).entries) == samples
+    smoothed.close()
     remote.close()
     return samples / elapsed
 

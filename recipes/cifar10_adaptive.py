@@ -44,7 +44,7 @@ def table(runs: list[Run], radii: tuple[float, ...]) -> list[str]:
     """Markdown: samples and time against the first run, and points of certified accuracy lost against its Cohen bound."""
     rows = summarise(runs, radii).rows
     fixed = next(row for row in rows if row.run == 0 and row.certifier == "cohen")
-    samples = [sum(record.samples for record in run.records) for run in runs]
+    samples = [sum(record.drawn for record in run.records) for run in runs]
     seconds = [sum(record.seconds for record in run.records) for run in runs]
     lines = [
         "| mode | bound | times fewer samples | times faster | more abstained | "
@@ -53,12 +53,12 @@ def table(runs: list[Run], radii: tuple[float, ...]) -> list[str]:
         "| --- " * (5 + len(radii)) + "|",
     ]
     for row in rows:
-        asked = runs[row.run].mode.radii
+        asked = runs[row.run].question.mode.radii
         lost = [
             _points(fixed.share(radius) - row.share(radius)) if not asked or radius in asked else "" for radius in radii
         ]
         lines.append(
-            f"| {runs[row.run].mode.name} | {row.certifier} | {samples[0] / samples[row.run]:.1f} "
+            f"| {runs[row.run].question.mode.name} | {row.certifier} | {samples[0] / samples[row.run]:.1f} "
             f"| {seconds[0] / seconds[row.run]:.1f} | {_points(row.abstained - fixed.abstained)} | {' | '.join(lost)} |"
         )
     return lines

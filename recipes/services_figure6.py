@@ -94,30 +94,32 @@ def main() -> None:
     process.start()
     urls = dict(zip(SPECS, addresses.get(timeout=300), strict=True))
 
+    remotes = {
+        wire: RemoteClassifier(spec, rule=rule, endpoint=urls[wire], limits=Limits(concurrency=8, time_limit=60.0))
+        for wire, spec in SPECS.items()
+    }
+
     def over(wire: str, name: str, denoiser: str | None, count: int) -> Path:
-        limits = Limits(concurrency=8, time_limit=60.0)
-        remote = RemoteClassifier(SPECS[wire], rule=rule, endpoint=urls[wire], limits=limits)
-        try:
-            return certify(f"figure6-{wire}-{name}", images[:count], remote, denoiser, SIGMA, n0=N0, n=N)
-        finally:
-            remote.close()
+        return certify(f"figure6-{wire}-{name}", images[:count], remotes[wire], denoiser, SIGMA, n0=N0, n=N)
 
     wrong = 0
     online = [over(MAIN, name, denoiser, options.images) for name, denoiser in denoisers.items()]
     model = lite0(names)
-    local = Local(lambda pixels: [(names.index(model(pixels)[0][0]), 1.0)])
+    few = images[: options.few]
     for name, denoiser in denoisers.items():
-        here = votes(
-            certify(f"figure6-local-{name}", images[: options.few], local, denoiser, SIGMA, n0=N0, n=N, batch=32)
-        )
-        for wire in SPECS:
-            count = options.images if wire == MAIN else options.few
-            there = votes(over(wire, name, denoiser, count))[: options.few]
+        for wire, remote in remotes.items():
+            # what is asked is part of the address of the noise, so each service has a local model of its own
+            local = Local(lambda pixels: [(names.index(model(pixels)[0][0]), 1.0)], remote)
+            run = certify(f"figure6-local-{wire}-{name}", few, local, denoiser, SIGMA, n0=N0, n=N, batch=32)
+            here = votes(run)
+            there = votes(over(wire, name, denoiser, options.images if wire == MAIN else options.few))[: options.few]
             differ = sum(
                 a != b for one, other in zip(there, here, strict=True) for a, b in zip(one, other, strict=True)
             )
             wrong += differ
             print(f"{wire}, {name}: {differ} of {sum(map(len, here))} votes differ from the local model")
+    for remote in remotes.values():
+        remote.close()
     process.terminate()
     offline = []
     for run in online:

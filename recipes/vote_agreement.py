@@ -5,23 +5,24 @@ EfficientNet-Lite0, sigma .25 and .5, 50 validation images with 4 copies each. A
 another, equally fixed function: what is compared is what is certified with what may be deployed.
 """
 
-import numpy as np
-import torch
-from dsmooth.smoothing.sampler import Sampler
+from collections.abc import Sequence
 
-from dsmooth.backends.choice import backend_named, fastest
+import torch
+
+from dsmooth.backends.choice import fastest
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.images.sets import ImageSet
-from dsmooth.records.digests import digest_image
-from dsmooth.smoothing.chunks import Chunk, MasterKey, Phase
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.records.question import PREDICTION
+from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.smoothing.tally import Tally
+from dsmooth.theory.votes import Label
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import DATA
 from recipes.imagenet_samples import validation_images
 
-ROWS = {32: 50, 224: 4}  # a batch: images of one shape, a multiple of the copies of each
+ROWS = {32: 50, 224: 4}  # a batch, by the height of its images
 
 
 def backends() -> list[tuple[str, str]]:
@@ -34,30 +35,30 @@ def backends() -> list[tuple[str, str]]:
     return found
 
 
-def noisy(images: ImageSet, sigma: float, copies: int) -> np.ndarray:
-    """Every image with the noise of `copies` samples, in steps of 1/255."""
-    sampler, key = Sampler(Gaussian(sigma)), MasterKey.draw(0)
-    batches = []
-    for image in images:
-        stream = key.stream(digest_image(image.pixels), Gaussian(sigma), Phase.ESTIMATION)
-        batches.append(sampler.noisy([(image.pixels, Chunk(Phase.ESTIMATION, stream, 0, copies))], copies)[0])
-    return np.concatenate(batches)
-
-
 def measure(title: str, images: ImageSet, model: str, denoiser: str, sigma: float, copies: int) -> None:
     """Prints a row for each backend."""
     network, cleaner = load_classifier(model), load_denoiser(denoiser)
-    batch = noisy(images, sigma, copies)
-    rows = ROWS[batch.shape[1]]
+    rows = ROWS[images[0].pixels.shape[0]]
 
-    def votes(name: str, dtype: str) -> np.ndarray:
-        pipeline = Pipeline(network, cleaner, sigma, backend_named(name, dtype, 1))
-        return np.array([label for i in range(0, len(batch), rows) for label in pipeline.labels(batch[i : i + rows])])
+    def votes(name: str, dtype: str) -> list[Label | None]:
+        """In order of images and samples; the noise is the same whatever runs the networks."""
+        found: dict[str, list[Label | None]] = {key: [] for key in images.keys}
+
+        def keep(tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
+            found[tally.image.key].extend(labels)
+
+        options = {"dtype": dtype, "backend": name, "batch": rows, "workers": 1}
+        with SmoothedClassifier(network, cleaner, sigma, **options) as smoothed:
+            question = smoothed.question(bound=PREDICTION, n=copies)
+            for _ in smoothed.tallies(images, question, MasterKey.draw(0), on_votes=keep):
+                pass
+        return [label for labels in found.values() for label in labels]
 
     expected = votes("eager", "fp32")
     for name, dtype in backends():
-        same = int((votes(name, dtype) == expected).sum())
-        print(f"| {title} | {sigma} | {name} {dtype} | {same} of {len(batch)} | {same / len(batch):.1%} |", flush=True)
+        same = sum(one == other for one, other in zip(votes(name, dtype), expected, strict=True))
+        share = same / len(expected)
+        print(f"| {title} | {sigma} | {name} {dtype} | {same} of {len(expected)} | {share:.1%} |", flush=True)
 
 
 def main() -> None:
