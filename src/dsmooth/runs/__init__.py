@@ -1,7 +1,10 @@
 """Long work over many images, written down as it goes.
 
 certify.py    certify a set of images into a run folder; resume
-verify.py     check a run or a certificate file: counts, chain, votes, key, images, networks
-replay.py     ask again for recorded votes
+verify.py     check a run or a certificate file: claims, key, images, labels, completeness
+recount.py    a record's claim, made again from its packed votes
+replay.py     ask again for recorded votes, and judge what comes
+agreement.py  what honest rounding may change, and what a replay would have missed
+again.py      certify anew what somebody else certified
 recertify.py  the same from logged answers, under another alpha, n, bound or voting rule; no torch
 """

@@ -1,44 +1,47 @@
-"""Ask again for votes that were recorded: the same noise, the same networks, batches of the same shape."""
+"""Ask again for votes that were recorded: the same noise, networks and shape of batches; and judge what comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
-from dsmooth.images.sets import LabelledImage
+from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.schema import Record
-from dsmooth.runs.certify import versions
+from dsmooth.runs.agreement import CONFIDENCE, FALSE_ALARM, missed, most_wrong, tolerated
+from dsmooth.runs.recount import Recount, charged, counted
+from dsmooth.runs.verify import Check, Evidence, Outcome, image_of, recounted
+from dsmooth.smoothing.pipeline import denoiser_digest
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.votes import Label, Phase
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.votes import Label, Phase, selected
 
-__all__ = ["Replay", "phases_of", "replay_votes", "smoothed_like", "votes_in"]
+__all__ = ["Replay", "replay_votes", "replayed", "smoothed_like", "votes_in"]
 
-_BEARING = ("torch", "machine", "cpu")
-"""Versions that decide how a network rounds."""
-_BEARING_FOR = {"openvino": ("openvino",), "cuda": ("gpu",)}
-"""And those that do so for one backend only."""
+_LEAST = 100
+"""Estimation votes of an image that are asked for again at least: fewer show too little."""
+_INVENTED = (0.1, 0.3)
+"""Parts of the votes whose invention is spoken of."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How many votes were asked for again, how many were the same, and whether the circumstances were."""
+    """The votes of one image, asked for again in part."""
 
     asked: int
-    same: int
-    circumstances: tuple[str, ...]
-    """What is different here from the run, in words; where nothing is, every vote must be the same."""
-
-
-def phases_of(record: Record) -> list[tuple[Phase, int]]:
-    """The phases in the order of the record's packed votes, and how many samples each has."""
-    counted = [(Phase.SELECTION, record.selection["trials"]), (Phase.ESTIMATION, record.estimation["trials"])]
-    return [(phase, trials) for phase, trials in counted if phase in record.asked.demand]
+    different: int
+    chance: bool
+    """The classifier answers the same rows differently."""
+    certificate: Certificate
+    """What is left of the claim when all that may be wrong is charged against it."""
+    selected: bool
+    """Whether the selection, asked for again, chooses the same label."""
 
 
 def smoothed_like(
@@ -58,42 +61,175 @@ def smoothed_like(
         return made("eager", "bf16" if question.dtype == "bf16" else "fp32")
 
 
+def votes_in(record: Record, share: float) -> int:
+    """How many votes a replay of this share asks for: all of the selection, and so many of the estimation."""
+    return int(record.selection["trials"]) + _part(record, record.estimation["trials"], share)
+
+
 def replay_votes(
     smoothed: SmoothedClassifier,
     record: Record,
+    found: Recount,
     labels: Sequence[Label | None],
     image: LabelledImage,
     share: float,
     *,
     on_votes: Callable[[int], None] = lambda count: None,
 ) -> Replay:
-    """A random `share` of the votes (at least one; 1: all), asked again, beside the labels that were recorded."""
-    samples = [(phase, i) for phase, trials in phases_of(record) for i in range(trials)]
-    chosen = sorted(np.random.default_rng().choice(len(samples), votes_in(record, share), replace=False).tolist())
-    streams = {phase: bytes.fromhex(record.key[phase.value]) for phase, _ in phases_of(record)}
-    same = 0
-    for place, label in zip(chosen, smoothed.replay(image, streams, [samples[i] for i in chosen]), strict=True):
-        same += label == labels[place]
+    """The selection votes and a random `share` of the estimation votes (1: all), asked again, beside those recorded.
+
+    Which ones is decided here and now, by nobody who made the record.
+    """
+    first, later = found.selection.trials, found.last.trials
+    chosen = np.random.default_rng().choice(later, _part(record, later, share), replace=False).tolist()
+    samples = [(Phase.SELECTION, i) for i in range(first)] + [(Phase.ESTIMATION, i) for i in sorted(chosen)]
+    expected = [*labels[:first], *(labels[first + i] for i in sorted(chosen))]
+    streams = {phase: bytes.fromhex(record.key[phase.value]) for phase in record.asked.demand}
+    chance: list[bool] = []
+    answers = []
+    for label in smoothed.replay(image, streams, samples, on_chance=chance.append):
+        answers.append(label)
         on_votes(1)
-    return Replay(len(chosen), same, tuple(_differences(record, smoothed.pipeline.backend)))
+    label = found.certificate.label
+    wrong = [answer != told for answer, told in zip(answers, expected, strict=True)]
+    for_label = [place for place in range(first, len(expected)) if expected[place] == label]
+    lost = most_wrong(
+        sum(wrong[place] for place in for_label), len(for_label), found.last.of(label) if label is not None else 0
+    )
+    own = selected(counted(answers[:first])) if first else label
+    return Replay(
+        asked=len(answers),
+        different=sum(wrong),
+        chance=any(chance),
+        certificate=charged(record.question, found, lost, image.pixels.size),
+        selected=own == label,
+    )
 
 
-def votes_in(record: Record, share: float) -> int:
-    """How many votes a replay of this share asks for."""
-    total = sum(trials for _, trials in phases_of(record))
-    return min(total, max(1, round(share * total)))
+def replayed(
+    evidence: Evidence,
+    images: ImageSet | None,
+    classifier: Classifier,
+    denoiser: Denoise | None,
+    share: float,
+    *,
+    on_votes: Callable[[int], None] = lambda count: None,
+) -> Iterator[Check]:
+    """The digests of the networks, and a replay of a random part of the votes of each image."""
+    given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
+    for what, digest in given.items():
+        others = [record.name for record in evidence.records if getattr(record.asked, what) != digest]
+        if others:
+            yield Check(what, Outcome.FAILS, f"{others[0]} and others were certified with another one")
+        elif str(digest).startswith("unknown"):
+            yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
+        else:
+            yield Check(what, Outcome.HOLDS, "this is the one")
+    if evidence.name is not None:
+        yield _name(evidence, classifier)
+    if images is None:
+        yield Check("replay", Outcome.OPEN, "votes can only be asked for again on their images", "--images")
+    elif classifier.traits.billed:
+        yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
+    else:
+        yield _judged(evidence, images, classifier, denoiser, share, on_votes)
 
 
-def _differences(record: Record, backend: Backend) -> list[str]:
-    here = versions()
-    found = [
-        f"{name} {here.get(name)} in place of {record.versions.get(name)}"
-        for name in (*_BEARING, *_BEARING_FOR.get(record.asked.backend, ()))
-        if here.get(name) != record.versions.get(name)
-    ]
-    then = (record.asked.backend, record.asked.dtype)
-    if then != (backend.name, backend.dtype):
-        found.append(f"backend {backend.name} {backend.dtype} in place of {' '.join(then)}")
-    if record.nondeterministic:
-        found.append("the classifier brings randomness of its own")
-    return found
+def _name(evidence: Evidence, classifier: Classifier) -> Check:
+    record, names = evidence.first, classifier.class_names
+    if record is None or names is None or not isinstance(record.answer, int) or not 0 <= record.answer < len(names):
+        return Check("name", Outcome.TOLD, "what the file calls its label is not known here")
+    same = names[record.answer] == evidence.name
+    return Check(
+        "name",
+        Outcome.HOLDS if same else Outcome.FAILS,
+        "what the label is called" if same else "the label has another name",
+    )
+
+
+def _judged(
+    evidence: Evidence,
+    images: ImageSet,
+    classifier: Classifier,
+    denoiser: Denoise | None,
+    share: float,
+    on_votes: Callable[[int], None],
+) -> Check:
+    made: dict[tuple[object, ...], SmoothedClassifier] = {}
+    asked = different = claims = kept = 0
+    weakest = ""
+    limits: list[tuple[int, int]] = []
+    for record in evidence.records:
+        image = image_of(images, record, alone=evidence.run is None)
+        found = "it is not among the images" if image is None else recounted(evidence, record, image)
+        if image is None or isinstance(found, str):
+            return Check("replay", Outcome.OPEN, f"{record.name}: its votes are none to be asked for again")
+        circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
+        if circumstances not in made:
+            for old in made.values():
+                old.close()
+            made = {circumstances: smoothed_like(record, classifier, denoiser)}
+        labels = evidence.labels(record)
+        replay = replay_votes(made[circumstances], record, found, labels, image, share, on_votes=on_votes)
+        if replay.chance != record.nondeterministic:
+            return Check(
+                "replay", Outcome.FAILS, f"{record.name}: it says otherwise whether the classifier is left to chance"
+            )
+        if replay.chance:
+            return Check("replay", Outcome.OPEN, "the classifier brings randomness of its own", "--again")
+        asked, different = asked + replay.asked, different + replay.different
+        limit = tolerated(replay.asked, record.asked.dtype, FALSE_ALARM / max(1, evidence.count))
+        limits.append((replay.asked, limit))
+        if replay.different > limit:
+            return Check(
+                "replay",
+                Outcome.FAILS,
+                f"{record.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
+                f"honest rounding changes at most {limit}",
+            )
+        if found.certificate.label is not None:
+            claims += 1
+            strict = record.question.mode.name == "radius" and replay.different > 0
+            if replay.selected and not strict and not replay.certificate.abstained:
+                kept += 1
+                weakest = _weaker(weakest, record, found.certificate, replay.certificate)
+    for smoothed in made.values():
+        smoothed.close()
+    if different > tolerated(asked, _dtype(evidence)):
+        return Check(
+            "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
+        )
+    return _told(asked, different, claims, kept, weakest, limits)
+
+
+def _told(asked: int, different: int, claims: int, kept: int, weakest: str, limits: Sequence[tuple[int, int]]) -> Check:
+    same = f"{asked - different:,} of {asked:,} votes are the same"
+    least = min(limits, default=(0, 0))
+    power = ", ".join(f"{part:.0%} with probability {missed(*least, part):.0e}" for part in _INVENTED)
+    detail = f"{same}; of an image's votes, invented ones would have been missed: {power}"
+    if kept < claims:
+        lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
+        return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
+    return Check("replay", Outcome.HOLDS, f"{detail}{weakest and f'; {weakest}'}")
+
+
+def _weaker(held: str, record: Record, claimed: Certificate, left: Certificate) -> str:
+    """What is said of the last claim: of a single one its verified radius, where that is below the claimed one."""
+    if left.radius >= claimed.radius:
+        return held
+    return (
+        f"{record.name}: verified within l{left.norm:g} {round_down(left.radius)} "
+        f"(claimed {round_down(claimed.radius)}), with {CONFIDENCE:g} added to alpha"
+    )
+
+
+def _part(record: Record, trials: int, share: float) -> int:
+    """How many of so many estimation votes are asked for again."""
+    if isinstance(record.law, EnumeratedLaw):
+        return trials
+    return min(trials, max(_LEAST, round(share * trials)))
+
+
+def _dtype(evidence: Evidence) -> str:
+    first = evidence.first
+    return "fp32" if first is None else first.asked.dtype

@@ -1,31 +1,35 @@
-"""Check what was certified: counts, chain, votes, key; and images, networks and a replay of votes where they are at hand."""
+"""Check what was certified. Nothing that is said here is taken from the file: it is made again, or called not verified.
+
+Without networks the claims are made again from the packed votes (looks, numbers of votes, bounds, radii), the noise
+from the revealed key, the images' digest, shape, names and labels from the images. Votes can be invented; so only who
+has the networks, and asks a random part of the votes again, verifies (replay.py).
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from dsmooth.errors import Disproved
+from dsmooth.errors import BadInput, Disproved
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.certificate_file import read_certificate
-from dsmooth.records.digests import digest_image
-from dsmooth.records.keys import commitment_of
-from dsmooth.records.schema import Record, votes_from_json
+from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.keys import commitment_of, count_attempts
+from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
-from dsmooth.records.store import read_run
-from dsmooth.smoothing.chunks import MasterKey
-from dsmooth.theory.votes import Label, Votes
+from dsmooth.records.store import Run, read_run
+from dsmooth.runs.recount import Recount, differs, recount
+from dsmooth.smoothing.chunks import LIMITS, MasterKey
+from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.theory.votes import Label
 
-if TYPE_CHECKING:  # what needs no network needs no torch
-    from dsmooth.classifiers.base import Classifier
-    from dsmooth.denoisers.base import Denoiser
-    from dsmooth.smoothing.smoothed import SmoothedClassifier
-
-__all__ = ["Check", "Evidence", "Outcome", "read_evidence", "size_of_images", "verify_evidence", "verify_networks"]
+__all__ = [
+    "Check", "Evidence", "Outcome", "data_digest", "image_of", "read_evidence", "recounted", "size_of_images",
+    "verify_evidence",
+]  # fmt: skip
 
 
 class Outcome(StrEnum):
@@ -34,26 +38,37 @@ class Outcome(StrEnum):
     HOLDS = "holds"
     FAILS = "does not hold"
     OPEN = "not checked"
+    TOLD = "note"
+    """Nothing to be checked, but to be known."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at; `give` is what would let it be checked."""
 
     what: str
     outcome: Outcome
     detail: str
+    give: str = ""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The records of a run or of one certificate file, with their votes and the revealed key."""
 
-    records: Sequence[Record]
+    records: Iterable[Record]
+    """They can be gone through several times."""
+    count: int
     key: bytes | None
     packed: Callable[[Record], bytes]
-    chained: bool
-    """Whether each record was found to follow from the one before, and the end to be sealed."""
+    run: Run | None
+    """The run that they stand in; None for a certificate file."""
+    name: str | None = None
+    """What a certificate file calls its label."""
+
+    @property
+    def first(self) -> Record | None:
+        return next(iter(self.records), None)
 
     def labels(self, record: Record) -> list[Label | None]:
         """One label a sample; raises BadRun unless the votes are those that the record names."""
@@ -62,156 +77,209 @@ class Evidence:
 
 
 def read_evidence(path: Path) -> Evidence:
-    """A run folder or a certificate file, read and found consistent: counts, bounds, radii, digests, chain.
+    """A run folder or a certificate file, read and found consistent: digests, chain, what follows from counts.
 
     Raises BadRun where it cannot be read, Disproved where it contradicts itself.
     """
     if path.is_dir():
         run = read_run(path)
-        return Evidence(run.records, run.key, lambda record: read_packed(path, record.votes), True)
+        return Evidence(run.records, len(run.records), run.key, lambda record: read_packed(path, record.votes), run)
     one = read_certificate(path)
-    return Evidence([one.record], one.key, lambda record: one.packed, False)
+    return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name)
 
 
 def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Check]:
     """Everything that needs no network."""
-    many = f"{len(evidence.records)} certificate{'s' * (len(evidence.records) != 1)}"
-    yield Check("counts", Outcome.HOLDS, f"label and radius of {many} follow from the votes, rounded down")
-    if evidence.chained:
-        sealed = "nothing was added or cut off at the end" if evidence.key else "the run is unfinished: its end is open"
-        yield Check("chain", Outcome.HOLDS, f"each record names the one before; {sealed}")
-    yield _all(
-        "votes", evidence.records, lambda record: _votes_sum_up(evidence, record), "the packed votes sum to the counts"
+    faults = _Faults()
+    keys: dict[str, str] = {}
+    for record in evidence.records:
+        image = None if images is None else image_of(images, record, alone=evidence.run is None)
+        faults.note("claims", record, _claim_fault(evidence, record, image))
+        faults.note("circumstances", record, _circumstance_fault(record))
+        faults.note("key", record, _key_fault(evidence, record, keys))
+        if images is not None:
+            faults.note("images", record, _image_fault(record, image))
+            faults.note("labels", record, _label_fault(record, image))
+    many = f"{evidence.count} certificate{'s' * (evidence.count != 1)}"
+    yield faults.check(
+        "claims", f"label and radius of {many} follow from the votes, looks and numbers of votes included"
     )
-    yield _key(evidence)
+    yield faults.check("circumstances", "batches and generator are those that the question allows")
+    if evidence.run is not None:
+        yield from _run_checks(evidence.run, images)
+    yield _key_check(evidence, faults)
     if images is None:
-        yield Check("images", Outcome.OPEN, "give --images to compare them")
-    else:
-        yield _all(
-            "images", evidence.records, lambda record: _same_image(images, record), "the pixels are those certified"
-        )
+        yield Check("images", Outcome.OPEN, "shape, pixels and labels stand there as the file says", "--images")
+        return
+    yield faults.check("images", "the pixels and shapes are those certified")
+    yield _label_check(evidence, images, faults)
 
 
-def verify_networks(
-    evidence: Evidence,
-    images: ImageSet | None,
-    classifier: Classifier,
-    denoiser: Denoiser | None,
-    share: float,
-    *,
-    on_votes: Callable[[int], None] = lambda count: None,
-) -> Iterator[Check]:
-    """The digests of the networks, and a replay of a random `share` of the votes of each image."""
-    from dsmooth.smoothing.pipeline import denoiser_digest
+def size_of_images(records: Iterable[Record]) -> int | None:
+    """The side to which image files were cut, from what their records say of it; None where they were left as they are.
 
-    given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
-    for what, digest in given.items():
-        others = [record.name for record in evidence.records if getattr(record.asked, what) != digest]
-        outcome = Outcome.FAILS if others else Outcome.HOLDS
-        detail = f"{others[0]} and others were certified with another one" if others else "this is the one"
-        yield Check(what, outcome, detail)
-    if images is not None:
-        yield _replay(evidence, images, classifier, denoiser, share, on_votes)
+    Other pixels than those certified are noticed by their digest, whatever is said here.
+    """
+    cut = (record.shape[0] for record in records if any(step.startswith("centre ") for step in record.decoding))
+    return next(cut, None)
 
 
-def size_of_images(records: Sequence[Record]) -> int | None:
-    """The side to which image files were cut, from what their records say of it; None where they were left as they are."""
-    cut = [record.shape[0] for record in records if any(step.startswith("centre ") for step in record.decoding)]
-    return cut[0] if cut else None
+def image_of(images: ImageSet, record: Record, *, alone: bool) -> LabelledImage | None:
+    """The image of that name; `alone`: the only image there is, whatever it is called."""
+    found = images.find(record.name)
+    return images[0] if found is None and alone and len(images) == 1 else found
 
 
-def _all(what: str, records: Sequence[Record], fault: Callable[[Record], str | None], good: str) -> Check:
-    for record in records:
-        try:
-            wrong = fault(record)
-        except Disproved as error:
-            wrong = str(error)
-        if wrong is not None:
-            return Check(what, Outcome.FAILS, f"{record.name}: {wrong}")
-    return Check(what, Outcome.HOLDS, good)
+def data_digest(images: ImageSet) -> str:
+    """Digest of names, labels and pixels of all images."""
+    return digest_json([[image.key, image.label, digest_image(image.pixels)] for image in images])
 
 
-def _votes_sum_up(evidence: Evidence, record: Record) -> str | None:
-    labels = evidence.labels(record)
-    first = record.selection["trials"]
-    for phase, told, part in (
-        ("selection", record.selection, labels[:first]),
-        ("estimation", record.estimation, labels[first:]),
-    ):
-        counts = Counter(label for label in part if label is not None)
-        if Votes(counts, len(part)) != votes_from_json(told):
-            return f"the packed votes of the {phase} do not sum to its counts"
+@dataclass
+class _Faults:
+    """The first fault of each kind, and how many records have one."""
+
+    first: dict[str, str] = field(default_factory=dict)
+    count: dict[str, int] = field(default_factory=dict)
+
+    def note(self, what: str, record: Record, fault: str | None) -> None:
+        if fault is not None:
+            self.first.setdefault(what, f"{record.name}: {fault}")
+            self.count[what] = self.count.get(what, 0) + 1
+
+    def check(self, what: str, good: str) -> Check:
+        if what not in self.first:
+            return Check(what, Outcome.HOLDS, good)
+        others = self.count[what] - 1
+        return Check(what, Outcome.FAILS, self.first[what] + (f" (and {others} more)" if others else ""))
+
+
+def _claim_fault(evidence: Evidence, record: Record, image: LabelledImage | None) -> str | None:
+    found = recounted(evidence, record, image)
+    if isinstance(found, str):
+        return found
+    what = differs(record, found)
+    return None if what is None else f"it says another {what} than follows from its votes"
+
+
+def recounted(evidence: Evidence, record: Record, image: LabelledImage | None) -> Recount | str:
+    """The claim from its packed votes, for the image's own dimension where it is at hand; or why there is none."""
+    try:
+        labels = evidence.labels(record)
+        dim = record.dim if image is None else image.pixels.size
+        found = recount(record.question, labels, dim)
+    except Disproved as error:
+        return str(error)
+    except BadInput as error:
+        return f"its votes cannot be counted: {error}"
+    return "the number of its votes is none that its question allows" if found is None else found
+
+
+def _circumstance_fault(record: Record) -> str | None:
+    height, width, channels = record.shape
+    rows, *shape = record.batch
+    asked = record.asked
+    if shape != [channels, height, width]:
+        return "its batch has images of another shape"
+    if asked.generator != GENERATOR:
+        return f"its noise is from another generator than {GENERATOR}"
+    if not 1 <= rows <= LIMITS["batch"]:
+        return f"its batch has {rows} rows"
+    if record.service is not None and digest_json(_described(record.service)) != record.question.classifier:
+        return "it says of its service what the digest of its classifier denies"
+    if not record.addressed:
+        return None
+    usual = asked.batch_size or max(1, asked.batch_area // (height * width))
+    return None if rows <= usual else f"its batch has {rows} rows, more than the {usual} that were asked for"
+
+
+def _described(service: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how an image becomes a vote, without what is known only afterwards."""
+    return {name: value for name, value in service.items() if name not in ("version", "log")}
+
+
+def _key_fault(evidence: Evidence, record: Record, keys: dict[str, str]) -> str | None:
+    if not record.addressed:
+        return None
+    streams = [record.key.get(phase.value, "") for phase in record.asked.demand]
+    drawn = [stream for stream in streams if stream]
+    for stream in drawn:
+        if keys.setdefault(stream, record.image) != record.image or drawn.count(stream) > 1:
+            return "two of its phases, or two images, have the same noise"
+    if evidence.key is None:
+        return None
+    if commitment_of(evidence.key) != record.key["commitment"]:
+        return "the revealed key is not the one that was committed to"
+    for phase, expected in MasterKey(evidence.key, "").streams(record.asked, record.image).items():
+        if expected.hex() != record.key.get(phase.value):
+            return f"the {phase} noise does not follow from the key and the question"
     return None
 
 
-def _key(evidence: Evidence) -> Check:
-    if evidence.key is None:
-        return Check("key", Outcome.OPEN, "the run is unfinished, its key is still secret")
-    key = evidence.key
-    if not all(record.addressed for record in evidence.records):
+def _key_check(evidence: Evidence, faults: _Faults) -> Check:
+    if "key" in faults.first:
+        return faults.check("key", "")
+    first = evidence.first
+    if first is not None and not first.addressed:
         return Check(
             "key",
             Outcome.OPEN,
             "votes of an older version: their noise does not follow from all that was asked, so alpha, n or the bound "
             "may have been chosen after the votes",
+            "votes of this version: certify again",
         )
-    if any(commitment_of(key) != record.key["commitment"] for record in evidence.records):
-        return Check("key", Outcome.FAILS, "the revealed key is not the one that was committed to")
-    for record in evidence.records:
-        master = MasterKey(key, record.key["source"])
-        for phase, stream in master.streams(record.asked, record.image).items():
-            if stream.hex() != record.key.get(phase.value):
-                return Check("key", Outcome.FAILS, f"{record.name}: the {phase} noise does not follow from the key")
-    told = ["the noise follows from the key that was committed to"]
-    if any(record.key["source"] == "seed" for record in evidence.records):
-        told.append("which is a user's seed: whoever chose it could try several")
-    if any(record.chosen_afterwards for record in evidence.records):
-        told.append("but what is claimed was chosen after the votes were known")
-    if (attempt := max((record.attempt for record in evidence.records), default=1)) > 1:
-        told.append(f"attempt {attempt} at the same question")
-    return Check("key", Outcome.HOLDS, ", ".join(told))
+    if evidence.key is None:
+        return Check(
+            "key", Outcome.OPEN, "the run is unfinished, its key is still secret", "the finished run (--resume)"
+        )
+    told = "the noise follows from the key that was committed to, and from the question"
+    return Check("key", Outcome.HOLDS, f"{told}; self-chosen key, not witnessed: whoever made it may have tried others")
 
 
-def _image_of(images: ImageSet, record: Record) -> LabelledImage | None:
-    found = images.find(record.name)
-    return images[0] if found is None and len(images) == 1 else found
-
-
-def _same_image(images: ImageSet, record: Record) -> str | None:
-    image = _image_of(images, record)
+def _image_fault(record: Record, image: LabelledImage | None) -> str | None:
     if image is None:
         return "is not among the images"
-    return None if digest_image(image.pixels) == record.image else "these are other pixels than those certified"
+    if digest_image(image.pixels) != record.image:
+        return "these are other pixels than those certified"
+    if image.pixels.shape != record.shape:
+        return f"it says shape {record.shape}, and the image has {image.pixels.shape}"
+    return None if image.decoding == record.decoding else "it says that the image was made in another way than here"
 
 
-def _replay(
-    evidence: Evidence,
-    images: ImageSet,
-    classifier: Classifier,
-    denoiser: Denoiser | None,
-    share: float,
-    on_votes: Callable[[int], None],
-) -> Check:
-    from dsmooth.runs.replay import replay_votes, smoothed_like
+def _label_fault(record: Record, image: LabelledImage | None) -> str | None:
+    if image is None or image.label is None or record.label == image.label:
+        return None
+    return "it says another true class than the images' own labels"
 
-    if classifier.traits.billed:
-        return Check("replay", Outcome.OPEN, "a service is not asked again: dsmooth recertify reads its logged answers")
-    made: dict[tuple[object, ...], SmoothedClassifier] = {}
-    asked = same = 0
-    different: Mapping[str, None] = {}
-    for record in evidence.records:
-        image = _image_of(images, record)
-        if image is None or digest_image(image.pixels) != record.image:
-            return Check("replay", Outcome.OPEN, f"{record.name}: these are not its pixels")
-        circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
-        if circumstances not in made:
-            made = {circumstances: smoothed_like(record, classifier, denoiser)}
-        replay = replay_votes(made[circumstances], record, evidence.labels(record), image, share, on_votes=on_votes)
-        asked, same = asked + replay.asked, same + replay.same
-        different = {**different, **dict.fromkeys(replay.circumstances)}
-    agreement = f"{same:,} of {asked:,} votes are the same"
-    if same == asked:
-        return Check("replay", Outcome.HOLDS, agreement)
-    if different:
-        return Check("replay", Outcome.OPEN, f"{agreement}; cannot be exact here: {', '.join(different)}")
-    return Check("replay", Outcome.FAILS, agreement)
+
+def _label_check(evidence: Evidence, images: ImageSet, faults: _Faults) -> Check:
+    if "labels" in faults.first:
+        return faults.check("labels", "")
+    if any(label is None for label in images.labels):
+        told = [record for record in evidence.records if record.label is not None]
+        if told:
+            return Check("labels", Outcome.OPEN, "true classes stand there as the file says", "the images' labels")
+        return Check("labels", Outcome.HOLDS, "none are said")
+    return faults.check("labels", "true classes are the images' own")
+
+
+def _run_checks(run: Run, images: ImageSet | None) -> Iterator[Check]:
+    """What a run says of itself as a whole: complete, of these images, and how many others there are beside it."""
+    if run.key is None:
+        yield Check("chain", Outcome.OPEN, "the run is unfinished: its end is open", "the finished run (--resume)")
+    elif images is None:
+        yield Check("chain", Outcome.OPEN, "whether images were left out cannot be seen", "--images")
+    elif len(images) != run.images or data_digest(images) != run.data:
+        yield Check(
+            "chain", Outcome.FAILS, "these are not the images and labels of the run: some are others, or left out"
+        )
+    else:
+        yield Check(
+            "chain", Outcome.HOLDS, f"all {run.images} images are in it; nothing was added, left out or cut off"
+        )
+    if run.schema == SCHEMA and (seen := count_attempts(run.folder, run.header, str(run.header["key_commitment"]))) > 1:
+        yield Check("attempts", Outcome.TOLD, f"{seen} runs about the same subject, under other keys, lie here")
+    if run.chosen_afterwards:
+        yield Check(
+            "claim", Outcome.TOLD, "chosen after the votes: something that decides it was decided when they were known"
+        )

@@ -148,9 +148,16 @@ class Session:
                     yield cast(Tally, event.tally)
 
     def replay(
-        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+        self,
+        image: LabelledImage,
+        streams: Mapping[Phase, bytes],
+        samples: Sequence[tuple[Phase, int]],
+        on_chance: Callable[[bool], None] = lambda chance: None,
     ) -> Iterator[Label | None]:
-        """The answers to these samples of recorded streams, in their order, as they come."""
+        """The answers to these samples of recorded streams, in their order, as they come.
+
+        `on_chance` is told whether the same rows are answered differently.
+        """
         digest = digest_image(image.pixels)
         entry = Entry(image, lambda rows: Recall(image, digest, streams, samples, rows), _unheard, None)
         with closing(self._events(iter([entry] if samples else []))) as events:
@@ -161,6 +168,8 @@ class Session:
                     )
                 if isinstance(event, Voted):
                     yield from event.labels
+                elif isinstance(event, Finished):
+                    on_chance(event.tally.nondeterministic)
 
     def __enter__(self) -> Session:
         return self

@@ -260,10 +260,14 @@ class SmoothedClassifier:
         return self.session.drain(images, question, key, on_votes=on_votes, on_restart=on_restart)
 
     def replay(
-        self, image: LabelledImage, streams: Mapping[Phase, bytes], samples: Sequence[tuple[Phase, int]]
+        self,
+        image: LabelledImage,
+        streams: Mapping[Phase, bytes],
+        samples: Sequence[tuple[Phase, int]],
+        on_chance: Callable[[bool], None] = lambda chance: None,
     ) -> Iterator[Label | None]:
-        """The answers to these samples of recorded streams, in their order."""
-        return self.session.replay(image, streams, samples)
+        """The answers to these samples of recorded streams, in their order; `on_chance`: whether they are left to chance."""
+        return self.session.replay(image, streams, samples, on_chance)
 
     def close(self) -> None:
         """The session is closed, where there is one; the next image opens another."""

@@ -1,0 +1,59 @@
+"""What a replay of recorded votes shows: how far honest rounding may differ, and what invented votes would look like.
+
+Networks round otherwise on another machine, backend or library, so a vote near the border of two classes may come out
+otherwise. What a record says of its machine excuses nothing: disagreement is judged by how much of it honest rounding makes,
+and what is tolerated is charged against the claim.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scipy import special
+
+from dsmooth.theory.bounds import clopper_pearson_upper
+
+__all__ = ["CONFIDENCE", "FALSE_ALARM", "missed", "most_wrong", "tolerated"]
+
+CONFIDENCE: Final = 1e-3
+"""Probability with which more votes are wrong than are charged."""
+
+FALSE_ALARM: Final = 1e-9
+"""Probability with which honest votes are called invented."""
+
+_HONEST: Final = {"fp32": 0.02, "tf32": 0.06, "bf16": 0.15}
+"""The largest part of the votes that honest rounding changes: about twice what was measured (docs/results.md)."""
+
+
+def tolerated(asked: int, dtype: str, alarm: float = FALSE_ALARM) -> int:
+    """How many of so many votes, asked for again, may differ: more have a probability of at most `alarm` for honest ones."""
+    rate = _HONEST.get(dtype, _HONEST["bf16"])
+    low, high = -1, asked  # more than `high` differ with at most that probability; more than `low` with a larger one
+    while high - low > 1:
+        middle = (low + high) // 2
+        beyond = float(special.betainc(middle + 1, asked - middle, rate)) if middle >= 0 else 1.0
+        low, high = (low, middle) if beyond <= alarm else (middle, high)
+    return high
+
+
+def missed(asked: int, limit: int, invented: float) -> float:
+    """An upper bound on the probability that so many votes, asked for again, show at most `limit` differences.
+
+    `invented` is the part of all votes that are not the networks' own, chosen before anybody knows which are asked for
+    again. Drawing without replacement finds more than this binomial says (Hoeffding 1963, Theorem 4).
+    """
+    if limit >= asked:
+        return 1.0
+    return float(special.betaincc(limit + 1, asked - limit, invented))
+
+
+def most_wrong(different: int, asked: int, of: int) -> int:
+    """How many of `of` votes may be wrong, after so many of those that were asked for again differed.
+
+    More are with probability at most CONFIDENCE, whoever chose which; exact where all were asked for.
+    """
+    if asked == of:
+        return different
+    if not asked:
+        return of
+    return min(of, int(clopper_pearson_upper(different, asked, CONFIDENCE) * of) + 1)
