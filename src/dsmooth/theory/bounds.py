@@ -11,8 +11,6 @@ import operator
 from functools import lru_cache
 from typing import Final
 
-from scipy import special
-
 from dsmooth.errors import BadParameter
 
 __all__ = ["LEVEL_MARGIN", "check_count", "check_level", "check_seed", "clopper_pearson_upper", "round_down"]
@@ -77,6 +75,7 @@ def _upper(count: int, trials: int, alpha: float) -> float:
         return 1.0
     if count == 0:
         return -math.expm1(math.log(alpha) / trials)
+    from scipy import special  # here, and wherever it is used: help is written without it
 
     def exceeds(bound: float) -> bool:
         return not float(special.betaincc(count + 1, trials - count, bound)) <= alpha

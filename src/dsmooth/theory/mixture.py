@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level
@@ -40,6 +39,8 @@ def log_evidence(misses: npt.ArrayLike, trials: npt.ArrayLike, tail: float) -> n
 
     Source: docs/theory.md, claim 11; Ville 1939; Waudby-Smith and Ramdas 2024 for the mixture.
     """
+    from scipy import special
+
     tail = check_level(tail, "the tail")
     m, n = np.asarray(misses, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     if np.any(n > MOST_TRIALS):

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
-from scipy import special
 
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.stopping import looks
@@ -49,6 +48,8 @@ class PilotSizes:
 
 @lru_cache(maxsize=4096)
 def _size(misses: int, n0: int, most: int, alpha: float, price: float) -> int:
+    from scipy import special
+
     n = np.array(looks(most)[1:], dtype=np.float64)[:, None]
     a, b = predicted_share(misses, n0, np.maximum(n, 2.0))
     lost = n * special.betaincinv(a, b, _NODES)

@@ -17,7 +17,6 @@ from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
@@ -185,6 +184,8 @@ def _hopeful(tails: tuple[float, ...], most: int, alpha: float, misses0: int, n0
     Futility cannot make a certificate false, so this is a good guess and no bound: the misses to come are predicted from all
     votes so far, and the radius is given up where the chance that Clopper-Pearson certifies it in the end is below 1 %.
     """
+    from scipy import special
+
     n = np.array(looks(most), dtype=np.int64)[None, :]
     to_come = most - n
     final = np.array([_final(tail, most, alpha) for tail in tails], dtype=np.int64)[:, None]

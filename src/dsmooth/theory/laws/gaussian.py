@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.grid import LEVELS, WORD_BITS, Table
@@ -54,9 +53,13 @@ class Gaussian(GridLaw):
 
     def _radius(self, *, tail: float, rival: float) -> float:
         """sigma/2 (Phi^-1(pA) - Phi^-1(pB)); with pB = 1 - pA this is sigma Phi^-1(pA)."""
+        from scipy import special
+
         return -0.5 * self.sigma * float(special.ndtri(tail) + special.ndtri(rival))
 
     def _tail(self, radius: float) -> float:
+        from scipy import special
+
         return float(special.ndtr(-radius / self.sigma))
 
     def _table(self) -> Table:
