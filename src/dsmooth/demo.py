@@ -22,7 +22,7 @@ from dsmooth.images.decoding import centred
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.files import write_whole
-from dsmooth.report.page import render
+from dsmooth.report.filling import TEMPLATES, filled
 from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -150,8 +150,8 @@ class Demo:
         return "abstain" if label is None else self.names[label]
 
     def _page(self, trials: dict[str, list[_Trial]], seconds: float) -> str:
-        return render(
-            "demo.html",
+        return filled(
+            TEMPLATES / "demo.html",
             classifier=self.classifier.name,
             denoiser=self.denoiser,
             n0=_N0,

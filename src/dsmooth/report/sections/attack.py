@@ -1,0 +1,65 @@
+"""What `dsmooth attack` found in a run, with accuracy against the strength of the attack as SVG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from dsmooth.audit.findings import FOLDER, Curve, curve_of, read_findings
+from dsmooth.records.store import Run
+from dsmooth.report.axes import axes_of_shares
+from dsmooth.report.export import percent
+from dsmooth.report.filling import filled
+from dsmooth.report.sections.base import RunSection
+from dsmooth.report.summary import Summary
+
+__all__ = ["UnderAttack"]
+
+
+class UnderAttack(RunSection):
+    """Answers that a certificate rules out, and accuracy under attack; nothing where the run was not attacked."""
+
+    def _html(self, summary: Summary, run: Run) -> Markup | None:
+        folder = run.folder / FOLDER
+        if not folder.is_dir():
+            return None
+        findings = read_findings(folder)
+        curve = curve_of(findings)
+        rows = []
+        if curve is not None:
+            columns = zip(curve.strengths, curve.undefended, curve.smoothed, curve.certified, strict=True)
+            rows = [(f"{strength:g}", *map(percent, shares)) for strength, *shares in columns]
+        return filled(
+            Path(__file__).with_suffix(".html"),
+            images=len(findings.images),
+            inside=sum(finding.inside for finding in findings.all),
+            flips=len(findings.flips),
+            parameters=findings.parameters,
+            norm=None if curve is None else f"{curve.norm:g}",
+            rows=rows,
+            svg=Markup(_svg(curve)) if curve is not None and rows else None,
+        )
+
+
+def _svg(curve: Curve) -> str:
+    """One inline <svg>: accuracy against the strength of the attack, without defence, smoothed, and certified."""
+    lines = (
+        ("classifier alone, attacked", curve.undefended, "#c8553d", "--"),
+        ("smoothed, attacked", curve.smoothed, "#0b6e99", "-"),
+        ("certified: no attack goes below", curve.certified, "#588157", ":"),
+    )
+    with axes_of_shares() as (axes, drawn):
+        for label, shares, colour, style in lines:
+            axes.plot(
+                curve.strengths,
+                [100.0 * share for share in shares],
+                color=colour,
+                linestyle=style,
+                marker="o",
+                label=label,
+            )
+        axes.set_xlabel(f"strength of the attack ($\\ell_{curve.norm:g}$)")
+        axes.set_ylabel("accuracy (%)")
+        axes.set_xlim(left=0.0)
+    return drawn[0]

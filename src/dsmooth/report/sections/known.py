@@ -1,0 +1,33 @@
+"""The sections of a report, in the order in which they stand on the page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dsmooth.registry import Registry
+from dsmooth.report.sections.base import RunSection, Section
+
+__all__ = ["SECTIONS", "sections_in"]
+
+SECTIONS: Final = Registry(
+    "section",
+    {
+        "totals": "dsmooth.report.sections.totals:Totals",
+        "accuracy": "dsmooth.report.sections.accuracy:Accuracy",
+        "curve": "dsmooth.report.sections.curve:Curve",
+        "question": "dsmooth.report.sections.question:Asked",
+        "attack": "dsmooth.report.sections.attack:UnderAttack",
+        "images": "dsmooth.report.sections.images:Images",
+    },
+)
+
+
+def sections_in(registry: Registry) -> list[Section | RunSection]:
+    """Those that the registry names, in its order; raises its error for a row that leads to anything else."""
+    sections = [registry.load(name)() for name in registry]
+    for name, section in zip(registry, sections, strict=True):
+        if not isinstance(section, Section | RunSection):
+            raise registry.error(
+                f"{registry.kind} {name} must be a Section or a RunSection, got {type(section).__name__}"
+            )
+    return sections
