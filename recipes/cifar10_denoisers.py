@@ -114,6 +114,7 @@ def learn(
     lr: float | None = None,
     batch: int | None = None,
     steps: int | None = None,
+    alone: float | None = None,
     seed: int | None = None,
     every: int = 1000,
     small: bool = False,
@@ -134,7 +135,7 @@ def learn(
         "memnet": {"architecture": "memnet", "config": {}},
     }
     changes: dict[str, Any] = {
-        "minutes": minutes, "start": start, "objective": objective, "lr": lr, "batch": batch, "steps": steps,
+        "minutes": minutes, "start": start, "objective": objective, "lr": lr, "batch": batch, "steps": steps, "alone": alone,
         "seed": seed, **networks.get(architecture or "", {}),
     }  # fmt: skip
     changes = {key: value for key, value in changes.items() if value is not None}
