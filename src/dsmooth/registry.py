@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dsmooth.errors import BadInput, BadParameter
+from dsmooth.errors import BadInput, BadParameter, DsmoothError
 
 __all__ = ["Registry", "imported"]
 
@@ -61,17 +61,24 @@ class Registry(Mapping[str, str]):
 
 
 def imported(spec: str, error: type[BadInput] = BadParameter) -> Any:
-    """The object of import:package.module:object, from a module that Python can import, the current folder included.
+    """What the factory of import:package.module:factory returns, called without arguments.
 
-    Only for what a user names on the command line or in code; raises `error` for anything that goes wrong.
+    The module is one that Python can import, the current folder included. Only for what a user names on the command line
+    or in code; raises `error` for anything that goes wrong.
     """
     scheme, module_name, name = spec.split(":") if spec.count(":") == 2 else ("", "", "")
     if scheme != "import" or not module_name or not name:
-        raise error(f"expected import:package.module:object, got {spec!r}")
+        raise error(f"expected import:package.module:factory, got {spec!r}")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return getattr(importlib.import_module(module_name), name)
+        factory = getattr(importlib.import_module(module_name), name)
     except (Exception, SystemExit) as wrong:  # a stranger's module may raise anything
         raise error(f"{spec} cannot be imported: {type(wrong).__name__}: {wrong}") from wrong
+    try:
+        return factory()
+    except DsmoothError:
+        raise
+    except (Exception, SystemExit) as wrong:
+        raise error(f"{spec} failed: {type(wrong).__name__}: {wrong}") from wrong

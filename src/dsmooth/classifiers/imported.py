@@ -6,7 +6,7 @@ from torch import nn
 
 from dsmooth.classifiers.adapting import as_classifier
 from dsmooth.classifiers.base import Classifier
-from dsmooth.errors import BadModel, DsmoothError
+from dsmooth.errors import BadModel
 from dsmooth.registry import imported
 
 __all__ = ["load_imported"]
@@ -14,13 +14,7 @@ __all__ = ["load_imported"]
 
 def load_imported(spec: str) -> Classifier:
     """What the factory of no arguments returns, a torch.nn.Module or a classifier; raises BadModel where it fails."""
-    factory = imported(spec, BadModel)
-    try:
-        made = factory()
-    except DsmoothError:
-        raise
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-        raise BadModel(f"{spec} failed: {type(error).__name__}: {error}") from error
+    made = imported(spec, BadModel)
     try:
         classifier = as_classifier(made)
     except BadModel as error:

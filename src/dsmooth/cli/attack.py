@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import FLAG, MANY, Whole
+from dsmooth.cli.options import FLAG, MANY, Laws, Whole, introduce_laws
 from dsmooth.console import Bar, say
 from dsmooth.errors import BadRun
 
@@ -26,6 +26,7 @@ def attack(
     images: Path,
     classifier: Annotated[str, Parameter(alias="-c")],
     denoiser: Annotated[str, Parameter(alias="-d")] = "photo",
+    noise: Laws = None,
     strengths: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
     steps: Whole = 20,
     draws: Whole = 8,
@@ -57,6 +58,8 @@ def attack(
         The classifier that was certified, as for `dsmooth certify`; it must have gradients.
     denoiser: str
         Its denoiser.
+    noise: list[str] | None
+        A law of noise of your own that the records name, as import:package.module:factory.
     strengths: list[float]
         Radii, in the norm of the noise's own theorem, at which the accuracy under attack is measured.
     steps: int
@@ -78,6 +81,7 @@ def attack(
 
     if max is not None:
         check_count(max, "max")
+    introduce_laws(noise)
     held = read_run(run)
     if not held.records:
         raise BadRun(f"{run}: expected at least one finished image, found none")
@@ -107,7 +111,7 @@ def attack(
     balls = sum(finding.inside for finding in found.all)
     for flip in found.flips:
         say(
-            f"BUG: {flip.name} is certified as {flip.certified} within l{flip.norm} {flip.radius}, and answers "
+            f"BUG: {flip.name} is certified as {flip.certified} within l{float(flip.norm):g} {flip.radius}, and answers "
             f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
             "report it with the run folder"
         )
@@ -122,7 +126,7 @@ def attack(
 
 def _line(name: str, findings: Sequence[Finding]) -> str:
     told = (
-        f"l{finding.norm} {finding.strength} {'smoothed' if finding.defended else 'alone'}: "
+        f"l{float(finding.norm):g} {finding.strength} {'smoothed' if finding.defended else 'alone'}: "
         f"{'nothing' if finding.answer is None else finding.answer}{'' if finding.sure or not finding.defended else '?'}"
         for finding in findings
     )

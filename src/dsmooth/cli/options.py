@@ -33,10 +33,12 @@ __all__ = [
     "MANY",
     "USUAL",
     "Data",
+    "Laws",
     "Model",
     "Service",
     "Terms",
     "Whole",
+    "introduce_laws",
     "law_of",
     "voting_rule",
 ]
@@ -45,6 +47,7 @@ FLAG = Parameter(negative=())
 MANY = Parameter(consume_multiple=True, negative=())
 
 _LARGEST = 5000  # pixels a side
+_IMPORT = "import:"
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:
@@ -56,6 +59,12 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+
+Laws = Annotated[
+    list[str] | None,
+    Parameter(name="--noise", consume_multiple=True, negative=()),
+]
+"""Laws that records name and the user brings: no code is loaded because a record names it."""
 
 if TYPE_CHECKING:
     BackendName = str
@@ -129,12 +138,22 @@ def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
     from dsmooth.registry import imported
     from dsmooth.theory.laws.known import introduce, law_named
 
-    if not noise.startswith("import:"):
+    if not noise.startswith(_IMPORT):
         return law_named(noise, parameters)
-    made = imported(noise)
     if parameters:
         raise BadParameter(f"{noise} has its own parameters, got {', '.join(f'--{name}' for name in parameters)} too")
-    return introduce(made())
+    return introduce(imported(noise))
+
+
+def introduce_laws(noise: Sequence[str] | None) -> None:
+    """From here on records that name one of these laws can be read; laws that come with dsmooth need no introduction."""
+    for each in noise or ():
+        if not each.startswith(_IMPORT):
+            raise BadParameter(
+                "here --noise only introduces a law of your own, as import:package.module:factory: "
+                f"which noise it was, the records say; got {each!r}"
+            )
+        law_of(each, {})
 
 
 def _terms() -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import Whole, voting_rule
+from dsmooth.cli.options import Laws, Whole, introduce_laws, voting_rule
 from dsmooth.console import certificate_line, note, say
 
 __all__ = ["recertify"]
@@ -25,6 +25,7 @@ def recertify(
     label_map: Path | None = None,
     present: str | None = None,
     threshold: float | None = None,
+    noise: Laws = None,
 ) -> None:
     """Certificates from the answers that a service gave, under another alpha, n, bound or voting rule. Asks nobody.
 
@@ -58,9 +59,12 @@ def recertify(
         Certify whether this label is among the answers, in place of the top label.
     threshold: float | None
         With --present: the score from which the label counts; 0.5 by default.
+    noise: list[str] | None
+        A law of noise of your own that the log's run names, as import:package.module:factory.
     """
     from dsmooth.runs.recertify import recertify as from_log
 
+    introduce_laws(noise)
     rule = voting_rule(label_map, present, threshold)
     result = from_log(log, alpha=alpha, n0=n0, n=n, bound=bound, rule=rule, out=out)
     if result.torn:

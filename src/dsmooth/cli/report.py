@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import MANY
+from dsmooth.cli.options import MANY, Laws, introduce_laws
 from dsmooth.console import say
 
 __all__ = ["report"]
@@ -19,6 +19,7 @@ def report(
     *,
     radii: Annotated[list[float] | None, MANY] = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    noise: Laws = None,
 ) -> None:
     """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
 
@@ -43,6 +44,8 @@ def report(
         The radii of the table; those in question, or multiples of sigma, by default.
     out: Path | None
         Where the page and the tables go; RUN/report of the first run by default.
+    noise: list[str] | None
+        Laws of noise of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.store import read_run
     from dsmooth.report.export import markdown_table, saving
@@ -50,6 +53,7 @@ def report(
     from dsmooth.report.page import write_report
     from dsmooth.report.summary import summarise
 
+    introduce_laws(noise)
     files = [run for run in runs if run.suffix == ".tsv"]
     runs = [run for run in runs if run not in files]
     if files:
