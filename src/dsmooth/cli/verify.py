@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import FLAG, LOCAL, Service
+from dsmooth.cli.options import FLAG, LOCAL, Laws, Service, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, say
 from dsmooth.errors import BadParameter, Disproved
 
@@ -32,6 +32,7 @@ def verify(
     images: Path | None = None,
     classifier: Annotated[str | None, Parameter(alias="-c")] = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
+    noise: Laws = None,
     service: Service = LOCAL,
     share: float = 0.1,
     all_votes: Annotated[bool, Parameter(name="--all", negative=())] = False,
@@ -52,6 +53,8 @@ def verify(
 
         dsmooth verify certificates/000003.json --images cat.png -c timm:resnet50@resnet50.safetensors --all
 
+        dsmooth verify runs/laplace --noise import:my_laws:laplace
+
         dsmooth verify certificates/000003.json --images cat.png -c azure:image-analysis --again --max-dollars 1
 
     Parameters
@@ -64,6 +67,9 @@ def verify(
         The classifier that was certified, as for `dsmooth certify`.
     denoiser: str | None
         Its denoiser: photo, where the certificate has one, by default.
+    noise: list[str] | None
+        A law of noise of your own that the records name, as import:package.module:factory: code is loaded where you name it,
+        never because a record does.
     share: float
         Share of the estimation votes that is asked for again, above 0 up to 1; at least 100 an image.
     all_votes: bool
@@ -79,6 +85,7 @@ def verify(
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
     if again and (images is None or classifier is None):
         raise BadParameter("--again certifies anew: give --images and -c too")
+    introduce_laws(noise)
     try:
         evidence = read_evidence(certificate)
     except Disproved as error:
@@ -193,7 +200,7 @@ def _anew(
         yield Check(
             "again",
             Outcome.FAILS,
-            f"{implausible} of {evidence.count} claims rest on votes that these networks do not give",
+            f"{implausible} of {evidence.count} claims rest on votes that are not of these networks",
         )
     elif confirmed < evidence.count:
         lost = (
@@ -204,5 +211,5 @@ def _anew(
         yield Check(
             "again",
             Outcome.TOLD,
-            f"{confirmed} certificates of your own, by votes under your own key: those above count",
+            f"{confirmed} certificates under a key of your own: those above count",
         )
