@@ -144,7 +144,7 @@ HTTP = "http://127.0.0.1:9/x"
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("aws:polly", {}, "expected a service as aws:rekognition"),
+        ("aws:polly", {}, "service must be one of aws:rekognition"),
         ("efficientnet-lite0", {"concurrency": 3}, "options of services were given"),
         (HTTP, {"label_map": "none.json"}, "expected a label map as JSON"),
         (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
