@@ -93,8 +93,7 @@ class Session:
         loop = Dispatcher(engine, sizes, Scheduler(ahead=ahead), Canaries(kept=canaries))
         self._loop, self._started, self._lock = loop, False, threading.Lock()
         self._thread = threading.Thread(target=loop.run, name="dsmooth-session", daemon=True)
-        self.close = weakref.finalize(self, _end, loop, self._thread)
-        """Open images fail (SessionClosed), and nothing more is accepted; what is under way is waited for."""
+        self._stop = weakref.finalize(self, loop.stop)  # waits for nothing: any thread may run it, a worker's too
 
     def submit(
         self,
@@ -171,6 +170,12 @@ class Session:
                 elif isinstance(event, Finished):
                     on_chance(event.tally.nondeterministic)
 
+    def close(self) -> None:
+        """Open images fail (SessionClosed), and nothing more is accepted; what is under way was waited for."""
+        self._stop()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
     def __enter__(self) -> Session:
         return self
 
@@ -241,12 +246,6 @@ def _leave(loop: Dispatcher, feed: Feed, open_entries: Iterable[Entry]) -> None:
     loop.close_feed(feed, check=False)
     for entry in open_entries:
         loop.cancel(entry)
-
-
-def _end(loop: Dispatcher, thread: threading.Thread) -> None:
-    loop.stop()
-    if thread.is_alive() and thread is not threading.current_thread():
-        thread.join()
 
 
 def _unheard(entry: Entry, event: Event) -> None:
