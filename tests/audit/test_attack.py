@@ -13,7 +13,7 @@ from dsmooth import SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.audit.attack import Attack, attack_run
 from dsmooth.audit.ball import inside, snap
 from dsmooth.audit.findings import curve_of, read_findings
-from dsmooth.audit.pgd import Ascent
+from dsmooth.audit.pgd import Ascent, no_noise
 from dsmooth.errors import BadModel, BadParameter, BadRun
 from dsmooth.records.digests import digest_image
 from dsmooth.runs.certify import certify_run
@@ -45,7 +45,7 @@ def test_as_strong_as_foolbox(norm, radius):
     logits = TorchClassifier(model).network()
     ours = 0
     for one, label in zip(pixels, labels.tolist(), strict=True):
-        delta = Ascent(40).attack(logits, one, label, 0.0, norm, radius, 0)
+        delta = Ascent(40).attack(logits, one, label, no_noise, norm=norm, radius=radius, seed=0)
         length = np.abs(delta).max() if norm == INF else np.linalg.norm(delta)
         assert length <= radius * (1 + 1e-5)
         moved = torch.from_numpy((one / 255 + delta).astype(np.float32).transpose(2, 0, 1).copy())[None]
@@ -104,9 +104,14 @@ def test_more_draws_of_the_noise_make_a_stronger_attack():
     with torch.inference_mode():
         shares = model(x + noise).softmax(1).mean(0)
         label = int(shares.argmax())
+    chance = np.random.default_rng(0)
+
+    def draw(draws):
+        return 0.5 * chance.standard_normal((draws, *pixels.shape), dtype=np.float32)
+
     results = []
     for draws in (1, 32):
-        delta = Ascent(10, draws).attack(logits, pixels, label, 0.5, 2.0, 0.5, 0)
+        delta = Ascent(10, draws).attack(logits, pixels, label, draw, norm=2.0, radius=0.5, seed=0)
         moved = x + torch.from_numpy(delta.transpose(2, 0, 1).copy()).float()
         with torch.inference_mode():
             results.append(float(model(moved + noise).softmax(1).mean(0)[label]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsmooth import BadImage, BadParameter, SmoothedClassifier
+from dsmooth import BadImage, BadParameter, Gaussian, SmoothedClassifier
 from support import Constant, frugal
 
 SMOOTHED = SmoothedClassifier(Constant(), None, 0.25, batch=4, workers=1)
@@ -92,13 +92,19 @@ def test_numbers(method, numbers):
         getattr(SMOOTHED, method)(GOOD, **numbers)
 
 
-@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), "x", None, [0.25], 9])
+@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), "x", [0.25], 9])
 def test_sigma(sigma):
     with pytest.raises(BadParameter, match="sigma must be between"):
         SmoothedClassifier(Constant(), None, sigma)
 
 
-@pytest.mark.parametrize("norm", [0, 0.5, -1, float("nan"), "l2", None, [2]])
+def test_noise_is_given_once():
+    for sigma, law in ((None, None), (0.25, Gaussian(0.25))):
+        with pytest.raises(BadParameter, match="pass the noise once"):
+            SmoothedClassifier(Constant(), None, sigma, law=law)
+
+
+@pytest.mark.parametrize("norm", [0, 0.5, -1, float("nan"), "l2", [2]])
 def test_norm(norm):
     with pytest.raises(BadParameter, match="norm must be a number from 1 to inf"):
         SMOOTHED.certify(GOOD, norm=norm)
