@@ -84,13 +84,13 @@ def test_report_files(runs, tmp_path):
 def test_tables(runs):
     summary = summarise(runs, [0.0, 0.1])
     lines = markdown_table(summary).splitlines()
-    assert lines[0] == "| run | noise | bound | abstained | r = 0 | r = 0.1 |"
+    assert lines[0] == "| run | noise | bound | abstained | l2 r = 0 | l2 r = 0.1 |"
     assert len(lines) == 2 + 4 + 2
     assert len({line.count("|") for line in lines}) == 1
     assert re.search(r"\| s0\.12 \| gaussian 0\.12 \| cohen \| \d+\.\d \| \d+\.\d \[\d+\.\d\] \|", lines[4])
     latex = latex_table(summary)
     assert latex.count(r"\\") == 7
-    assert r"\begin{tabular}{lrlrrr}" in latex
+    assert r"\begin{tabular}{lllrrr}" in latex
 
 
 def test_tsv_is_cohens(runs):

@@ -24,7 +24,8 @@ def report(
     """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
 
     Each run is shown under the multiclass bound and under Cohen's, from the same votes; a run in mode curve or decision
-    under its own, the only one that votes which were looked at allow. Needs no torch.
+    under its own, the only one that votes which were looked at allow; noise all of whose outcomes were asked for under the
+    exact one. What was chosen after the votes, or made by an older version, is marked. Needs no torch.
 
     Examples:
 
@@ -41,7 +42,7 @@ def report(
         other programs (idx label predict radius correct time) are shown as they stand: without votes nothing in them
         can be derived again or checked.
     radii: list[float] | None
-        The radii of the table; those in question, or multiples of sigma, by default.
+        The radii of the table; those in question, or six that the noise can reach, by default.
     out: Path | None
         Where the page and the tables go; RUN/report of the first run by default.
     noise: list[str] | None

@@ -22,7 +22,7 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import digest_json
 from dsmooth.records.files import write_whole
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
-from dsmooth.records.legacy import upgraded_header
+from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.question import Question
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
@@ -59,6 +59,11 @@ class Run:
     def chosen_afterwards(self) -> bool:
         """Whether something that decides the claims was chosen after the votes were known."""
         return self.header.get("evaluated") is not None
+
+    @property
+    def addressed(self) -> bool:
+        """Whether the noise follows from all that was asked: not in runs of schemas 1 and 2, recertified or not."""
+        return self.schema == SCHEMA and self.question.preparation != NOT_RECORDED
 
     @property
     def asked(self) -> str:

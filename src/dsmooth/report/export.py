@@ -11,24 +11,28 @@ from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certifier
 
-__all__ = ["latex_table", "markdown_table", "percent", "saving", "table_cells", "tsv"]
+__all__ = ["index_of", "latex_table", "markdown_table", "percent", "saving", "table_cells", "tsv"]
 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table, as text: a share in percent, and its lower bound in brackets."""
-    heading = ["run", "noise", "bound", "abstained", *(f"r = {radius:.12g}" for radius in summary.radii)]
+    radii = [f"l{summary.norm:g} r = {radius:.12g}" for radius in summary.radii]
+    heading = ["run", "noise", "bound", "abstained", *radii]
+    certain = " (certain)" if summary.certain else ""
     rows = [
         [
-            row.name + ("" if row.complete else " (unfinished)"),
+            row.name,
             row.noise,
-            row.certifier + (" (chosen after the votes)" if row.chosen_afterwards else ""),
+            row.certifier + certain,
             percent(row.abstained, up=True),
             *map(_cell, row.cells),
         ]
         for row in summary.rows
     ]
     if summary.envelope:
-        rows += [["upper envelope", "", name, "", *map(_cell, cells)] for name, cells in summary.envelope.items()]
+        rows += [
+            ["upper envelope", "", name + certain, "", *map(_cell, cells)] for name, cells in summary.envelope.items()
+        ]
     return heading, rows
 
 
@@ -44,9 +48,14 @@ def latex_table(summary: Summary) -> str:
     heading, rows = table_cells(summary)
     body = "".join(" & ".join(map(_latex, row)) + " \\\\\n" for row in rows)
     return (
-        f"\\begin{{tabular}}{{lrlr{'r' * len(summary.radii)}}}\n\\toprule\n"
+        f"\\begin{{tabular}}{{lllr{'r' * len(summary.radii)}}}\n\\toprule\n"
         f"{' & '.join(map(_latex, heading))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
     )
+
+
+def index_of(norm: float) -> str:
+    """What stands below the l of a norm: 2, or ∞."""
+    return "∞" if math.isinf(norm) else f"{norm:g}"
 
 
 def saving(fixed: int, samples: int) -> str:

@@ -16,7 +16,7 @@ from dsmooth.report.filling import TEMPLATES, filled
 from dsmooth.report.sections.base import RunSection, Section
 from dsmooth.report.sections.curve import curve_svg
 from dsmooth.report.sections.known import SECTIONS, sections_in
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import Summary, marked
 
 __all__ = ["page_of", "write_report"]
 
@@ -46,16 +46,15 @@ def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
 
 
 def _parts(summary: Summary, sections: list[Section | RunSection]) -> Iterator[tuple[str, Markup]]:
-    """Pairs of a heading, where a run begins, and HTML."""
+    """Pairs of a heading (empty for sections of all runs, which bring their own) and HTML."""
     for _, neighbours in groupby(sections, key=lambda section: isinstance(section, RunSection)):
         group = list(neighbours)
-        for section in group:
-            if isinstance(section, Section) and (html := section.html(summary)) is not None:
-                yield "", html
+        shown = [section.html(summary) for section in group if isinstance(section, Section)]
+        yield from (("", html) for html in shown if html is not None)
         of_run = [section for section in group if isinstance(section, RunSection)]
         for run in summary.runs if of_run else ():
-            parts = [section.html(summary, run) for section in of_run]
-            yield run.folder.resolve().name, Markup("\n").join(part for part in parts if part is not None)
+            shown = [section.html(summary, run) for section in of_run]
+            yield marked(run), Markup("\n").join(html for html in shown if html is not None)
 
 
 def _names(summary: Summary) -> list[str]:

@@ -13,7 +13,7 @@ from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.base import EnumeratedLaw
 
-__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "summarise"]
+__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "summarise"]
 
 DELTA: Final = 0.05
 """At each radius, under each certifier, the bounds of all runs hold together with probability at least 1 - DELTA."""
@@ -43,10 +43,9 @@ class RunSummary:
     main: bool
     """Under the bound that is shown first: multiclass, or the only one that its votes allow."""
     name: str
+    """Of its folder, with what must be known of the run in brackets."""
     noise: str
     certifier: str
-    chosen_afterwards: bool
-    """Whether something that decides the claims was chosen after the votes were known."""
     certificates: tuple[Certificate, ...]
     labels: tuple[int | None, ...]
     cells: tuple[Cell, ...]
@@ -75,6 +74,11 @@ class Summary:
     seconds: float
     samples_if_fixed: int
     """What mode fixed would have taken."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing is left to chance: all outcomes of the noise were asked for."""
+        return self.alpha == 0.0
 
     @property
     def what(self) -> str:
@@ -127,6 +131,17 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
     )
 
 
+def marked(run: Run) -> str:
+    """The name of its folder, and in brackets what must be known of its certificates before they are believed."""
+    marks = {
+        "unfinished": len(run.records) != run.images,
+        "chosen after the votes": run.chosen_afterwards,
+        "made by an older version: not verifiable": not run.addressed,
+    }
+    told = "; ".join(mark for mark, holds in marks.items() if holds)
+    return run.folder.resolve().name + (f" ({told})" if told else "")
+
+
 def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
     """The radii that were in question, or those of six shares of votes under the weakest noise, in the run's own norm."""
     asked = {radius for run in runs for radius in run.question.mode.radii}
@@ -149,17 +164,17 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
     cells = []
     for radius in radii:
         certified = _certified(certificates, labels, radius)
-        # the first images of an unfinished run are no random draw: nothing is said of the population
-        random = labelled and len(records) == run.images
-        bound = population_lower_bound(certified, len(records), run.question.alpha, delta=delta) if random else None
+        # nothing is said of the population from the first images of an unfinished run, which are no random draw, nor
+        # where alpha is not what certificates are wrong with
+        sound = labelled and len(records) == run.images and not run.chosen_afterwards
+        bound = population_lower_bound(certified, len(records), run.question.alpha, delta=delta) if sound else None
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
     return RunSummary(
         run=i,
         main=place == 0,
-        name=run.folder.resolve().name,
+        name=marked(run),
         noise=str(run.question.law),
-        chosen_afterwards=run.chosen_afterwards,
         certifier=certificates[0].certifier,
         certificates=certificates,
         labels=labels,

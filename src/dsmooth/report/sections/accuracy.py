@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from dsmooth.report.export import table_cells
+from dsmooth.report.export import index_of, table_cells
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
 from dsmooth.report.summary import Summary
@@ -20,4 +20,4 @@ class Accuracy(Section):
     def _html(self, summary: Summary) -> Markup:
         heading, rows = table_cells(summary)
         template = Path(__file__).with_suffix(".html")
-        return filled(template, summary=summary, heading=heading, rows=rows, inf=float("inf"))
+        return filled(template, summary=summary, heading=heading, rows=rows, norm=index_of(summary.norm))

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from dsmooth.audit.findings import FOLDER, Curve, curve_of, read_findings
 from dsmooth.records.store import Run
 from dsmooth.report.axes import axes_of_shares
-from dsmooth.report.export import percent
+from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
 from dsmooth.report.summary import Summary
@@ -33,10 +33,11 @@ class UnderAttack(RunSection):
         return filled(
             Path(__file__).with_suffix(".html"),
             images=len(findings.images),
+            norms=sorted({index_of(float(finding.norm)) for finding in findings.all if finding.inside}),
             inside=sum(finding.inside for finding in findings.all),
             flips=len(findings.flips),
             parameters=findings.parameters,
-            norm=None if curve is None else f"{curve.norm:g}",
+            norm=None if curve is None else index_of(curve.norm),
             rows=rows,
             svg=Markup(_svg(curve)) if curve is not None and rows else None,
         )
@@ -59,7 +60,7 @@ def _svg(curve: Curve) -> str:
                 marker="o",
                 label=label,
             )
-        axes.set_xlabel(f"strength of the attack ($\\ell_{curve.norm:g}$)")
+        axes.set_xlabel(f"strength of the attack ($\\ell_{{{index_of(curve.norm)}}}$)")
         axes.set_ylabel("accuracy (%)")
         axes.set_xlim(left=0.0)
     return drawn[0]

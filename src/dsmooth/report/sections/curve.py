@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from dsmooth.report.axes import axes_of_shares
+from dsmooth.report.export import index_of
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
 from dsmooth.report.summary import Summary
@@ -49,7 +50,7 @@ def curve_svg(summary: Summary) -> str:
             axes.step(radii, best, color="black", linewidth=0.8, linestyle="--", where="pre", label="upper envelope")
         if not all(row.main for row in summary.rows):
             axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
-        axes.set_xlabel(f"$\\ell_{{{'∞' if summary.norm == float('inf') else f'{summary.norm:g}'}}}$ radius")
+        axes.set_xlabel(f"$\\ell_{{{index_of(summary.norm)}}}$ radius")
         axes.set_ylabel(f"{summary.what} (%)")
         axes.set_xlim(0.0, reach)
     return drawn[0]

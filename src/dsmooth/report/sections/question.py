@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -20,7 +21,16 @@ class Asked(RunSection):
     def _html(self, summary: Summary, run: Run) -> Markup:
         return filled(
             Path(__file__).with_suffix(".html"),
-            question=run.question.to_json(),
-            chosen_afterwards=run.chosen_afterwards,
+            run=run,
+            question={name: _told(value) for name, value in run.question.to_json().items()},
             commitment=run.header.get("key_commitment", ""),
         )
+
+
+def _told(value: Any) -> str:
+    """A field of a question; laws and modes by their name, with their parameters."""
+    if isinstance(value, dict):
+        return ", ".join([value["name"], *(f"{name} {_told(part)}" for name, part in value.items() if name != "name")])
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -18,5 +18,9 @@ class Totals(Section):
     """One paragraph under the title."""
 
     def _html(self, summary: Summary) -> Markup:
-        less = saving(summary.samples_if_fixed, summary.samples)
-        return filled(Path(__file__).with_suffix(".html"), summary=summary, saving=less)
+        return filled(
+            Path(__file__).with_suffix(".html"),
+            summary=summary,
+            saving=saving(summary.samples_if_fixed, summary.samples),
+            doubtful=any(run.chosen_afterwards or not run.addressed for run in summary.runs),
+        )
