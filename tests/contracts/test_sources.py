@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from contracts.kinds import Brightness, Splitting
-from dsmooth import SmoothedClassifier, open_images
+from dsmooth import SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.errors import BadModel
 from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.runs.certify import certify_run
+from dsmooth.runs.replay import replayed
+from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.sources.base import Rows, Source
 from dsmooth.smoothing.sources.known import source_of
@@ -102,18 +104,20 @@ def test_enumerated_certificates_need_no_key_and_are_the_same_for_whoever_asks(t
         assert votes_from_json(record.estimation).trials == 63
         assert votes_from_json(record.selection).trials == 0
         assert Record.parse(record.line()) == record
-    replayed = SmoothedClassifier(Linear(), None, law).replay(
+    answers = SmoothedClassifier(Linear(), None, law).replay(
         images[0], {Phase.ESTIMATION: b""}, [(Phase.ESTIMATION, i) for i in range(63)]
     )
-    labels = list(replayed)
+    labels = list(answers)
     assert {label: labels.count(label) for label in set(labels)} == votes_from_json(
         runs[0].records[0].estimation
     ).counts
     done = dsmooth("report", tmp_path / "64", "--out", tmp_path / "report")
     assert done.code == 0, done.err
     assert "exact" in (tmp_path / "report" / "table.md").read_text()
-    done = dsmooth("verify", tmp_path / "64")
-    assert done.code == 0, done.out + done.err
+    evidence = read_evidence(tmp_path / "64")
+    checks = [*verify_evidence(evidence, images), *replayed(evidence, images, TorchClassifier(Linear()), None, 0.01)]
+    assert {check.outcome for check in checks} <= {Outcome.HOLDS, Outcome.TOLD}, checks
+    assert "378 of 378 votes are the same" in checks[-1].detail  # all outcomes, whatever the share
 
 
 def test_the_radius_of_an_enumerated_law_holds_for_every_image_around(tmp_path):
@@ -151,6 +155,10 @@ def test_a_law_in_a_subspace_takes_more_words_than_the_image_has_coordinates(tmp
     correlation = np.corrcoef(common[1:], common[:-1])[0, 1]
     assert abs(correlation) < 7 / 4000**0.5  # and no word is shared with the next sample
     np.savez(tmp_path / "x.npz", images=IMAGES)
-    run = certify_run(SmoothedClassifier(Linear(), None, law), open_images(tmp_path / "x.npz"), tmp_path / "run", n=60)
+    images = open_images(tmp_path / "x.npz")
+    run = certify_run(SmoothedClassifier(Linear(), None, law), images, tmp_path / "run", n=60)
     assert [record.law for record in run.records] == [law, law]
-    assert dsmooth("verify", tmp_path / "run").code == 0
+    evidence = read_evidence(tmp_path / "run")
+    checks = [*verify_evidence(evidence, images), *replayed(evidence, images, TorchClassifier(Linear()), None, 1.0)]
+    assert Outcome.FAILS not in {check.outcome for check in checks}, checks
+    assert "320 of 320 votes are the same" in checks[-1].detail

@@ -32,8 +32,8 @@ def test_sound_noise_passes_and_says_what_was_measured(law, shape):
     for seed in range(3):
         told = GridSource(law).self_test(streams(seed), shape)
         assert told["coordinates"] >= min(1 << 15, np.prod(shape) * (1 << 15))
-        assert all(abs(score) < 7 for score in told["scores"].values())
-        assert set(told["scores"]) == {"mean", "variance", "neighbours", "samples", "streams"}
+        assert all(abs(score) < 8.5 for score in told["scores"].values())
+        assert set(told["scores"]) == {"mean", "variance", "coordinates", "samples", "streams"}
         assert told["far"] < 2 * told["expected_far"] + 20
 
 
@@ -81,7 +81,35 @@ def repeated_neighbours(a, b):
     return a, b
 
 
-BROKEN = [shifted, too_narrow, no_tails, one_sign, the_same_stream, repeated_samples, repeated_neighbours]
+def the_other_stream_a_sample_later(a, b):
+    return a, np.concatenate([b[:1], a[:-1]])
+
+
+def blocks_repeated(a, b):
+    third = DIM // 3
+    a = a.copy()
+    a[:, third : third + 100] = a[:, :100]  # a third of the image apart
+    return a, b
+
+
+def sample_five_again(a, b):
+    a = a.copy()
+    a[5:] = np.where(np.arange(len(a) - 5)[:, None] % 20 == 0, a[:-5], a[5:])
+    return a, b
+
+
+BROKEN = [
+    the_other_stream_a_sample_later,
+    blocks_repeated,
+    sample_five_again,
+    shifted,
+    too_narrow,
+    no_tails,
+    one_sign,
+    the_same_stream,
+    repeated_samples,
+    repeated_neighbours,
+]
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -25,6 +25,11 @@ _MOST_SAMPLES: Final = 1 << 14  # of a small image: enough, and its law is teste
 _LIMIT: Final = 7.0
 """In standard deviations: a normal variable is beyond with probability 2.6e-12. Six of them, with a factor of 2 for the
 skewness of the variance's estimate at 100,000 coordinates, stay below 1e-10."""
+_FARTHEST: Final = 8.5
+"""The same for the largest of up to a hundred thousand correlations: each is beyond with probability 1.9e-17."""
+_AT_ONCE: Final = 1 << 17  # coordinates whose spectrum is in memory at a time
+_LAGS: Final = 8
+"""Samples of one stream, and of the two, are compared up to so many numbers apart."""
 _CHANCE: Final = 1e-10
 """Of each of the exact tests (two binomial ones and one of the distribution), both sides together."""
 _FAR: Final = 40
@@ -44,8 +49,9 @@ def check_noise(source: GridSource, streams: Sequence[bytes], dim: int) -> dict[
 def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[np.int16]) -> dict[str, Any]:
     """Two streams of noise (samples, dim), in steps of 1/255, compared with the table of their law.
 
-    Moments, far steps, balance of signs, the whole distribution, and correlations between neighbouring coordinates,
-    successive samples, and the two streams. Raises NoiseFailed.
+    Moments, far steps, balance of signs, the whole distribution, and the largest correlation of coordinates at any
+    distance up to two thirds of a sample, of samples up to eight apart, and of the two streams, shifted by up to eight
+    samples. Raises NoiseFailed.
     """
     both = np.concatenate([first, second])
     flat = both.reshape(-1)
@@ -57,9 +63,13 @@ def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[
     scores = {
         "mean": float(centred.mean()) / math.sqrt(law.variance) * root,
         "variance": (square - law.square) / math.sqrt(law.fourth - law.square**2 or 1.0) * root,
-        "neighbours": _correlation(centred[:, :-1], centred[:, 1:], law.variance),
-        "samples": _correlation(centred[:-1], centred[1:], law.variance),
-        "streams": _correlation(centred[: len(first)], centred[len(first) :], law.variance),
+    }
+    one, other = centred[: len(first)], centred[len(first) :]
+    pairs = ((one, other), (other, one))
+    farthest = {
+        "coordinates": _within(centred, law.variance),
+        "samples": max((_lagged(part, part, lag, law.variance) for part in (one, other) for lag in _lags(1)), key=abs),
+        "streams": max((_lagged(*pair, lag, law.variance) for pair in pairs for lag in _lags(0)), key=abs),
     }
     far, positive, moved = int((abs(flat) > law.far).sum()), int((flat > 0).sum()), int((flat != 0).sum())
     distance = _distance(table, flat)
@@ -70,6 +80,8 @@ def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[
         "distribution": min(1.0, 2.0 * math.exp(-2.0 * count * distance**2)),
     }
     bad = [name for name, score in scores.items() if not abs(score) <= _LIMIT]
+    bad += [name for name, score in farthest.items() if not abs(score) <= _FARTHEST]
+    scores |= farthest
     bad += [name for name, chance in chances.items() if not chance >= _CHANCE]
     if bad:
         raise NoiseFailed(
@@ -94,7 +106,8 @@ class _Expected:
         probabilities, steps = table.probabilities, table.steps
         self.mean, self.square, self.fourth = (table.moment(power) for power in (1, 2, 4))
         self.variance = self.square - self.mean**2
-        beyond = np.array([probabilities[abs(steps) > t].sum() for t in range(int(abs(steps).max()) + 1)])
+        sizes = np.bincount(abs(steps), weights=probabilities)
+        beyond = np.append(sizes[::-1].cumsum()[::-1][1:], 0.0)  # P(|K| > t), the smallest summands first
         self.far = int(np.flatnonzero(count * beyond >= _FAR)[-1])
         self.far_probability = float(beyond[self.far])
         self.positive = float(probabilities[steps > 0].sum() / probabilities[steps != 0].sum())
@@ -115,6 +128,30 @@ def _distance(table: Table, flat: npt.NDArray[np.int16]) -> float:
 def _correlation(a: npt.NDArray[Any], b: npt.NDArray[Any], variance: float) -> float:
     """Standard deviations by which the mean product of independent variables is off 0; 0 where there are none."""
     return float(np.vdot(a, b)) / (variance * math.sqrt(a.size)) if a.size else 0.0
+
+
+def _lags(least: int) -> range:
+    return range(least, _LAGS + 1)
+
+
+def _lagged(a: npt.NDArray[Any], b: npt.NDArray[Any], lag: int, variance: float) -> float:
+    """The correlation of the samples of one stream with those of another (or the same), so many numbers later."""
+    return _correlation(a[: max(0, len(a) - lag)], b[lag:], variance)
+
+
+def _within(noise: npt.NDArray[Any], variance: float) -> float:
+    """The largest correlation of coordinates of a sample at any distance up to two thirds of it; 0 where there is none."""
+    samples, dim = noise.shape
+    most = 2 * dim // 3
+    if not most:
+        return 0.0
+    spectrum = np.zeros(dim + 1)
+    group = max(1, _AT_ONCE // dim)
+    for start in range(0, samples, group):
+        spectrum += (np.abs(np.fft.rfft(noise[start : start + group], 2 * dim, axis=1)) ** 2).sum(axis=0)
+    sums = np.fft.irfft(spectrum, 2 * dim)[1 : most + 1]
+    scores = sums / (variance * np.sqrt(samples * (dim - np.arange(1, most + 1))))
+    return float(scores[np.argmax(np.abs(scores))])
 
 
 def _two_sided(count: int, trials: int, probability: float) -> float:
