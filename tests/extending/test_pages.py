@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import inspect
 import math
 import re
 import shlex
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contracts.test_contracts import TestClassifier as ClassifierContract
+from contracts.test_contracts import TestDenoiser as DenoiserContract
+from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.records.store import read_run
 from dsmooth.theory.laws import known
-from support import ROOT, dsmooth
+from support import ROOT, dsmooth, refused
 
 BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.M | re.S)
 
@@ -122,3 +126,66 @@ def test_a_law_goes_through_the_whole_river(page):
     page.module("src/dsmooth/theory/laws/laplace.py", (page.folder / "laplace_noise.py").read_text())
     page.command("dsmooth report runs/laplace")
     assert page.touched == ["src/dsmooth/theory/laws/known.py", "src/dsmooth/theory/laws/laplace.py"]
+
+
+def keeps(contract, make, **arguments):
+    """The contract's tests pass for what `make` makes."""
+    tests = [getattr(contract(), name) for name in vars(contract) if name.startswith("test_")]
+    assert len(tests) >= 5
+    for test in tests:
+        wanted = inspect.signature(test).parameters
+        test(make, **{name: value for name, value in arguments.items() if name in wanted})
+
+
+def bright(page):
+    """The classifier of the first page, in the folder of this one."""
+    text = (ROOT / "docs" / "extending" / "add-a-law.md").read_text()
+    (code,) = [code for _, info, code in BLOCK.findall(text) if info == "python bright.py"]
+    (page.folder / "bright.py").write_text(code)
+    return page
+
+
+@pytest.mark.filterwarnings("ignore:the denoiser was trained")
+def test_a_denoiser_is_trained_measured_and_certified(page):
+    page = bright(page("add-a-denoiser.md")).follow()
+    _, measured, certified = (done.out for done in page.done)
+    noisy, denoised = (float(line.split("|")[3].split()[0]) for line in measured.splitlines() if "dB" in line)
+    assert denoised > noisy + 1
+    assert "4 of 4 images certified" in certified
+    trained = load_denoiser("denoisers/haar")
+    assert trained.architecture == "haar"
+    assert (trained.thresholds != 1).all()
+    assert page.touched == ["src/dsmooth/denoisers/haar.py", "src/dsmooth/denoisers/names.py"]
+    (make,) = page.names["DENOISERS"].values()
+    for size in ((8, 8), (7, 9), (1, 5)):
+        keeps(DenoiserContract, make, size=size)
+
+
+def test_a_classifier_is_certified_and_verified(page):
+    page = page("add-a-classifier.md").follow()
+    certified, reported, verified = (done.out for done in page.done)
+    assert "4 of 4 images certified, 4 with the right label" in certified
+    assert "| means |" in reported
+    assert "12 of 12 votes are the same" in verified
+    assert page.touched == ["src/dsmooth/classifiers/nearest_mean.py", "src/dsmooth/classifiers/specs.py"]
+    (make,) = page.names["CLASSIFIERS"].values()
+    keeps(ClassifierContract, make)
+    refused(page.folder, "predict", "photos", "-c", "means:photos", "-d", "none", says="expected an .npz with means")
+
+
+def test_an_image_source_is_certified_and_verified(page):
+    page = bright(page("add-an-image-source.md")).follow()
+    certified, verified = (done.out for done in page.done)
+    assert "3 of 3 images certified, 3 with the right label" in certified
+    assert "images      holds" in verified
+    assert page.touched == ["src/dsmooth/images/sources/idx.py", "src/dsmooth/images/opening.py"]
+
+
+def test_a_section_stands_on_the_page(page):
+    page = bright(page("add-a-report-section.md")).follow()
+    records = read_run(page.folder / "runs" / "photos").records
+    for file in ("runs/photos/report/report.html", "narrowest.html"):
+        html = (page.folder / file).read_text()
+        assert html.count("Narrowest certificates") == 1
+        assert f"<li>{records[0].name}: {records[0].radius}</li>" in html
+    assert page.touched == ["src/dsmooth/report/sections/narrowest.py", "src/dsmooth/report/sections/known.py"]

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Whole
 from dsmooth.console import note, say, training_bar
+from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ _NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "dncnn": ("dncnn", {"norm": True}),
     "dncnn-wide": ("dncnn", {"width": 128, "norm": True}),
 }
+
+if TYPE_CHECKING:
+    Architecture = str
+else:
+    Architecture = Literal[tuple(dict.fromkeys([*_NETWORKS, *ARCHITECTURES]))]
 
 _COLOUR = 3  # channels
 _UNSEEN = Parameter(parse=False)
@@ -61,7 +67,7 @@ def train(
     out: Annotated[Path, Parameter(alias="-o")],
     data: str = "unspecified",
     labels: Path | None = None,
-    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"] | None = None,
+    architecture: Architecture | None = None,
     widths: Annotated[list[int] | None, MANY] = None,
     blocks: Annotated[list[int] | None, MANY] = None,
     decoder_blocks: Annotated[list[int] | None, MANY] = None,
@@ -104,7 +110,7 @@ def train(
         What the images are and under which licence, in words, for the file's header.
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
-    architecture: Literal["unet", "dncnn", "dncnn-wide", "memnet", "ffdnet"]
+    architecture: Architecture | None
         unet and ffdnet are told sigma; dncnn and memnet are blind to it. By default that of --start, or unet.
     widths: list[int]
         unet: channels at each scale; 64 96 160 by default.
