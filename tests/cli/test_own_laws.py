@@ -64,8 +64,8 @@ def folder(tmp_path, monkeypatch):
 
 COMMANDS = {
     "report": ("report", "run"),
-    "verify": ("verify", "run", "--images", "images.npz", *NETWORK),
-    "verify a certificate": ("verify", "certificates/000001.json"),
+    "verify": ("verify", "run", "--images", "images.npz", *NETWORK, "--all"),
+    "verify a certificate": ("verify", "certificates/000001.json", "--images", "images.npz", *NETWORK, "--all"),
     "attack": ("attack", "run", "--images", "images.npz", *NETWORK, "--steps", 2, "--n", 20, "--max", 1),
     "recertify": ("recertify", "paid", "--alpha", 0.01, "-o", "again"),
 }
