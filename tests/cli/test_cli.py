@@ -61,7 +61,7 @@ def test_certify_and_report(folder):
     assert done.stdout.count("right") == 5
     assert len(read_run(folder / "run").records) == 4
     done = run(folder, "report", "run")
-    assert "| run | 0.25 | multiclass | 0.0 | 100.0 [47.2]" in done.out
+    assert "| run | gaussian 0.25 | multiclass | 0.0 | 100.0 [47.2]" in done.out
     assert (folder / "run" / "report" / "report.html").is_file()
     done = run(folder, "certify", "images", *LINEAR, "--n", "200", "-o", "run", "--resume")
     assert "4 of 4 images are done" in done.err
