@@ -26,11 +26,11 @@ from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.batch_size import BatchSizes
+from dsmooth.smoothing.chunks import GENERATOR
 from dsmooth.smoothing.engines.threads import ThreadEngine
 from dsmooth.smoothing.engines.worker import Worker
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.session import Session
-from dsmooth.smoothing.sources.grid import GENERATOR
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.laws.base import Law

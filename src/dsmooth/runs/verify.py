@@ -22,8 +22,7 @@ from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import Run, read_run
 from dsmooth.runs.recount import Recount, differs, recount
-from dsmooth.smoothing.chunks import LIMITS, MasterKey
-from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.theory.votes import Label
 
 __all__ = [

@@ -15,7 +15,10 @@ from dsmooth.theory.bounds import check_seed
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.votes import Phase
 
-__all__ = ["LIMITS", "Chunk", "MasterKey"]
+__all__ = ["GENERATOR", "LIMITS", "Chunk", "MasterKey"]
+
+GENERATOR: Final = "philox4x64-10 (numpy)"
+"""What makes the random words of a stream."""
 
 LIMITS: Final = {"batch": 1 << 16, "workers": 1 << 10}
 """Catches typos before they exhaust memory."""

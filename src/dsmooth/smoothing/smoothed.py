@@ -25,13 +25,12 @@ from dsmooth.images.pixels import as_array, check_pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
 from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
-from dsmooth.smoothing.chunks import LIMITS, MasterKey
+from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
 from dsmooth.smoothing.engines.worker import Worker
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest
 from dsmooth.smoothing.scheduler import USUAL, Urgency
 from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
-from dsmooth.smoothing.sources.grid import GENERATOR
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count

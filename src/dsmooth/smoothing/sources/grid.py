@@ -20,9 +20,7 @@ from dsmooth.smoothing.sources.selftest import check_noise
 from dsmooth.theory.grid import WORD_BITS
 from dsmooth.theory.laws.base import GridLaw, Law
 
-__all__ = ["GENERATOR", "WORDS_A_BLOCK", "GridSource", "random_words"]
-
-GENERATOR = "philox4x64-10 (numpy)"
+__all__ = ["WORDS_A_BLOCK", "GridSource", "random_words"]
 
 _GUIDE_BITS = 16
 _WORDS_AT_ONCE = 1 << 16  # half a megabyte of words: the passes over them stay in the cache
