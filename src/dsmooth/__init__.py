@@ -27,17 +27,22 @@ _HOME = {
     "Disproved": "errors",
     "Drifted": "errors",
     "DsmoothError": "errors",
+    "Expired": "errors",
     "Gaussian": "theory.laws.gaussian",
+    "Law": "theory.laws.base",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
     "Multiclass": "theory.certifiers",
     "NoiseFailed": "errors",
     "Prediction": "theory.prediction",
+    "Question": "records.question",
     "RemoteClassifier": "classifiers.remote",
     "ServiceStopped": "errors",
+    "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
+    "Uniform": "theory.laws.uniform",
     "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
     "load_denoiser": "denoisers.loading",
@@ -57,17 +62,22 @@ __all__ = [
     "Disproved",
     "Drifted",
     "DsmoothError",
+    "Expired",
     "Gaussian",
+    "Law",
     "MissingPackage",
     "Mode",
     "Multiclass",
     "NoiseFailed",
     "Prediction",
+    "Question",
     "RemoteClassifier",
     "ServiceStopped",
+    "SessionClosed",
     "SmoothedClassifier",
     "TorchClassifier",
     "TrainingDiverged",
+    "Uniform",
     "Votes",
     "__version__",
     "load_classifier",
@@ -91,15 +101,20 @@ if TYPE_CHECKING:
         Disproved,
         Drifted,
         DsmoothError,
+        Expired,
         MissingPackage,
         NoiseFailed,
         ServiceStopped,
+        SessionClosed,
         TrainingDiverged,
     )
     from dsmooth.images.opening import open_images
+    from dsmooth.records.question import Question
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
+    from dsmooth.theory.laws.base import Law
     from dsmooth.theory.laws.gaussian import Gaussian
+    from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.prediction import Prediction, predict_votes
     from dsmooth.theory.votes import Votes

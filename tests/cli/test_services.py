@@ -108,7 +108,7 @@ def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):
         service = ("-c", f"{server.url}/x", "--label-map", "map.json")
         done = run(folder, "certify", "images", *service, *COMMON, "--max-queries", "120", code=3)
         assert [line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")] == [
-            "dsmooth: the budget of 120 queries is spent; the run is partial, go on with --resume and a higher "
+            "dsmooth: the budget of 120 queries is spent; the run is partial, continue with --resume and a higher "
             "--max-queries or --max-dollars"
         ]
         assert server.brain.queries == 120

@@ -88,7 +88,7 @@ def begin_findings(folder: Path, parameters: Mapping[str, Any], *, resume: bool)
     path = folder / _FILE
     if path.exists():
         if not resume:
-            raise BadRun(f"{folder} already holds an attack: pass --resume to go on with it, or delete that folder")
+            raise BadRun(f"{folder} already holds an attack: pass --resume to continue it, or delete that folder")
         found = read_findings(folder)
         for name, value in parameters.items():
             if found.parameters.get(name) != value:

@@ -92,7 +92,7 @@ class Model:
     batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
     workers: Whole | None = None
-    """Threads; one a core by default. Changes no result."""
+    """Threads; one per core by default. Changes no result."""
 
     def law(self) -> Law:
         """The noise that the options choose."""

@@ -83,7 +83,7 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
     Abstentions too: they promise nothing, and leaving them out would hide how many there are.
     """
     if run.key is None:
-        raise BadRun(f"{run.folder}: expected a finished run, whose key is revealed: go on with --resume")
+        raise BadRun(f"{run.folder}: expected a finished run, whose key is revealed: continue with --resume")
     names: Sequence[str] | None = run.header.get("class_names")
     written = []
     try:

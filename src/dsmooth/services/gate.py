@@ -108,7 +108,7 @@ class Gate:
                 )
             elif wait is not None and wait > LONGEST_WAIT:
                 self._close(
-                    f"{self.name} asks to wait {wait:.0f} s ({why}); the run is partial, then go on with --resume"
+                    f"{self.name} asks to wait {wait:.0f} s ({why}); the run is partial, then continue with --resume"
                 )
             elif wait is not None:
                 self._next = max(self._next, time.monotonic() + wait)
@@ -140,5 +140,5 @@ class Gate:
         price = "" if dollars is None else f" (${dollars:.2f} at list price)"
         return (
             f"the budget of {self.limits.budget:,} queries{price} is spent; the run is partial, "
-            "go on with --resume and a higher --max-queries or --max-dollars"
+            "continue with --resume and a higher --max-queries or --max-dollars"
         )

@@ -30,7 +30,7 @@ class TrainingFolder:
         self.path = path
 
     def claim(self, told: dict[str, Any], *, resume: bool) -> None:
-        """Raises BadRun where the folder holds another training, or one that nobody asked to go on with."""
+        """Raises BadRun where the folder holds another training, or one that nobody asked to continue."""
         path = self.path / "recipe.json"
         if not path.exists():
             if self.path.exists() and not self.path.is_dir():
@@ -39,9 +39,7 @@ class TrainingFolder:
                 raise BadRun(f"{self.path} holds weights of another origin: choose another --out")
             return
         if not resume:
-            raise BadRun(
-                f"{self.path} already holds a training: pass --resume to go on with it, or choose another --out"
-            )
+            raise BadRun(f"{self.path} already holds a training: pass --resume to continue it, or choose another --out")
         try:
             held = dict(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
