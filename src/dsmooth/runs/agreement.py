@@ -7,8 +7,11 @@ and what is tolerated is charged against the claim.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from dsmooth.theory.bounds import clopper_pearson_upper
@@ -36,15 +39,16 @@ def tolerated(asked: int, dtype: str, alarm: float = FALSE_ALARM) -> int:
     return high
 
 
-def missed(asked: int, limit: int, invented: float) -> float:
-    """An upper bound on the probability that so many votes, asked for again, show at most `limit` differences.
+def missed(asked: int, limit: int, invented: float, of: int) -> float:
+    """The probability that so many of `of` votes, asked for again, show at most `limit` differences.
 
-    `invented` is the part of all votes that are not the networks' own, chosen before anybody knows which are asked for
-    again. Drawing without replacement finds more than this binomial says (Hoeffding 1963, Theorem 4).
+    `invented` is the part of them that is not the networks' own, chosen before anybody knows which are asked for again: their
+    number among those asked for has a hypergeometric law.
     """
-    if limit >= asked:
-        return 1.0
-    return float(special.betaincc(limit + 1, asked - limit, invented))
+    wrong = math.ceil(invented * of)
+    found = np.arange(max(0, asked + wrong - of), min(limit, asked, wrong) + 1)
+    logs = _choose(wrong, found) + _choose(of - wrong, asked - found) - _choose(of, asked)
+    return min(1.0, float(np.exp(logs).sum()))
 
 
 def most_wrong(different: int, asked: int, of: int) -> int:
@@ -57,3 +61,9 @@ def most_wrong(different: int, asked: int, of: int) -> int:
     if not asked:
         return of
     return min(of, int(clopper_pearson_upper(different, asked, CONFIDENCE) * of) + 1)
+
+
+def _choose(n: int, k: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The logarithm of a binomial coefficient."""
+    few = np.asarray(k, dtype=np.float64)
+    return np.asarray(special.gammaln(n + 1) - special.gammaln(few + 1) - special.gammaln(n - few + 1))

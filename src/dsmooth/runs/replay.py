@@ -158,7 +158,7 @@ def _judged(
     made: dict[tuple[object, ...], SmoothedClassifier] = {}
     asked = different = claims = kept = 0
     weakest = ""
-    limits: list[tuple[int, int]] = []
+    samples: list[tuple[int, int, int]] = []
     for record in evidence.records:
         image = image_of(images, record, alone=evidence.run is None)
         found = "it is not among the images" if image is None else recounted(evidence, record, image)
@@ -179,7 +179,7 @@ def _judged(
             return Check("replay", Outcome.OPEN, "the classifier brings randomness of its own", "--again")
         asked, different = asked + replay.asked, different + replay.different
         limit = tolerated(replay.asked, record.asked.dtype, FALSE_ALARM / max(1, evidence.count))
-        limits.append((replay.asked, limit))
+        samples.append((replay.asked, limit, found.selection.trials + found.last.trials))
         if replay.different > limit:
             return Check(
                 "replay",
@@ -199,14 +199,18 @@ def _judged(
         return Check(
             "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
         )
-    return _told(asked, different, claims, kept, weakest, limits)
+    return _told(asked, different, claims, kept, weakest, samples)
 
 
-def _told(asked: int, different: int, claims: int, kept: int, weakest: str, limits: Sequence[tuple[int, int]]) -> Check:
+def _told(
+    asked: int, different: int, claims: int, kept: int, weakest: str, samples: Sequence[tuple[int, int, int]]
+) -> Check:
     same = f"{asked - different:,} of {asked:,} votes are the same"
-    least = min(limits, default=(0, 0))
-    power = ", ".join(f"{part:.0%} with probability {missed(*least, part):.0e}" for part in _INVENTED)
-    detail = f"{same}; of an image's votes, invented ones would have been missed: {power}"
+    told = (
+        f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.0e}"
+        for part in _INVENTED
+    )
+    detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
         return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
