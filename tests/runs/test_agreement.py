@@ -33,14 +33,10 @@ def test_none_of_2100_is_never_tolerated():
 
 @pytest.mark.parametrize("asked", [50, 200, 1000])
 @pytest.mark.parametrize("invented", [0.1, 0.3, 0.6])
-def test_the_power_that_is_said_is_not_more_than_there_is(asked, invented):
-    limit = tolerated(asked, "fp32")
-    told = missed(asked, limit, invented)
-    assert told == pytest.approx(stats.binom.cdf(limit, asked, invented), rel=1e-6)
-    votes = 1200
-    assert (
-        stats.hypergeom.cdf(limit, votes, round(invented * votes), asked) <= told + 1e-12
-    )  # without replacement: less
+def test_the_power_that_is_said_is_what_there_is(asked, invented):
+    limit, votes = tolerated(asked, "fp32"), 1200
+    expected = stats.hypergeom.cdf(limit, votes, round(invented * votes), asked)
+    assert missed(asked, limit, invented, votes) == pytest.approx(expected, rel=1e-6, abs=1e-300)
 
 
 @pytest.mark.parametrize("of", [30, 100, 400])

@@ -42,8 +42,8 @@ def tolerated(asked: int, dtype: str, alarm: float = FALSE_ALARM) -> int:
 def missed(asked: int, limit: int, invented: float, of: int) -> float:
     """The probability that so many of `of` votes, asked for again, show at most `limit` differences.
 
-    `invented` is the part of them that is not the networks' own, chosen before anybody knows which are asked for again: their
-    number among those asked for has a hypergeometric law.
+    `invented` is the part of them that is not the networks' own, chosen before anybody knows which are asked for again:
+    their number among those asked for has a hypergeometric law.
     """
     wrong = math.ceil(invented * of)
     found = np.arange(max(0, asked + wrong - of), min(limit, asked, wrong) + 1)
