@@ -27,7 +27,7 @@ from dsmooth.records.question import PREDICTION
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 
-__all__ = ["SIZES", "Size", "compare", "interleaved", "networks"]
+__all__ = ["SIZES", "Size", "compare", "interleaved", "networks", "without_networks"]
 
 SIGMA = 0.25
 
@@ -94,9 +94,7 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
         workers = None if on_gpu else 1
         smoothed = SmoothedClassifier(classifier, denoiser, SIGMA, dtype=dtype, backend=name, workers=workers)
         rows = smoothed.sizes.rows(pixels.shape)
-        # what is left without networks: noise, the session with its threads, counting
-        here = {"dtype": dtype, "backend": name} if on_gpu else {"dtype": "fp32", "backend": "eager"}
-        empty = SmoothedClassifier(Nothing(), None, SIGMA, batch=rows, workers=workers, **here)
+        empty = without_networks(smoothed, rows)
         work[f"{name} {dtype}"] = _run(smoothed, rows, pixels, size.samples)
         work[f"{name} {dtype} without"] = _run(empty, rows, pixels, 10 * size.samples)
     backends = {"reference": "tf32" if on_gpu else "fp32"} | {f"{name} {dtype}": dtype for name, dtype in names}
@@ -122,11 +120,20 @@ def compare(size: Size, names: list[tuple[str, str]], rounds: int) -> str:
     return "\n".join([*lines, "", told(found)])
 
 
-class Nothing(nn.Module):
+class _Nothing(nn.Module):
     """Answers without looking."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.new_zeros((len(x), 10))
+
+
+def without_networks(smoothed: SmoothedClassifier, rows: int) -> SmoothedClassifier:
+    """What is left of it: noise, the session with its threads, counting."""
+    used = smoothed.pipeline.backend
+    name, dtype = (used.name, used.dtype) if used.device.type == "cuda" else ("eager", "fp32")
+    return SmoothedClassifier(
+        _Nothing(), None, smoothed.law, dtype=dtype, backend=name, batch=rows, workers=used.workers
+    )
 
 
 def _run(smoothed: SmoothedClassifier, rows: int, pixels: np.ndarray, samples: int) -> Callable[[], int]:
