@@ -1,7 +1,6 @@
 """Services on the command line: what is said before money is spent, and what is refused."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.records.store import read_run
 from dsmooth.services.voting import LabelMap, Presence
 from services.servers import SECRETS, Brain, Server, brightness
-from support import ROOT
+from support import Done, dsmooth, environment
 
 
 @pytest.fixture
@@ -33,25 +32,35 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch):
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+
+
 def line_of(*arguments):
     return [sys.executable, "-m", "dsmooth", *map(str, arguments)]
 
 
-def environment():
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-    return {**os.environ, **SECRETS, "PYTHONPATH": paths, "COLUMNS": "200"}
-
-
-def run(folder, *arguments, code=0, **more):
-    done = subprocess.run(
-        line_of(*arguments), cwd=folder, env={**environment(), **more}, capture_output=True, text=True, timeout=120,
-        check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+def checked(done, code):
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err + done.out
     for name, secret in SECRETS.items():
-        assert "REGION" in name or secret not in done.stderr + done.stdout
+        assert "REGION" in name or secret not in done.err + done.out
     return done
+
+
+def run(folder, *arguments, code=0):
+    return checked(dsmooth(*arguments, cwd=folder), code)
+
+
+def process(folder, *arguments, code):
+    """The same in a process of its own, which has nobody to ask."""
+    done = subprocess.run(
+        line_of(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return checked(Done(done.returncode, done.stdout, done.stderr), code)
 
 
 COMMON = ("-d", "none", "--n0", "10", "--n", "40", "--seed", "1", "-o", "run")
@@ -61,15 +70,15 @@ def test_certify_then_recertify_then_report(folder):
     with Server(Brain(brightness)) as server:
         service = ("-c", "azure:image-analysis", "--endpoint", server.url, "--label-map", "map.json")
         done = run(folder, "certify", "images", *service, *COMMON, "--yes")
-        assert "azure:image-analysis: 200 queries and 6 for canaries, $0.21 at $1 per 1,000" in done.stderr
-        assert "4 of 4 images certified, 4 with the right label" in done.stdout
-        assert "204 queries sent, $0.20 at list price" in done.stdout
+        assert "azure:image-analysis: 200 queries and 6 for canaries, $0.21 at $1 per 1,000" in done.err
+        assert "4 of 4 images certified, 4 with the right label" in done.out
+        assert "204 queries sent, $0.20 at list price" in done.out
         asked = server.brain.queries
         again = run(folder, "recertify", "run", "--bound", "cohen", "--alpha", "0.01", "-o", "again")
-        assert "4 of 4 images certified (cohen, alpha 0.01, n0 10, n 40; no query was sent)" in again.stdout
+        assert "4 of 4 images certified (cohen, alpha 0.01, n0 10, n 40; no query was sent)" in again.out
         assert server.brain.queries == asked == 204
-    assert "100.0" in run(folder, "report", "run").stdout
-    assert "100.0" in run(folder, "report", "again").stdout
+    assert "100.0" in run(folder, "report", "run").out
+    assert "100.0" in run(folder, "report", "again").out
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     for name, secret in SECRETS.items():
         assert "REGION" in name or secret.rpartition(" ")[2].encode() not in written
@@ -80,9 +89,9 @@ def test_a_dry_run_sends_and_writes_nothing(folder):
     with Server(Brain(brightness)) as server:
         service = ("-c", "aws:rekognition", "--endpoint", server.url, "--rate", "5")
         done = run(folder, "certify", "images", *service, *COMMON, "--dry-run", "--max-queries", "100")
-        assert "the list price of 2026-11-21; at least 41 s at this rate" in done.stderr
-        assert "the budget ends after 100 queries: the run will be partial" in done.stderr
-        assert "nothing was sent, nothing was written" in done.stdout
+        assert "the list price of 2026-11-21; at least 41 s at this rate" in done.err
+        assert "the budget ends after 100 queries: the run will be partial" in done.err
+        assert "nothing was sent, nothing was written" in done.out
         assert server.brain.queries == 0
     assert sorted(folder.rglob("*")) == before
 
@@ -91,13 +100,13 @@ def test_an_expensive_run_needs_a_yes(folder):
     before = sorted(folder.rglob("*"))
     with Server(Brain(brightness)) as server:
         service = ("-c", "google:vision", "--endpoint", server.url, "--price", "20")
-        done = run(folder, "certify", "images", *service, *COMMON, code=2)
-        assert "this would cost $4.12: pass --yes, or raise --ask-above" in done.stderr
+        done = process(folder, "certify", "images", *service, *COMMON, code=2)
+        assert "this would cost $4.12: pass --yes, or raise --ask-above" in done.err
         done = run(folder, "predict", "images", *service, "-d", "none", "--n", "50", code=2)
-        assert "this would cost $4.00" in done.stderr
+        assert "this would cost $4.00" in done.err
         assert server.brain.queries == 0
         assert sorted(folder.rglob("*")) == before
-        assert "p-value" in run(folder, "predict", "images", *service, "-d", "none", "--n", "20", "--yes").stdout
+        assert "p-value" in run(folder, "predict", "images", *service, "-d", "none", "--n", "20", "--yes").out
         asked = server.brain.queries
         run(folder, "certify", "images", *service, *COMMON, "--max-dollars", "0.5", code=3)  # below $1: no question
         assert server.brain.queries == asked + 25
@@ -106,14 +115,14 @@ def test_an_expensive_run_needs_a_yes(folder):
 def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):
     with Server(Brain(brightness)) as server:
         service = ("-c", f"{server.url}/x", "--label-map", "map.json")
-        done = run(folder, "certify", "images", *service, *COMMON, "--max-queries", "120", code=3)
-        assert [line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")] == [
+        done = process(folder, "certify", "images", *service, *COMMON, "--max-queries", "120", code=3)
+        assert [line for line in done.err.splitlines() if line.startswith("dsmooth: ")] == [
             "dsmooth: the budget of 120 queries is spent; the run is partial, continue with --resume and a higher "
             "--max-queries or --max-dollars"
         ]
         assert server.brain.queries == 120
         done = run(folder, "certify", "images", *service, *COMMON, "--resume")
-        assert "queries of this run are answered already" in done.stderr
+        assert "queries of this run are answered already" in done.err
     assert len(read_run(folder / "run").records) == 4
     assert len(read_query_log(folder / "run" / LOG).entries) == 200
 
@@ -170,23 +179,23 @@ def test_bad_options_are_refused(folder, monkeypatch, spec, changes, message):
 def test_bad_options_get_one_line_and_leave_nothing(folder):
     before = sorted(folder.rglob("*"))
     done = run(folder, "certify", "images", "-c", HTTP, "--present", "x", "--threshold", "2", *COMMON, code=2)
-    assert len([line for line in done.stderr.splitlines() if line.startswith("dsmooth: ")]) == 1
+    assert len([line for line in done.err.splitlines() if line.startswith("dsmooth: ")]) == 1
     assert sorted(folder.rglob("*")) == before
 
 
 def test_nobody_at_the_other_end(folder):
     done = run(folder, "certify", "images", "-c", "http://127.0.0.1:9/x", *COMMON, "--concurrency", "4", code=3)
-    assert "did not answer a canary: ConnectError" in done.stderr
-    assert "go on later with --resume" in done.stderr
+    assert "did not answer a canary: ConnectError" in done.err
+    assert "go on later with --resume" in done.err
     assert read_run(folder / "run").records == []
 
 
 def test_tsv_files_are_reported_as_they_stand(folder):
     (folder / "cohen.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.95\t1\t0:00:02.1\n")
     done = run(folder, "report", "cohen.tsv", "--radii", "0", "1")
-    assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.stdout
-    assert "alpha, n, sigma and bound are not in them" in done.stdout
-    assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).stderr
+    assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.out
+    assert "alpha, n, sigma and bound are not in them" in done.out
+    assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dsmooth.runs.certify import certify_run
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.votes import Votes
-from support import Linear, Threshold, different_images, environment
+from support import Linear, Threshold, different_images, dsmooth, environment
 
 
 def smoothed(**changes):
@@ -158,9 +158,13 @@ def test_bad_parameters_leave_nothing_behind(tmp_path, images):
     assert not (tmp_path / "run").exists()
 
 
+def line_of(images, out, *extra):
+    model = ["-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8"]
+    return ["certify", images, *model, "--n0", "10", "--n", "90", "--seed", "1", "-o", out, *extra]
+
+
 def command(tmp_path, images, out, *extra):
-    arguments = [str(images), "-c", "import:slow:Slow", "-d", "none", "--sigma", "0.5", "--batch", "8", "--n0", "10"]
-    line = [sys.executable, "-m", "dsmooth", "certify", *arguments, "--n", "90", "--seed", "1", "-o", str(out), *extra]
+    line = [sys.executable, "-m", "dsmooth", *map(str, line_of(images, out, *extra))]
     return subprocess.Popen(
         line, env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -179,9 +183,9 @@ def interrupt_after(process, out, records, number):
     return process.communicate(timeout=60)[1].decode()
 
 
-def finish(process):
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+def finish(tmp_path, images, out):
+    done = dsmooth(*line_of(images, out, "--resume"), cwd=tmp_path)
+    assert done.code == 0, done.err
 
 
 def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
@@ -192,10 +196,9 @@ def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
         interrupt_after(process, out, records, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         extra = ["--resume"]
-    finish(command(tmp_path, images, out, "--resume"))
-    undisturbed = tmp_path / "undisturbed"
-    finish(command(tmp_path, images, undisturbed))
-    assert facts(read_run(out)) == facts(read_run(undisturbed))
+    finish(tmp_path, images, out)
+    undisturbed = certify_run(smoothed(), open_images(images), tmp_path / "undisturbed", n0=10, n=90, seed=1)
+    assert facts(read_run(out)) == facts(undisturbed)
     assert len(read_run(out).records) == 12
 
 
@@ -210,7 +213,7 @@ def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
     assert "Traceback" not in errors
     assert time.monotonic() - started < 60
     assert 1 <= len(read_run(out).records) < 12
-    finish(command(tmp_path, images, out, "--resume"))
+    finish(tmp_path, images, out)
     assert len(read_run(out).records) == 12
 
 

@@ -24,30 +24,22 @@ from support import Linear, dsmooth, environment, tree
 MODEL = "import:support:Linear"
 
 
+def line_of(folder, out, *extra):
+    model = ["-c", "import:slow:Slow", "-d", "none", "--batch", "8"]
+    return ["certify", folder / "images.npz", *model, "--n0", "10", "--n", "90", "--seed", "1", "-o", out, *extra]
+
+
 def started(folder, out, *extra, **options):
-    arguments = [
-        folder / "images.npz",
-        "-c",
-        "import:slow:Slow",
-        "-d",
-        "none",
-        "--batch",
-        "8",
-        "--n0",
-        "10",
-        "--n",
-        "90",
-    ]
-    line = [sys.executable, "-m", "dsmooth", "certify", *map(str, arguments), "--seed", "1", "-o", str(out), *extra]
+    line = [sys.executable, "-m", "dsmooth", *map(str, line_of(folder, out, *extra))]
     return subprocess.Popen(
         line, env=environment(folder), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 
-def finished(process):
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return errors
+def gone_on_with(folder, out):
+    done = dsmooth(*line_of(folder, out, "--resume"), cwd=folder)
+    assert done.code == 0, done.err
+    return done.err
 
 
 def facts(run):
@@ -67,7 +59,7 @@ def killed_at_random(tmp_path, times):
         process.communicate(timeout=60)
         kills += process.returncode == -signal.SIGKILL
         read_run(out)  # at every moment a run that can be read, or none yet
-    finished(started(tmp_path, out, "--resume"))
+    gone_on_with(tmp_path, out)
     undisturbed = certify_run(
         SmoothedClassifier(Linear(), None, 0.25, batch=8), open_images(tmp_path / "images.npz"), tmp_path / "calm",
         n0=10, n=90, seed=1,
@@ -108,7 +100,7 @@ def test_a_full_disk_keeps_what_was_written(tmp_path, images):
     assert "Traceback" not in errors
     kept = read_run(out)
     assert 1 <= len(kept.records) < 12
-    assert "bytes of an unfinished record" in finished(started(tmp_path, out, "--resume"))
+    assert "bytes of an unfinished record" in gone_on_with(tmp_path, out)
     run = read_run(out)
     assert len(run.records) == 12
     assert run.records[: len(kept.records)] == kept.records
@@ -217,7 +209,8 @@ def test_a_second_writer_is_refused_within_two_seconds(tmp_path, images):
     assert done.code == 2
     assert "another process is writing this run" in done.err
     assert seconds < 2
-    finished(first)
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 0, errors
     assert len(read_run(out).records) == 12
 
 

@@ -77,6 +77,9 @@ class Ascent:
             picked = log_probabilities.gather(1, target[:, None])
             loss = np.log(draws) - picked.logsumexp(dim=0).sum()
             (gradient,) = torch.autograd.grad(loss, delta)
+            if norm == 1.0:  # few coordinates share the step: none of them may be one that cannot move
+                at = x + delta.detach()
+                gradient = gradient * torch.where(gradient > 0, at < 1.0, at > 0.0)
             moved = delta.detach() + _LONG * radius / self.steps * _steepest(gradient, norm)
             delta = (x + _project(moved, norm, radius)).clamp_(0.0, 1.0) - x
         return delta.detach().numpy().transpose(1, 2, 0)
