@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,6 +24,7 @@ from dsmooth.errors import BadModel, BadParameter, BadRun
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_image
+from dsmooth.records.files import write_whole
 from dsmooth.records.question import PREDICTION
 from dsmooth.records.schema import Record, certificate_of, radius_text
 from dsmooth.records.store import Run
@@ -183,7 +185,9 @@ class _Attacker:
         )
         if finding.flip:
             shown = moved if moved.shape[2] == 3 else moved[:, :, 0]
-            Image.fromarray(shown).save(folder / f"flip-{finding.digest[:16]}.png")
+            picture = io.BytesIO()
+            Image.fromarray(shown).save(picture, "PNG")
+            write_whole(folder / f"flip-{finding.digest[:16]}.png", picture.getvalue(), inside=folder.parent)
         return finding
 
     def _votes(self, pixels: Pixels) -> Votes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun
-from dsmooth.records.files import write_whole
+from dsmooth.records.files import bounded_lines, make_folder, open_to_append, open_to_read, write_whole
 
 __all__ = ["FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "curve_of", "read_findings"]
 
@@ -95,13 +95,12 @@ def begin_findings(folder: Path, parameters: Mapping[str, Any], *, resume: bool)
                 raise BadRun(
                     f"{folder} was made with {name} {found.parameters.get(name)}, not {value}: delete that folder"
                 )
-        whole = path.read_bytes()
-        if not whole.endswith(b"\n"):  # a crash left an unfinished line
-            os.truncate(path, whole.rfind(b"\n") + 1)
+        with open_to_append(path, inside=folder.parent) as file:
+            file.truncate(sum(map(len, _whole_lines(folder))))  # a crash may have left an unfinished one
         return found
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"schema": _SCHEMA, **parameters}) + "\n")
+        make_folder(folder, inside=folder.parent)
+        write_whole(path, json.dumps({"schema": _SCHEMA, **parameters}) + "\n", inside=folder.parent)
     except OSError as error:
         raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
     return Findings(folder, dict(parameters), {})
@@ -109,20 +108,20 @@ def begin_findings(folder: Path, parameters: Mapping[str, Any], *, resume: bool)
 
 def append_finding(folder: Path, name: str, findings: Sequence[Finding]) -> None:
     """One image's findings are on disk."""
-    with (folder / _FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"name": name, "findings": [asdict(finding) for finding in findings]}) + "\n")
+    line = json.dumps({"name": name, "findings": [asdict(finding) for finding in findings]})
+    with open_to_append(folder / _FILE, inside=folder.parent) as file:
+        file.write(f"{line}\n".encode())
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_findings(folder: Path) -> Findings:
     """The attack in a folder; an unfinished last line is left out. Raises BadRun where it cannot be read."""
-    path = folder / _FILE
+    path, lines = folder / _FILE, _whole_lines(folder)
     names = {field.name for field in fields(Finding)}
     images: dict[str, list[Finding]] = {}
     try:
-        head, *lines = path.read_bytes().split(b"\n")[:-1]
-        parameters = json.loads(head)
+        parameters = json.loads(next(lines, b""))
         if parameters.pop("schema") != _SCHEMA:
             raise BadRun(f"{path}: expected an attack of schema {_SCHEMA}")
         for line in lines:
@@ -135,6 +134,11 @@ def read_findings(folder: Path) -> Findings:
     except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the findings of an attack, cannot read them ({error})") from error
     return Findings(folder, parameters, images)
+
+
+def _whole_lines(folder: Path) -> Iterator[bytes]:
+    with open_to_read(folder / _FILE, inside=folder.parent) as file:
+        yield from (line for line in bounded_lines(file) if line.endswith(b"\n"))
 
 
 def curve_of(findings: Findings) -> Curve | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from dsmooth.errors import BadImage
 from dsmooth.images.decoding import SUFFIXES
 from dsmooth.images.sources.base import Reading
+from dsmooth.records.files import read_bounded
 
 __all__ = ["labelled"]
+
+_MOST_BYTES: Final = 256 << 20
 
 
 def labelled(
@@ -52,8 +57,8 @@ def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tupl
     if not manifest.is_file():
         raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it (no such file)")
     try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        text = read_bounded(manifest, _MOST_BYTES).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it ({error})") from error
     column = next((name for name in ("label", "class_index") if rows and name in rows[0]), None)

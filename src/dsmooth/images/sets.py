@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from dsmooth.errors import BadImage, BadParameter
 from dsmooth.images.pixels import Pixels
-from dsmooth.records.digests import digest_json
+from dsmooth.records.digests import digest_image, digest_json
 
 __all__ = ["ImageSet", "LabelledImage", "image_set"]
 
@@ -47,9 +48,25 @@ class ImageSet(Sequence[LabelledImage]):
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self._read(i) for i in range(len(self)))
 
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {key: i for i, key in enumerate(self.keys)}
+
     def find(self, key: str) -> LabelledImage | None:
         """The image of that name."""
-        return self._read(self.keys.index(key)) if key in self.keys else None
+        position = self._position.get(key)
+        return None if position is None else self._read(position)
+
+    def pinned(self, digests: Sequence[str]) -> ImageSet:
+        """The same images; reading one whose pixels have another digest than it has here raises BadImage."""
+
+        def read(i: int) -> LabelledImage:
+            image = self._read(i)
+            if digest_image(image.pixels) != digests[i] or image.label != self.labels[i]:
+                raise BadImage(f"{image.key}: became another image while the run went on; put the first one back")
+            return image
+
+        return replace(self, _read=read)
 
     def without_labels(self) -> ImageSet:
         """The same images, of unknown classes."""

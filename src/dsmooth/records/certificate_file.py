@@ -17,7 +17,7 @@ from typing import Any, Final
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.certificate_schema import SPACE, check_certificate, decimal, spelled, unspelled
 from dsmooth.records.digests import canonical_json
-from dsmooth.records.files import write_whole
+from dsmooth.records.files import read_bounded, write_whole
 from dsmooth.records.schema import Record, no_duplicates
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
@@ -61,10 +61,8 @@ def read_certificate(path: Path) -> CertificateFile:
     """
     if not path.is_file():
         raise BadRun(f"{path}: expected a certificate file, found none")
-    if path.stat().st_size > _MOST_BYTES:
-        raise BadRun(f"{path}: expected a certificate of at most {_MOST_BYTES:,} bytes, got {path.stat().st_size:,}")
     try:
-        return _parse(path.read_text(encoding="utf-8"))
+        return _parse(read_bounded(path, _MOST_BYTES).decode())
     except BadRun as error:
         raise type(error)(f"{path}: {error}") from error
     except (binascii.Error, OSError, RecursionError, ValueError) as error:
@@ -91,7 +89,8 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
         for record in sorted(run.records, key=lambda record: record.index):
             known = names is not None and isinstance(record.answer, int) and 0 <= record.answer < len(names)
             name = names[int(record.answer)] if known and names is not None and record.answer is not None else None
-            whole = CertificateFile(record, read_packed(run.folder, record.votes), run.key, name)
+            samples = record.selection["trials"] + record.estimation["trials"]
+            whole = CertificateFile(record, read_packed(run.folder, record.votes, samples), run.key, name)
             path = folder / f"{record.index:06d}.json"
             write_whole(path, whole.text().encode())
             written.append(path)

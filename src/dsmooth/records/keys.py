@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records.files import write_whole
+from dsmooth.records.files import SMALL, TEXT, read_bounded, write_whole
 from dsmooth.records.question import Question, Role
 
 __all__ = [
@@ -39,14 +39,14 @@ def commitment_of(key: bytes) -> str:
 
 def keep_secret(folder: Path, key: bytes) -> None:
     """The key is on disk, for the owner alone."""
-    write_whole(folder / SECRET, key.hex().encode() + b"\n", mode=0o600)
+    write_whole(folder / SECRET, key.hex().encode() + b"\n", mode=0o600, inside=folder)
 
 
 def read_secret(folder: Path, commitment: str) -> bytes:
     """The key of an unfinished run; raises BadRun where it is missing or not the one that was committed to."""
     path = folder / SECRET
     try:
-        key = bytes.fromhex(path.read_text())
+        key = bytes.fromhex(read_bounded(path, SMALL, inside=folder).decode())
     except (OSError, ValueError) as error:
         raise BadRun(f"{path}: expected the secret key of the unfinished run, cannot read it ({error})") from error
     if commitment_of(key) != commitment:
@@ -58,18 +58,18 @@ def reveal(folder: Path, key: bytes, records: int, last: str) -> None:
     """The finished run says its key and how many records it has; the secret file is gone."""
     end = {"key": key.hex(), "records": records, "last": last}
     if not (folder / END).exists():
-        write_whole(folder / END, json.dumps(end, indent=2).encode() + b"\n")
+        write_whole(folder / END, json.dumps(end, indent=2).encode() + b"\n", inside=folder)
     (folder / SECRET).unlink(missing_ok=True)
 
 
 def read_end(folder: Path, commitment: object, records: int, last: str) -> bytes | None:
     """The revealed key, None while the run goes on; raises Disproved where key or records are others than were sealed."""
     path = folder / END
-    if not path.exists():
-        return None
     try:
-        end = json.loads(path.read_bytes())
+        end = json.loads(read_bounded(path, SMALL, inside=folder))
         key = bytes.fromhex(end["key"])
+    except FileNotFoundError:
+        return None
     except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the end of a run, cannot read it ({error})") from error
     if end.keys() != _END_FIELDS:
@@ -90,7 +90,7 @@ def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> 
     others = set()
     for path in folder.absolute().parent.glob("*/run.json"):
         try:
-            other = json.loads(path.read_bytes())
+            other = json.loads(read_bounded(path, TEXT, inside=path.parent))
             if _subject(other) == _subject(header):
                 others.add(str(other["key_commitment"]))
         except (KeyError, OSError, RecursionError, TypeError, ValueError):

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 from dsmooth.errors import BadRun
 from dsmooth.records.digests import canonical_json
+from dsmooth.records.files import bounded_lines, open_to_append, open_to_read
 
 __all__ = ["LOG", "Address", "Entry", "QueryLog", "QueryLogWriter", "read_query_log"]
 
@@ -79,19 +80,20 @@ def read_query_log(path: Path | str) -> QueryLog:
     An unfinished last line, which a crash leaves behind, is left out.
     """
     path = Path(path)
+    log = QueryLog(path, {})
+    offset = 0
     try:
-        data = path.read_bytes()
+        with open_to_read(path, inside=path.parent) as file:
+            for line in bounded_lines(file):
+                if not line.endswith(b"\n"):
+                    log.torn = len(line)
+                    break
+                _take(log, line.decode(), first=offset == 0)
+                offset += len(line)
     except OSError as error:
         raise BadRun(f"{path}: expected a query log, cannot read it ({error.strerror})") from error
-    *lines, torn = data.split(b"\n")
-    log = QueryLog(path, {}, torn=len(torn))
-    offset = 0
-    for line in lines:
-        try:
-            _take(log, line.decode(), first=offset == 0)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadRun(f"{path}, byte {offset}: {error or 'damaged'}; this log cannot be trusted") from error
-        offset += len(line) + 1
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRun(f"{path}, byte {offset}: {error or 'damaged'}; this log cannot be trusted") from error
     if not log.header:
         raise BadRun(f"{path}: expected a query log with a header, found none")
     return log
@@ -137,6 +139,17 @@ def _enter(log: QueryLog, at: list[Any], entry: Entry) -> None:
     log.entries[address] = entry
 
 
+def _begun(path: Path) -> bool:
+    """Whether the log has a whole line: its header."""
+    try:
+        with open_to_read(path, inside=path.parent) as file:
+            return next(bounded_lines(file), b"").endswith(b"\n")
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise BadRun(f"{path}: expected a query log, cannot read it ({error}); nothing was sent") from error
+
+
 def _sealed(previous: str, content: str) -> str:
     return hashlib.sha256(f"{previous}\n{content}".encode()).hexdigest()[:_SEAL]
 
@@ -151,13 +164,13 @@ class QueryLogWriter:
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
         header = {"kind": "header", "schema": _SCHEMA, **header}
-        new = not path.exists() or b"\n" not in path.read_bytes()
+        new = not _begun(path)
         self.held = QueryLog(path, header) if new else read_query_log(path)
         if canonical_json(self.held.header) != canonical_json(header):
             raise BadRun(f"{path}: made with another service, preparation, voting rule or key; nothing was sent")
         self._lock = threading.Lock()
-        self._file = path.open("ab", buffering=0)
-        self._size = 0 if new else path.stat().st_size - self.held.torn
+        self._file = open_to_append(path, inside=path.parent, buffering=0)
+        self._size = 0 if new else os.fstat(self._file.fileno()).st_size - self.held.torn
         self._file.truncate(self._size)
         self._seal, self._synced = self.held.seal, time.monotonic()
         if new:

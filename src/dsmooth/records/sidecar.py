@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import numpy as np
 
 from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.files import WholeFile, make_folder, read_bounded
 
 __all__ = ["FORMAT", "SidecarWriter", "read_packed", "read_sidecar", "unpack_votes"]
 
@@ -20,15 +20,18 @@ FORMAT = "zlib-u16"
 1 + i the i-th of the labels that the record lists."""
 
 _MOST_LABELS = (1 << 16) - 1
+_MOST_PACKED: Final = 1032
+"""Bytes that one byte of a zlib stream can stand for, at most: 258 for every two bits (RFC 1951, 3.2.5)."""
 
 
 class SidecarWriter:
-    """Writes the labels of one image as they come; memory does not grow with their number."""
+    """Writes the labels of one image as they come, to RUN/votes/NAME; memory does not grow with their number."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(exist_ok=True)
-        self._file = path.open("wb")
+        folder = path.parent.parent
+        make_folder(path.parent, inside=folder)
+        self._file = WholeFile(path, inside=folder, temporary=f".{path.name}")
         self._zip = zlib.compressobj(6)
         self._hash = hashlib.sha256()
         self._codes: dict[int | str, int] = {}
@@ -48,9 +51,7 @@ class SidecarWriter:
     def close(self) -> dict[str, Any]:
         """The file is on disk; what the record says of it."""
         self._write(self._zip.flush())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._file.keep()
         return {
             "file": f"{self.path.parent.name}/{self.path.name}",
             "format": FORMAT,
@@ -60,8 +61,7 @@ class SidecarWriter:
 
     def abandon(self) -> None:
         """Nothing is left of an image that was not finished."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        self._file.discard()
 
     def _write(self, data: bytes) -> None:
         self._hash.update(data)
@@ -70,16 +70,20 @@ class SidecarWriter:
 
 def read_sidecar(folder: Path, entry: dict[str, Any], samples: int) -> Iterator[int | str | None]:
     """The labels of `samples` samples; raises BadRun where the file is not the one that the record names."""
-    return unpack_votes(read_packed(folder, entry), entry, samples)
+    return unpack_votes(read_packed(folder, entry, samples), entry, samples)
 
 
-def read_packed(folder: Path, entry: dict[str, Any]) -> bytes:
-    """The file's bytes, as they are; raises BadRun where it cannot be read or lies outside the folder."""
+def read_packed(folder: Path, entry: dict[str, Any], samples: int) -> bytes:
+    """The file's bytes, as they are; raises BadRun where it cannot be read, lies outside the folder, or is too large.
+
+    zlib adds a few bytes, and one in 3,000, to what it cannot shorten: fewer than is allowed here.
+    """
+    steps = PurePosixPath(str(entry["file"])).parts
     path = folder / str(entry["file"])
-    if path.resolve().parent.parent != folder.resolve() or (path.exists() and not path.is_file()):
+    if len(steps) != 2 or path.parent.parent != folder:
         raise BadRun(f"{path}: expected a file of votes within the run")
     try:
-        return path.read_bytes()
+        return read_bounded(path, 2 * samples + samples // 1000 + 64, inside=folder)
     except OSError as error:
         raise BadRun(f"{path}: expected the votes behind a record, cannot read them ({error.strerror})") from error
 
@@ -91,6 +95,8 @@ def unpack_votes(data: bytes, entry: dict[str, Any], samples: int) -> Iterator[i
         raise BadRun(f"{name}: expected votes in the format {FORMAT}, got {entry['format']!r}")
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise Disproved(f"{name}: expected the votes that the record names by SHA-256, got other bytes")
+    if 2 * samples > _MOST_PACKED * len(data):
+        raise Disproved(f"{name}: expected {samples:,} votes, and {len(data):,} bytes cannot hold so many")
     try:
         codes = np.frombuffer(zlib.decompressobj().decompress(data, 2 * samples + 1), dtype="<u2")
     except (zlib.error, ValueError) as error:

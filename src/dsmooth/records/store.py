@@ -18,28 +18,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dsmooth.errors import BadRun, Disproved
+from dsmooth.errors import BadRun
 from dsmooth.records.digests import digest_json
-from dsmooth.records.files import write_whole
+from dsmooth.records.files import TEXT, open_to_append, read_bounded, write_whole
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
 from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.question import Question
+from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
 
-__all__ = ["Run", "RunWriter", "asked_digest", "check_free", "holds_run", "read_run"]
+__all__ = ["Run", "RunHead", "RunWriter", "asked_digest", "check_free", "holds_run", "open_run", "read_run"]
 
-_HEADER, _RECORDS, _VOTES, _LOCK = "run.json", "records.jsonl", "votes", "lock"
-_OURS = (_LOCK, f".{_HEADER}", SECRET, f".{SECRET}")  # what a crash can leave of a run that had not begun
+_HEADER, _VOTES, _LOCK = "run.json", "votes", "lock"
+_OURS = (_LOCK, SECRET)  # these, and unfinished ones: what a crash can leave of a run that had not begun
+_UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run as it stands on disk."""
+class RunHead:
+    """A run as it stands on disk, but for its records."""
 
     folder: Path
     header: Mapping[str, Any]
-    records: list[Record]
     torn: int
     """Bytes of an unfinished last line, which a crash left behind; no part of any record."""
     key: bytes | None
@@ -78,6 +79,13 @@ class Run:
         return int(self.header["images"])
 
 
+@dataclass(frozen=True)
+class Run(RunHead):
+    """A run as it stands on disk, all records in memory."""
+
+    records: list[Record]
+
+
 def holds_run(folder: Path) -> bool:
     """Whether a run was begun in this folder."""
     return (folder / _HEADER).is_file()
@@ -85,64 +93,50 @@ def holds_run(folder: Path) -> bool:
 
 def read_run(folder: Path | str) -> Run:
     """The run in `folder`; raises BadRun, naming file and offset, where it is damaged or no run at all."""
-    folder = Path(folder)
-    if not (folder / _HEADER).is_file():
-        raise BadRun(f"{folder}: expected a run folder with {_HEADER}, found none")
-    header_bytes = (folder / _HEADER).read_bytes()
+    file, data = _opened(Path(folder))
+    records = list(file)
+    return Run(**vars(_head(file, data)), records=records)
+
+
+def open_run(folder: Path | str) -> tuple[RunHead, RecordFile]:
+    """The run in `folder`, checked like read_run, and its records, which are read from there whenever they are needed."""
+    file, data = _opened(Path(folder))
+    return _head(file, data), file
+
+
+def _read_header(folder: Path) -> bytes:
+    try:
+        return read_bounded(folder / _HEADER, TEXT, inside=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadRun(f"{folder}: expected a run folder with {_HEADER}, found none") from None
+    except OSError as error:
+        raise BadRun(
+            f"{folder / _HEADER}: expected the question of a run, cannot read it ({error.strerror})"
+        ) from error
+
+
+def _opened(folder: Path) -> tuple[RecordFile, str]:
+    """The records, not read yet, and the digest of the images."""
+    header_bytes = _read_header(folder)
     try:
         header = json.loads(header_bytes, object_pairs_hook=no_duplicates)
         known = header["schema"] in (1, 2, SCHEMA) and int(header["images"]) >= 0
         terms = (upgraded_header(header) if header["schema"] < SCHEMA else header) if known else {}
         asked = Question.from_json(terms["question"]) if known else None
         evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
+        data = str(terms["data"]) if known else ""
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
     if asked is None:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA} or below, got {header['schema']!r}")
-    records, torn = _read_records(folder / _RECORDS, header, (asked, evaluated), _sha256(header_bytes))
-    key = read_end(folder, header.get("key_commitment"), len(records), records[-1].digest if records else "")
-    return Run(folder, header, records, torn, key, evaluated or asked, str(terms["data"]))
+    return RecordFile(folder, header, (asked, evaluated), _sha256(header_bytes)), data
 
 
-def _read_records(
-    path: Path, header: Mapping[str, Any], questions: tuple[Question, Question | None], previous: str
-) -> tuple[list[Record], int]:
-    if not path.exists():
-        return [], 0
-    if not path.is_file():
-        raise BadRun(f"{path}: expected a file of records, got a folder, device or pipe")
-    data = path.read_bytes()
-    records: list[Record] = []
-    names: set[str] = set()
-    places: set[int] = set()
-    offset = 0
-    *lines, torn = data.split(b"\n")
-    for line in lines:
-        try:
-            record = Record.parse(line.decode())
-        except ValueError as error:
-            kind = Disproved if isinstance(error, Disproved) else BadRun
-            raise kind(
-                f"{path}, byte {offset}: expected a record, found damage ({error}); nothing was changed"
-            ) from error
-        if record.previous != previous:
-            raise Disproved(
-                f"{path}, byte {offset}: this record does not follow the one before it; nothing was changed"
-            )
-        if other := _differing(record, header, questions):
-            raise Disproved(
-                f"{path}, byte {offset}: this record has another {other} than {_HEADER}; nothing was changed"
-            )
-        if record.name in names or record.index in places or not 0 <= record.index < header["images"]:
-            raise BadRun(
-                f"{path}, byte {offset}: {record.name!r} is recorded twice, or is no image of this run; nothing was changed"
-            )
-        names.add(record.name)
-        places.add(record.index)
-        records.append(record)
-        previous = record.digest
-        offset += len(line) + 1
-    return records, len(torn)
+def _head(file: RecordFile, data: str) -> RunHead:
+    end, (asked, evaluated) = file.end, file.questions
+    last = end.last if end.records else ""
+    key = read_end(file.folder, file.header.get("key_commitment"), end.records, last)
+    return RunHead(file.folder, file.header, end.torn, key, evaluated or asked, data)
 
 
 class RunWriter:
@@ -150,7 +144,7 @@ class RunWriter:
 
     A new folder gets `header` (question, digest and number of images, commitment) and keeps `key` secret; an existing
     one must have been made with the same question and images, needs `resume`, and has a key of its own. Raises BadRun,
-    with nothing changed, otherwise and where another writer is at work.
+    with nothing changed, otherwise and where another writer is at work or something in the folder is a symbolic link.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
@@ -158,6 +152,7 @@ class RunWriter:
         check_free(folder, resume)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _check_no_links(folder)
             self._lock = _locked(folder / _LOCK)
         except OSError as error:
             raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
@@ -166,7 +161,8 @@ class RunWriter:
             exists = (folder / _HEADER).exists()
             if not exists:
                 keep_secret(folder, key)
-                write_whole(folder / _HEADER, json.dumps({"schema": SCHEMA, **header}, indent=2).encode() + b"\n")
+                told = json.dumps({"schema": SCHEMA, **header}, indent=2)
+                write_whole(folder / _HEADER, f"{told}\n", inside=folder)
             run = read_run(folder)
             if lacking := header.keys() - run.header.keys():
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
@@ -174,12 +170,10 @@ class RunWriter:
                 _check_same(folder, run, header)
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
-            self._previous = _sha256((folder / _HEADER).read_bytes())
-            if self.records:
-                self._previous = self.records[-1].digest
-            self._file = (folder / _RECORDS).open("ab")
+            self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
+            self._file = open_to_append(folder / RECORDS, inside=folder)
             if self.torn:
-                self._file.truncate((folder / _RECORDS).stat().st_size - self.torn)
+                self._file.truncate(os.fstat(self._file.fileno()).st_size - self.torn)
         except BaseException:
             self._lock.close()
             raise
@@ -222,7 +216,7 @@ def check_free(folder: Path, resume: bool) -> None:
         if not resume:
             raise BadRun(f"{folder} already holds a run: pass --resume to continue it, or choose another --out")
     elif folder.is_dir():
-        if any(entry.name not in _OURS for entry in folder.iterdir()):
+        if any(entry.name not in _OURS and not entry.name.startswith(_UNFINISHED) for entry in folder.iterdir()):
             raise BadRun(f"{folder} holds other files: choose a new or empty folder for --out")
     elif folder.exists():
         raise BadRun(f"{folder} is a file: choose a folder for --out")
@@ -231,21 +225,6 @@ def check_free(folder: Path, resume: bool) -> None:
 def asked_digest(header: Mapping[str, Any]) -> str:
     """Digest of the question of a run and of its images."""
     return digest_json({"question": header["question"], "data": header["data"]})
-
-
-def _differing(record: Record, header: Mapping[str, Any], questions: tuple[Question, Question | None]) -> str | None:
-    """The first field in which a record was asked something else than its run; None where there is none."""
-    for mine, runs in zip((record.asked, record.evaluated), questions, strict=True):
-        if (mine is None) != (runs is None):
-            return "question"
-        if mine is not None and runs is not None:
-            told, expected = mine.to_json(), runs.to_json()
-            # old records say the rows of their own batches in place of the run's
-            loose = () if record.schema == SCHEMA else ("batch_size", "batch_area")
-            for name, value in expected.items():
-                if told[name] != value and name not in loose:
-                    return name
-    return "schema" if record.schema != header["schema"] else None
 
 
 def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
@@ -264,10 +243,17 @@ def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
             )
 
 
+def _check_no_links(folder: Path) -> None:
+    for held in (folder, folder / _VOTES):
+        for entry in held.iterdir() if held.is_dir() else ():
+            if entry.is_symlink():
+                raise BadRun(f"{entry}: symbolic links within a run are not followed; nothing was changed")
+
+
 def _locked(path: Path) -> Any:
     import fcntl  # POSIX only; imported here so that reading runs works everywhere
 
-    file = path.open("a")  # leaves an existing lock as it is
+    file = open_to_append(path, inside=path.parent)  # leaves an existing lock as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from dsmooth.errors import BadRun
+from dsmooth.records.files import read_bounded
 
 __all__ = ["Imported", "imported_table", "read_tsv"]
 
 _COLUMNS: Final = ["idx", "label", "predict", "radius", "correct", "time"]
 _STEPS: Final = 5
+_MOST_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Imported:
 def read_tsv(path: Path) -> Imported:
     """The file; raises BadRun, with the line, where it is not of this kind."""
     try:
-        heading, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        heading, *lines = read_bounded(path, _MOST_BYTES).decode().splitlines() or [""]
     except (OSError, UnicodeDecodeError) as error:
         raise BadRun(f"{path}: expected a TSV file, cannot read it ({error})") from error
     if heading.split("\t") != _COLUMNS:

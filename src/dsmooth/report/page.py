@@ -9,7 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from dsmooth.errors import BadRun
-from dsmooth.records.files import write_whole
+from dsmooth.records.files import make_folder, write_whole
+from dsmooth.records.store import holds_run
 from dsmooth.registry import Registry
 from dsmooth.report.export import latex_table, markdown_table, tsv
 from dsmooth.report.filling import TEMPLATES, filled
@@ -22,7 +23,10 @@ __all__ = ["page_of", "write_report"]
 
 
 def write_report(summary: Summary, out: Path) -> Path:
-    """`out` holds report.html (everything in one page), curve.svg, table.md, table.tex and a TSV for each run."""
+    """`out` holds report.html (everything in one page), curve.svg, table.md, table.tex and a TSV for each run.
+
+    Raises BadRun where it cannot be written, or where a symbolic link within a run leads there.
+    """
     files = {
         "report.html": page_of(summary),
         "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_svg(summary)}',
@@ -31,10 +35,14 @@ def write_report(summary: Summary, out: Path) -> Path:
     }
     for run, name in zip(summary.runs, _names(summary), strict=True):
         files[f"{name}.tsv"] = tsv(run)
+    inside = out.parent if holds_run(out.parent) else None
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        if inside is None:
+            out.mkdir(parents=True, exist_ok=True)
+        else:
+            make_folder(out, inside=inside)
         for name, text in files.items():
-            write_whole(out / name, text)
+            write_whole(out / name, text, inside=inside)
     except OSError as error:
         raise BadRun(f"{out}: the report cannot be written there ({error.strerror})") from error
     return out / "report.html"

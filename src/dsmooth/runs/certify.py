@@ -80,8 +80,11 @@ def certify_run(
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
     question = smoothed.question(**terms)
     key = MasterKey.draw(seed)
+    digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
+    images = images.pinned(digests)
     first = images[0].pixels
-    asked = {"question": question.to_json(), "data": _digest(images)}
+    named = [list(one) for one in zip(images.keys, images.labels, digests, strict=True)]
+    asked = {"question": question.to_json(), "data": digest_json(named)}
     header = {
         **asked,
         "evaluated": None,
@@ -224,11 +227,6 @@ class _Recorder:
             return None
         self.client.log.sync()
         return {**self.smoothed.classifier.description, "version": self.client.version, "log": LOG}
-
-
-def _digest(images: ImageSet) -> str:
-    """Names, labels and pixels of all images: a broken file shows here, before anything is written."""
-    return digest_json([[image.key, image.label, digest_image(image.pixels)] for image in images])
 
 
 def versions() -> dict[str, str]:

@@ -118,9 +118,9 @@ def replayed(
     """The digests of the networks, and a replay of a random part of the votes of each image."""
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
     for what, digest in given.items():
-        others = [record.name for record in evidence.records if getattr(record.asked, what) != digest]
-        if others:
-            yield Check(what, Outcome.FAILS, f"{others[0]} and others were certified with another one")
+        other = next((record.name for record in evidence.records if getattr(record.asked, what) != digest), None)
+        if other is not None:
+            yield Check(what, Outcome.FAILS, f"{other} and others were certified with another one")
         elif str(digest).startswith("unknown"):
             yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
         else:

@@ -20,7 +20,7 @@ from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import commitment_of, count_attempts
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
-from dsmooth.records.store import Run, read_run
+from dsmooth.records.store import RunHead, open_run
 from dsmooth.runs.recount import Recount, differs, recount
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.theory.votes import Label
@@ -60,7 +60,7 @@ class Evidence:
     count: int
     key: bytes | None
     packed: Callable[[Record], bytes]
-    run: Run | None
+    run: RunHead | None
     """The run that they stand in; None for a certificate file."""
     name: str | None = None
     """What a certificate file calls its label."""
@@ -71,8 +71,7 @@ class Evidence:
 
     def labels(self, record: Record) -> list[Label | None]:
         """One label a sample; raises BadRun unless the votes are those that the record names."""
-        trials = record.selection["trials"] + record.estimation["trials"]
-        return list(unpack_votes(self.packed(record), record.votes, trials))
+        return list(unpack_votes(self.packed(record), record.votes, _trials(record)))
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -81,8 +80,10 @@ def read_evidence(path: Path) -> Evidence:
     Raises BadRun where it cannot be read, Disproved where it contradicts itself.
     """
     if path.is_dir():
-        run = read_run(path)
-        return Evidence(run.records, len(run.records), run.key, lambda record: read_packed(path, record.votes), run)
+        run, records = open_run(path)
+        return Evidence(
+            records, len(records), run.key, lambda record: read_packed(path, record.votes, _trials(record)), run
+        )
     one = read_certificate(path)
     return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name)
 
@@ -112,6 +113,10 @@ def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Che
         return
     yield faults.check("images", "the pixels and shapes are those certified")
     yield _label_check(evidence, images, faults)
+
+
+def _trials(record: Record) -> int:
+    return int(record.selection["trials"] + record.estimation["trials"])
 
 
 def size_of_images(records: Iterable[Record]) -> int | None:
@@ -255,14 +260,13 @@ def _label_check(evidence: Evidence, images: ImageSet, faults: _Faults) -> Check
     if "labels" in faults.first:
         return faults.check("labels", "")
     if any(label is None for label in images.labels):
-        told = [record for record in evidence.records if record.label is not None]
-        if told:
+        if any(record.label is not None for record in evidence.records):
             return Check("labels", Outcome.OPEN, "true classes stand there as the file says", "the images' labels")
         return Check("labels", Outcome.HOLDS, "none are said")
     return faults.check("labels", "true classes are the images' own")
 
 
-def _run_checks(run: Run, images: ImageSet | None) -> Iterator[Check]:
+def _run_checks(run: RunHead, images: ImageSet | None) -> Iterator[Check]:
     """What a run says of itself as a whole: complete, of these images, and how many others there are beside it."""
     if run.key is None:
         yield Check("chain", Outcome.OPEN, "the run is unfinished: its end is open", "the finished run (--resume)")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from dsmooth.errors import BadModel, BadParameter, require
+from dsmooth.records.files import TEXT, read_bounded
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, parts_of, reply_of
 
 __all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
@@ -97,7 +98,7 @@ def read_wire(wire: Any, raw: Any) -> Reply:
 def load_wire(path: Path | str) -> dict[str, Any]:
     """The wire that a JSON file describes; raises BadParameter where it describes none."""
     try:
-        wire = json.loads(Path(path).read_text(encoding="utf-8"))
+        wire = json.loads(read_bounded(Path(path), TEXT).decode())
     except (OSError, ValueError) as error:
         raise BadParameter(
             f"{path}: expected JSON that describes request and answer, cannot read it ({error})"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.files import TEXT, read_bounded
 from dsmooth.services.provider import Reply
 from dsmooth.theory.votes import Label
 
@@ -71,7 +72,7 @@ class LabelMap:
     def load(cls, path: Path | str) -> LabelMap:
         """The map of a JSON file {"cat": ["tabby", "kitten", "cat"], "dog": [...]}."""
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            value = json.loads(read_bounded(Path(path), TEXT).decode())
         except (OSError, ValueError) as error:
             raise BadParameter(f"{path}: expected a label map as JSON, cannot read it ({error})") from error
         if not isinstance(value, dict):

@@ -1,0 +1,73 @@
+"""Run folders of a few records that nothing was asked for: enough to be read, resumed and damaged."""
+
+from dataclasses import replace
+
+from dsmooth.records.keys import commitment_of
+from dsmooth.records.question import Question
+from dsmooth.records.schema import Record, certificate_of, radius_text, votes_to_json
+from dsmooth.records.store import RunWriter
+from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.votes import Votes
+
+VOTES = votes_to_json(Votes({1: 90, 0: 8}, 100))
+
+
+QUESTION = Question(
+    law=Gaussian(0.25),
+    classifier="c",
+    denoiser=None,
+    preparation="none",
+    n0=100,
+    n=100,
+    norm=2.0,
+    dtype="fp32",
+    backend="eager",
+    batch_area=4096,
+    generator="g",
+)
+
+
+def record(index=0, *, asked=None, **changes):
+    made = replace(
+        Record(
+            index=index,
+            name=f"image-{index}.png",
+            image="a" * 64,
+            shape=(2, 2, 3),
+            decoding=("L to RGB",),
+            label=1,
+            answer=None,
+            radius="",
+            asked=QUESTION if asked is None else replace(QUESTION, **asked),
+            selection=VOTES,
+            estimation=VOTES,
+            drawn=200,
+            votes={},
+            key={"commitment": "c"},
+            batch=(4, 3, 2, 2),
+            versions={},
+            seconds=0.1,
+        ),
+        **changes,
+    )
+    if "radius" in changes:
+        return made
+    certificate = certificate_of(made)
+    return replace(made, answer=certificate.label, radius=radius_text(certificate.radius))
+
+
+KEY = b"k" * 32
+HEADER = {
+    "question": QUESTION.to_json(),
+    "evaluated": None,
+    "data": "d",
+    "images": 3,
+    "key_commitment": commitment_of(KEY),
+}
+
+
+def written(folder, count=3):
+    with RunWriter(folder, HEADER, KEY, resume=False) as writer:
+        for i in range(count):
+            writer.append(record(i))
+    return folder
