@@ -15,6 +15,7 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.keys import read_secret
 from dsmooth.records.querylog import LOG, Address, QueryLog, read_query_log
+from dsmooth.records.question import Question, Role
 from dsmooth.records.schema import SCHEMA, Record, certificate_of, radius_text, votes_to_json
 from dsmooth.records.store import Run, RunWriter, check_free, read_run
 from dsmooth.services.catalogue import reader
@@ -138,7 +139,7 @@ def recertify(
         record = replace(
             record,
             schema=SCHEMA,
-            evaluated=None if evaluated == record.asked else evaluated,
+            evaluated=None if _same_claim(evaluated, record.asked) else evaluated,
             label=_translated(record.label, held_rule, new_rule),
             selection=_counted(kept[:n0]),
             estimation=_counted(kept[n0:]),
@@ -181,6 +182,12 @@ def _raw_of(log: QueryLog, address: Address) -> str | None:
 
 def _counted(votes: Sequence[Label | None]) -> dict[str, Any]:
     return votes_to_json(Votes(Counter(vote for vote in votes if vote is not None), len(votes)))
+
+
+def _same_claim(one: Question, other: Question) -> bool:
+    """Whether two questions differ in nothing but circumstances."""
+    roles = (Role.SUBJECT, Role.CLAIM)
+    return one.to_json(*roles) == other.to_json(*roles)
 
 
 def _within(wanted: int | None, held: int, name: str) -> int:

@@ -36,9 +36,8 @@ from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["Handle", "OnRestart", "OnVotes", "Session", "no_restart", "no_votes"]
 
-_NAP: Final = (
-    0.5  # seconds between looks for an interrupt: a blocked thread misses one that came just before it blocked
-)
+_NAP: Final = 0.5
+"""Seconds between looks for an interrupt: a blocked thread misses one that came just before it blocked."""
 
 OnVotes = Callable[[Tally, Chunk, Sequence[Label | None]], None]
 """Called with the answers that count, in order of samples within each image and phase."""
