@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -139,6 +140,20 @@ def test_readme_commands_exist():
         r"python -m (recipes\.\w+|benchmarks\.\w+)", readme + (ROOT / "docs" / "results.md").read_text()
     ):
         assert (ROOT / f"{recipe.replace('.', '/')}.py").is_file(), recipe
+
+
+def test_contributing_says_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    links, tests = re.findall(r"\]\(([\w/.-]+)\)", text), re.findall(r"pytest ([\w/.]+)", text)
+    assert len(links) >= 8
+    for path in [*links, *tests, *re.findall(r"`(src/[\w/.]+)`", text)]:
+        assert (ROOT / path).exists(), path
+    for path, test in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert f"def {test}(" in (ROOT / path).read_text(), (path, test)
+    (rooms,) = re.findall(r"```\n(cli .*?)```", text, re.S)
+    told = [line.split(" | ") for row in rooms.splitlines() for line in re.split(r" {2,}", row)[0].split(", ")]
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert list(map(sorted, told)) == [sorted(line.replace("dsmooth.", "").split(" | ")) for line in layers]
 
 
 def test_readme_python_runs(tmp_path, monkeypatch):
