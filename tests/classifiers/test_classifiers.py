@@ -33,8 +33,8 @@ EAGER = Eager("fp32", 1)
         ("timm:", "expected timm:NAME or timm:NAME@FILE"),
         ("cifar:resnet56", "expected cifar:resnet56@FILE"),
         ("onnx:", "expected onnx:FILE"),
-        ("import:a", "expected import:package.module:object"),
-        ("import:a:b:c", "expected import:package.module:object"),
+        ("import:a", "expected import:package.module:factory"),
+        ("import:a:b:c", "expected import:package.module:factory"),
     ],
 )
 def test_unknown_specs_are_refused_with_what_is_accepted(spec, message):

@@ -102,7 +102,7 @@ def test_modes_save_votes_and_say_how_many(folder):
 def test_the_options_of_each_mode(folder, options):
     done = run(folder, "certify", "images", *LINEAR, "--n", "2000", "--mode", *options, "--max", "1", "-o", "run")
     assert "times fewer than the 2,100 of mode fixed" in done.out
-    assert read_run(folder / "run").mode.name == options[0]
+    assert read_run(folder / "run").question.mode.name == options[0]
 
 
 def test_radii_that_no_votes_can_reach_are_said(folder):
@@ -146,7 +146,7 @@ def test_train_writes_a_denoiser_that_certifies(folder):
         "recipe.json",
     }  # fmt: skip
     run(folder, "certify", "images", "-c", "import:support:Linear", "-d", "den", "--n", "20", "-o", "run")
-    assert read_run(folder / "run").records[0].denoiser is not None
+    assert read_run(folder / "run").records[0].asked.denoiser is not None
     assert "--resume" in run(folder, *arguments, "-o", "den", code=2).err
     run(folder, "train", "broken.png", "-o", "den2", code=2)
     assert not (folder / "den2" / "model.safetensors").exists()
