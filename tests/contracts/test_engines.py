@@ -85,5 +85,5 @@ def test_another_number_of_answers_is_refused():
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
-    with pytest.raises(BadParameter, match="engine must be one of threads"):
+    with pytest.raises(BadParameter, match=f"engine must be one of {ENGINES}"):
         engine_named("abacus", worker())

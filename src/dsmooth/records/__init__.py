@@ -8,6 +8,7 @@ certificate_file.py  one image's certificate as a file that a third party can ch
 certificate_schema.py  the format of that file, as a JSON Schema
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 legacy.py    records and runs of schemas 1 and 2, in the terms of today's
+record_file.py  the records of a run, one after another from its file
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
 querylog.py  every answer of a service, with the address of its noise
