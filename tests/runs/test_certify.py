@@ -3,9 +3,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from dsmooth import BadParameter, BadRun, SmoothedClassifier, open_images
+from dsmooth import BadImage, BadParameter, BadRun, SmoothedClassifier, open_images
 from dsmooth.records.schema import certificate_of, votes_from_json
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
@@ -224,3 +226,24 @@ def test_images_of_several_shapes(tmp_path):
         Image.fromarray(different_images(1, i, (*shape, 3))[0]).save(tmp_path / f"{i}.png")
     run = certify_run(smoothed(), open_images(tmp_path), tmp_path / "run", n0=3, n=5)
     assert [r.shape for r in run.records] == [(4, 6, 3), (4, 6, 3), (8, 3, 3), (4, 6, 3)]
+
+
+def test_an_image_that_is_replaced_while_the_run_goes_on_stops_it(tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(40):
+        Image.fromarray(np.full((3, 5, 3), i, np.uint8)).save(tmp_path / "images" / f"{i:02d}.png")
+    last, first_one = tmp_path / "images" / "39.png", (tmp_path / "images" / "39.png").read_bytes()
+
+    def replace(progress):
+        if progress.finished is None:
+            Image.fromarray(np.full((3, 5, 3), 200, np.uint8)).save(last)
+
+    arguments = {"n0": 10, "n": 50, "seed": 1}
+    with pytest.raises(BadImage, match=r"39\.png: became another image while the run went on"):
+        certify_run(smoothed(), open_images(tmp_path / "images"), tmp_path / "run", **arguments, on_progress=replace)
+    assert "39.png" not in {record.name for record in read_run(tmp_path / "run").records}
+    with pytest.raises(BadRun, match="other images"):
+        certify_run(smoothed(), open_images(tmp_path / "images"), tmp_path / "run", **arguments, resume=True)
+    last.write_bytes(first_one)
+    run = certify_run(smoothed(), open_images(tmp_path / "images"), tmp_path / "run", **arguments, resume=True)
+    assert len(run.records) == 40

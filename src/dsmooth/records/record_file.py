@@ -115,7 +115,7 @@ class RecordFile:
         for mine, runs in zip((record.asked, record.evaluated), self.questions, strict=True):
             if (mine is None) != (runs is None):
                 return "question"
-            if mine is not None and runs is not None:
+            if mine is not None and runs is not None and mine != runs:
                 told, expected = mine.to_json(), runs.to_json()
                 # old records say the rows of their own batches in place of the run's
                 loose = () if record.schema == SCHEMA else ("batch_size", "batch_area")

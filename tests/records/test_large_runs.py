@@ -1,0 +1,121 @@
+"""Runs of many images are read and verified one record at a time: in a memory that hardly grows, and in linear time."""
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dsmooth.errors import BadRun
+from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.keys import commitment_of, reveal
+from dsmooth.records.schema import votes_to_json
+from dsmooth.records.store import RunWriter, open_run, read_run
+from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.theory.votes import Votes
+from small_runs import HEADER, KEY, QUESTION, record, written
+from support import different_images, environment
+
+MEMORY = """
+import sys, time
+from pathlib import Path
+from dsmooth.images.opening import open_images
+from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+before, started = peak(), time.process_time()
+evidence = read_evidence(Path(sys.argv[1]) / "run")
+for check in verify_evidence(evidence, open_images(Path(sys.argv[1]) / "images.npz")):
+    assert check.outcome is Outcome.HOLDS, check
+print(evidence.count, time.process_time() - started, peak() - before)
+"""
+
+
+def large_run(folder, count):
+    """A finished run of so many images of five pixels, as if it had been certified, and its images."""
+    pixels = different_images(count, 7, (1, 5, 1))
+    np.savez(folder / "images.npz", images=pixels, labels=np.ones(count, np.int64))
+    digests = [digest_image(image) for image in pixels]
+    asked = replace(QUESTION, n0=10, n=20, generator=GENERATOR)
+    data = digest_json([[str(i), 1, digest] for i, digest in enumerate(digests)])
+    header = {**HEADER, "question": asked.to_json(), "data": data, "images": count}
+    with RunWriter(folder / "run", header, KEY, resume=False) as writer:
+        sidecar = writer.sidecar(0)
+        sidecar.add([1] * 30)
+        votes = sidecar.close()  # the votes of all images are the same: one file will do
+    made = record(
+        asked={"n0": 10, "n": 20, "generator": GENERATOR}, shape=(1, 5, 1), batch=(4, 1, 1, 5), decoding=(),
+        selection=votes_to_json(Votes({1: 10}, 10)), estimation=votes_to_json(Votes({1: 20}, 20)), drawn=30, votes=votes,
+    )  # fmt: skip
+    last, key = hashlib.sha256((folder / "run" / "run.json").read_bytes()).hexdigest(), MasterKey(KEY, "os")
+    with (folder / "run" / "records.jsonl").open("w") as file:
+        for i, digest in enumerate(digests):
+            streams = {phase.value: stream.hex() for phase, stream in key.streams(asked, digest).items()}
+            told = {"commitment": commitment_of(KEY), "source": "os", **streams}
+            one = replace(made, index=i, name=str(i), image=digest, key=told).sealed(last)
+            file.write(f"{one.line()}\n")
+            last = one.digest
+    reveal(folder / "run", KEY, count, last)
+
+
+def verified(folder):
+    """Seconds of the processor that verifying it took, and bytes beyond those of a process that has done nothing yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(folder)], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    count, seconds, memory = done.stdout.split()
+    print(f"{int(count):,} records: {float(seconds):.1f} s, {int(memory) / 1e6:.0f} MB")  # with -s
+    return float(seconds), int(memory)
+
+
+def test_a_large_run_is_verified_in_little_memory(tmp_path):
+    large_run(tmp_path, 10_000)
+    assert verified(tmp_path)[1] < 30e6
+
+
+@pytest.mark.slow
+def test_the_time_grows_with_the_records_and_the_memory_hardly(tmp_path):
+    times = {}
+    for count in (10_000, 100_000):
+        (tmp_path / str(count)).mkdir()
+        large_run(tmp_path / str(count), count)
+        times[count], memory = verified(tmp_path / str(count))
+    assert memory < 200e6
+    assert times[100_000] < 20 * times[10_000]
+
+
+def test_records_are_the_same_each_time_they_are_gone_through(tmp_path):
+    run, records = open_run(written(tmp_path / "run"))
+    assert len(records) == run.images == 3
+    assert list(records) == list(records) == read_run(tmp_path / "run").records
+    assert next(iter(records)).index == 0
+
+
+def test_records_that_are_appended_meanwhile_are_left_out(tmp_path):
+    _, records = open_run(written(tmp_path / "run", 2))
+    with RunWriter(tmp_path / "run", HEADER, KEY, resume=True) as writer:
+        writer.append(record(2))
+    assert [one.index for one in records] == [0, 1]
+
+
+@pytest.mark.parametrize("change", ["others", "fewer"])
+def test_records_that_were_replaced_meanwhile_are_noticed(tmp_path, change):
+    _, records = open_run(written(tmp_path / "run"))
+    if change == "others":
+        written(tmp_path / "other", 1)
+        with RunWriter(tmp_path / "other", HEADER, KEY, resume=True) as writer:
+            writer.append(record(2))
+            writer.append(record(1))
+        (tmp_path / "other" / "records.jsonl").replace(tmp_path / "run" / "records.jsonl")
+    else:
+        whole = (tmp_path / "run" / "records.jsonl").read_bytes().splitlines(keepends=True)
+        (tmp_path / "run" / "records.jsonl").write_bytes(b"".join(whole[:2]))
+    with pytest.raises(BadRun, match="that stood there before"):
+        list(records)
