@@ -1,7 +1,9 @@
 """Certificate files: closed, exact, and contradicted by every change."""
 
+import hashlib
 import json
 import math
+import zlib
 from dataclasses import fields, replace
 
 import jsonschema
@@ -13,10 +15,10 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.certificate_file import VERSION, CertificateFile, read_certificate, write_certificates
 from dsmooth.records.certificate_schema import certificate_schema, decimal
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record
+from dsmooth.records.schema import Record, certificate_of, radius_text
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
-from support import Linear
+from support import Linear, refused
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +187,19 @@ def test_the_end_of_a_run_is_sealed(run, tmp_path):
         (other / "end.json").write_text(text)
         with pytest.raises(BadRun, match=r"end\.json"):
             read_run(other)
+
+
+@pytest.mark.parametrize("held", [10**6, 3 * 10**8], ids=["too few bytes", "bytes for all of them"])
+def test_a_claim_of_hundreds_of_millions_of_votes_is_refused_before_they_are_unpacked(run, tmp_path, held):
+    pack, block = zlib.compressobj(1), np.ones(10**6, "<u2").tobytes()
+    packed = b"".join(pack.compress(block) for _ in range(held // 10**6)) + pack.flush()
+    votes = {"counts": [[1, 3 * 10**8]], "missing": 0, "trials": 3 * 10**8}
+    digest = {"labels": [1], "sha256": hashlib.sha256(packed).hexdigest()}
+    record = replace(
+        run.records[1], asked=replace(run.records[1].asked, n=3 * 10**8), estimation=votes, drawn=4 * 10**8,
+        selection={"counts": [[1, 100]], "missing": 0, "trials": 100}, votes={**run.records[1].votes, **digest},
+    )  # fmt: skip
+    certificate = certificate_of(record)
+    record = replace(record, answer=certificate.label, radius=radius_text(certificate.radius)).sealed("0" * 64)
+    (tmp_path / "a.json").write_text(CertificateFile(record, packed, run.key, None).text())
+    refused(tmp_path, "verify", tmp_path / "a.json", says="at most 16,777,216 votes an image")

@@ -13,8 +13,7 @@ from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import commitment_of, reveal
 from dsmooth.records.schema import votes_to_json
 from dsmooth.records.store import RunWriter, open_run, read_run
-from dsmooth.smoothing.chunks import MasterKey
-from dsmooth.smoothing.sources.grid import GENERATOR
+from dsmooth.smoothing.chunks import GENERATOR, MasterKey
 from dsmooth.theory.votes import Votes
 from small_runs import HEADER, KEY, QUESTION, record, written
 from support import different_images, environment

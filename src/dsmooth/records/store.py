@@ -245,9 +245,12 @@ def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
 
 def _check_no_links(folder: Path) -> None:
     for held in (folder, folder / _VOTES):
-        for entry in held.iterdir() if held.is_dir() else ():
-            if entry.is_symlink():
-                raise BadRun(f"{entry}: symbolic links within a run are not followed; nothing was changed")
+        if not held.is_dir():
+            continue
+        with os.scandir(held) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise BadRun(f"{entry.path}: symbolic links within a run are not followed; nothing was changed")
 
 
 def _locked(path: Path) -> Any:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from dsmooth.errors import BadInput, Disproved
+from dsmooth.errors import BadInput, BadRun, Disproved
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.certificate_file import read_certificate
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import commitment_of, count_attempts
+from dsmooth.records.question import Question
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import RunHead, open_run
@@ -29,6 +30,10 @@ __all__ = [
     "Check", "Evidence", "Outcome", "data_digest", "image_of", "read_evidence", "recounted", "size_of_images",
     "verify_evidence",
 ]  # fmt: skip
+
+
+MOST_VOTES: Final = 1 << 24
+"""Votes of one image that are unpacked: 600 kB stand for 300 million, and each takes memory while it is counted."""
 
 
 class Outcome(StrEnum):
@@ -81,10 +86,12 @@ def read_evidence(path: Path) -> Evidence:
     """
     if path.is_dir():
         run, records = open_run(path)
+        _check_size(path, run.question)
         return Evidence(
             records, len(records), run.key, lambda record: read_packed(path, record.votes, _trials(record)), run
         )
     one = read_certificate(path)
+    _check_size(path, one.record.question)
     return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name)
 
 
@@ -113,6 +120,13 @@ def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Che
         return
     yield faults.check("images", "the pixels and shapes are those certified")
     yield _label_check(evidence, images, faults)
+
+
+def _check_size(path: Path, question: Question) -> None:
+    if (votes := question.n0 + question.n) > MOST_VOTES:
+        raise BadRun(
+            f"{path}: expected at most {MOST_VOTES:,} votes an image, as many as can be checked, got {votes:,}"
+        )
 
 
 def _trials(record: Record) -> int:
