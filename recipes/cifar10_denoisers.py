@@ -57,7 +57,7 @@ FINE: dict[str, Any] = {**PAPER, "lr": 1e-5, "steps": 20 * EPOCH}
 RECOGNISING: dict[str, Any] = {
     "config": {
         "widths": [64, 128, 256], "blocks": [2, 2, 2], "decoder_blocks": [1, 1], "shuffle": 2, "scaled": True,
-        "classes": 10,
+        "classes": 10, "norm": True,
     },
     "objective": "clf + head + 2.5 mse",
     "alone": 0.65,

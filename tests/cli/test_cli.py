@@ -182,9 +182,9 @@ def test_train_through_a_classifier(folder):
 
 FLAGS = """
 --alone --architecture --average --batch --blocks --classes --clip --compiled --cut --data --decoder-blocks --distort --every
---judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --objective --optimizer --out --padding --patch
---precision --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate
---temperature --turns --weight-decay --widths --zoom -o
+--judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --norm --objective --optimizer --out --padding
+--patch --precision --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps
+--surrogate --temperature --turns --weight-decay --widths --zoom -o
 """
 
 

@@ -25,12 +25,13 @@ SMALL = {
     "unet": {"widths": [8, 12], "blocks": [1, 1], "shuffle": 1, "scaled": True},
     "ffdnet": {"depth": 3, "width": 8},
 }
+NORMED = {**SMALL["unet"], "norm": True, "classes": 3}
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_trained_network_is_the_same_function_when_it_is_loaded_again(tmp_path, name):
+@pytest.mark.parametrize(("name", "config"), [*sorted(SMALL.items()), ("unet", NORMED)])
+def test_a_trained_network_is_the_same_function_when_it_is_loaded_again(tmp_path, name, config):
     torch.manual_seed(0)
-    denoiser = ARCHITECTURES.load(name)(**SMALL[name]).train()
+    denoiser = ARCHITECTURES.load(name)(**config).train()
     x = torch.rand(4, 3, 16, 16)
     for _ in range(3):  # moves the statistics of batch normalisation, where there are any
         denoiser.denoise(x + 0.3 * torch.randn_like(x), 0.3)

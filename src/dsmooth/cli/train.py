@@ -74,6 +74,7 @@ def train(
     shuffle: Whole | None = None,
     scaled: Annotated[bool, FLAG] = False,
     classes: Whole | None = None,
+    norm: Annotated[bool, FLAG] = False,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
     recipe: _Options | None = None,
@@ -125,6 +126,8 @@ def train(
     classes: int
         unet: a head for so many classes at the coarsest scale, which also tells all pixels what it saw; what the objective
         head trains.
+    norm: bool
+        unet: batch normalisation; a class head learns faster with it.
     sigma_min: float
         Least noise trained for; by default that of --start, or 0.1.
     sigma_max: float
@@ -149,6 +152,7 @@ def train(
         "shuffle": shuffle,
         "scaled": scaled or None,
         "classes": classes,
+        "norm": norm or None,
     }
     check_count(every, "every")
     if labels is not None and len(images) != 1:
