@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -101,8 +101,8 @@ class _UnderWay:
     choice: Choice
     """Whose samples these are; empty for a canary."""
     answers: Future[Answers]
-    after: After | None = None
-    """For the last canary at the end of a run: what to do when it is answered."""
+    after: list[After] = field(default_factory=list)
+    """What to do when it is answered."""
 
 
 @dataclass(eq=False)
@@ -191,6 +191,17 @@ class Dispatcher:
         if not self._entries and self._under_way:
             self.engine.interrupt()
 
+    def leave(self, feed: Feed, entries: Iterable[Entry]) -> None:
+        """A run is broken off: its images are cancelled; `feed.checked` is called when what was under way is answered."""
+        if feed in self._feeds:
+            self._feeds.remove(feed)
+        for entry in entries:
+            self.cancel(entry)
+        if self._under_way:
+            self._under_way[-1].after.append(feed.checked)
+        else:
+            feed.checked(None)
+
     def open_feed(self, feed: Feed) -> None:
         """A run begins."""
         self._begin()
@@ -202,14 +213,16 @@ class Dispatcher:
         if entry is not None:
             self._add(entry)
 
-    def close_feed(self, feed: Feed, *, check: bool) -> None:
-        """A run ends; with `check`, and where the run was long, the canaries are asked once more."""
+    def close_feed(self, feed: Feed) -> None:
+        """A run ends; where it was long, the canaries are asked once more before `feed.checked` is called."""
         if feed in self._feeds:
             self._feeds.remove(feed)
-        blocks = self.canaries.blocks() if check and self.canaries.worth_asking else []
+        blocks = self.canaries.blocks() if self.canaries.worth_asking else []
         for block in blocks:
-            self._submit(block, [], after=feed.checked if block is blocks[-1] else None)
-        if not blocks:
+            self._submit(block, [])
+        if blocks:
+            self._under_way[-1].after.append(feed.checked)
+        else:
             feed.checked(self.failed)
 
     @property
@@ -254,10 +267,10 @@ class Dispatcher:
         self._idle_since = None
         return False
 
-    def _submit(self, block: Block, choice: Choice, after: After | None = None) -> None:
+    def _submit(self, block: Block, choice: Choice) -> None:
         self._idle_since = None
         answers = self.engine.submit(block)
-        self._under_way.append(_UnderWay(block, choice, answers, after))
+        self._under_way.append(_UnderWay(block, choice, answers))
         answers.add_done_callback(lambda _: self._wake())
 
     def _take(self, done: _UnderWay) -> None:
@@ -273,6 +286,8 @@ class Dispatcher:
         else:
             self.canaries.keep(done.block, done.answers.result())
             self._count(done.choice, done.answers.result())
+        for call in done.after:
+            call(self.failed or error)
 
     def _count(self, choice: Choice, answers: Answers) -> None:
         row = 0
@@ -296,8 +311,6 @@ class Dispatcher:
             except Drifted as drifted:
                 self.failed = drifted
                 self._fail_all(drifted)
-        if done.after is not None:
-            done.after(self.failed or error)
 
     def _start_again(self, block: Block, error: BaseException) -> None:
         """Memory ran out: images of this shape start again in batches of half the size, with the same noise.

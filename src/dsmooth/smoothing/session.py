@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -38,6 +39,9 @@ __all__ = ["Handle", "OnRestart", "OnVotes", "Session", "no_restart", "no_votes"
 
 _NAP: Final = 0.5
 """Seconds between looks for an interrupt: a blocked thread misses one that came just before it blocked."""
+
+_REST: Final = 10.0
+"""Seconds that a run which is broken off waits for what is under way: answers of services are paid for."""
 
 OnVotes = Callable[[Tally, Chunk, Sequence[Label | None]], None]
 """Called with the answers that count, in order of samples within each image and phase."""
@@ -229,22 +233,25 @@ class Session:
                 if isinstance(event, Finished):
                     open_entries.discard(entry)
                 yield entry, event
-            self._post(partial(self._loop.close_feed, feed, check=True))
+            self._post(partial(self._loop.close_feed, feed))
             while not isinstance(told := _next(heard), _Checked):
                 pass
             if told.error is not None:
                 raise told.error
         except BaseException:
             with suppress(DsmoothError):  # the loop may have ended
-                self._post(partial(_leave, self._loop, feed, open_entries))
+                self._post(partial(self._loop.leave, feed, list(open_entries)))
+                _wait_for_rest(heard)
             raise
 
 
-def _leave(loop: Dispatcher, feed: Feed, open_entries: Iterable[Entry]) -> None:
-    """A run was broken off."""
-    loop.close_feed(feed, check=False)
-    for entry in open_entries:
-        loop.cancel(entry)
+def _wait_for_rest(heard: queue.SimpleQueue[Any]) -> None:
+    """What was under way when a run was broken off is answered, or ten seconds have passed."""
+    end = time.monotonic() + _REST
+    while (left := end - time.monotonic()) > 0:
+        with suppress(queue.Empty):
+            if isinstance(heard.get(timeout=min(_NAP, left)), _Checked):
+                return
 
 
 def _unheard(entry: Entry, event: Event) -> None:
