@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
     return [
         read_run(
             certify_run(
-                SmoothedClassifier(Threshold(100), None, sigma), images, folder / f"s{sigma}", n0=10, n=200, seed=0
+                SmoothedClassifier(Threshold(100), None, sigma), images, folder / f"s{sigma}", n0=50, n=200, seed=0
             ).folder
         )
         for sigma in (0.12, 0.5)
@@ -58,8 +58,8 @@ def test_certified_accuracy_is_counted_from_the_votes(runs):
                 right += certificate.label == record.label and certificate.radius > radius
             assert cell.share == right / 10
             assert cell.bound == population_lower_bound(right, 10, 0.001, delta=0.025)
-    assert 0.0 < summary.rows[0].cells[0].share < 1.0
-    assert summary.samples == 2 * 10 * 210
+    assert summary.rows[0].cells[0].share >= 0.6
+    assert summary.samples == 2 * 10 * 250
 
 
 def test_the_envelope_is_the_best_of_the_runs(runs):
