@@ -111,6 +111,9 @@ class Classifier(ABC):
     def interrupt(self) -> None:  # noqa: B027
         """Nobody waits for its answers any more: a service is asked nothing further until `begin`."""
 
+    def close(self) -> None:  # noqa: B027
+        """It is asked nothing any more: connections are let go of."""
+
     @property
     def description(self) -> dict[str, Any]:
         """All that decides how an image becomes a vote, as far as a logged classifier knows it on this side (JSON)."""

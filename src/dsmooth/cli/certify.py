@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -113,7 +114,7 @@ def certify(
     names = smoothed.classifier.class_names
     finished = 0
 
-    with Bar("certify", len(chosen) * votes, "samples") as bar:
+    with closing(smoothed.classifier), Bar("certify", len(chosen) * votes, "samples") as bar:
 
         def show(progress: Progress) -> None:
             nonlocal finished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def predict(
     smoothed.settle(chosen[0].pixels.shape)
     question = smoothed.question(n=n, alpha=alpha, bound=PREDICTION)
     done = 0
-    with Bar("predict", len(chosen) * n, "samples") as bar:
+    with closing(smoothed.classifier), Bar("predict", len(chosen) * n, "samples") as bar:
 
         def count(tally: Any, chunk: Any, labels: Any) -> None:
             nonlocal done
