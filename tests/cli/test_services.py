@@ -185,7 +185,7 @@ def test_bad_options_get_one_line_and_leave_nothing(folder):
 
 def test_nobody_at_the_other_end(folder):
     done = run(folder, "certify", "images", "-c", "http://127.0.0.1:9/x", *COMMON, "--concurrency", "4", code=3)
-    assert "did not answer a canary: ConnectError" in done.err
+    assert "did not answer a canary: ConnectionError" in done.err
     assert "go on later with --resume" in done.err
     assert read_run(folder / "run").records == []
 

@@ -176,7 +176,7 @@ def test_no_torch_and_no_network(tmp_path, copy):
         "def refuse(*a, **k): raise AssertionError('the network')\n"
         "socket.socket.connect = refuse\n"
         "sys.argv = ['dsmooth', 'recertify', 'run', '--bound', 'cohen', '--out', 'again']\n"
-        "atexit.register(lambda: print([m for m in ('torch', 'boto3', 'httpx', 'grpc') if m in sys.modules]))\n"
+        "atexit.register(lambda: print([m for m in ('torch', 'boto3', 'requests', 'grpc') if m in sys.modules]))\n"
         "from dsmooth.cli import main\n"
         "main()\n"
     )

@@ -7,14 +7,18 @@ scripted: `script` maps the number of a query (from 0) to one of FAULTS, or is a
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
+import re
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -32,7 +36,18 @@ FAULTS = {
     "closed": "the connection ends before the answer",
     "version": "another model version from now on",
     "echo": "the key is sent back in the answer",
+    "decoded echo": "user name and password, out of a Basic key, are sent back in the answer",
+    "packed": "the answer in gzip, which nobody asked for",
+    "bomb": "64 MB of blanks in gzip",
+    "bomb in a bomb": "256 MB of blanks, in gzip twice",
+    "half packed": "gzip that breaks off",
+    "endless": "a body without end",
+    "endless chunk": "a line without end where the size of a chunk should be",
+    "dripping header": "a header that arrives byte by byte",
+    "digits": "a score of 401 digits",
+    "307 URL": "a redirect to that address; also with 301, 302, 303 and 308",
 }
+ENDLESS = ("endless", "endless chunk", "dripping header")
 Model = Callable[[np.ndarray], Sequence[tuple[str, float]]]
 
 
@@ -40,6 +55,13 @@ def brightness(pixels: np.ndarray) -> list[tuple[str, float]]:
     """A classifier of two classes that is exact on 8 bits: whether the mean is above a half."""
     light = float(pixels.mean()) / 255.0
     return sorted([("light", light), ("dark", 1.0 - light)], key=lambda tag: -tag[1])
+
+
+@cache
+def blanks(megabytes: int) -> bytes:
+    """So many megabytes of blanks in gzip."""
+    packing = zlib.compressobj(9, wbits=31)
+    return b"".join(packing.compress(b" " * (1 << 20)) for _ in range(megabytes)) + packing.flush()
 
 
 class Brain:
@@ -52,6 +74,8 @@ class Brain:
         self.queries = 0
         self.version = "3.0"
         self.keys: set[str] = set()
+        self.encodings: set[str | None] = set()
+        """What the clients accept."""
         self.seen: Counter[str] = Counter()
         """SHA-256 of each PNG -> how often it came."""
         self.sizes: set[tuple[int, int]] = set()
@@ -91,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         wire = self.wire()
         png, key = self.parsed(wire, body)
         brain.keys.add(key)
+        brain.encodings.add(self.headers["Accept-Encoding"])
         fault = brain.next_fault()
         tags = [] if fault == "empty" else brain.look(png)
         if fault == "version":
@@ -106,13 +131,34 @@ class _Handler(BaseHTTPRequestHandler):
             status, value = 403, {"error": {"code": 403, "message": f"wrong key {key}", "status": "PERMISSION_DENIED"}}
         elif fault == "echo":
             value = {**value, "request": {"headers": dict(self.headers)}}
+        elif fault == "decoded echo":
+            pair = base64.b64decode(key.removeprefix("Basic ")).decode()
+            value = {
+                **value,
+                "request": {"user": pair.partition(":")[0], "password": pair.partition(":")[2], "pair": pair},
+            }
         elif fault == "hang":
             self.server.over.wait(60)
             return
         elif fault == "closed":
             self.close_connection = True
             return
+        elif fault and fault[0] == "3":
+            status, location = int(fault[:3]), fault[4:]
+            headers = {"Location": location + self.path}
+        elif fault in ENDLESS:
+            self.without_end(fault)
+            return
         data = json.dumps(value).encode()
+        if fault == "digits":
+            data = re.sub(rb"[0-9]+\.[0-9]+(?=[,}])", b"9" * 401, data)
+        elif fault in ("packed", "half packed"):
+            data, headers = gzip.compress(data), {"Content-Encoding": "gzip"}
+            data = data[: len(data) // 2] if fault == "half packed" else data
+        elif fault == "bomb":
+            data, headers = blanks(64), {"Content-Encoding": "gzip"}
+        elif fault == "bomb in a bomb":
+            data, headers = gzip.compress(blanks(256)), {"Content-Encoding": "gzip, gzip"}
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         for name, text in headers.items():
@@ -127,6 +173,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data[i : i + 1])
         else:
             self.wfile.write(data)
+
+    def without_end(self, fault: str) -> None:
+        """Until the client hangs up; at most 64 MB, or a byte every 0.1 s."""
+        self.close_connection = True
+        head = {"endless chunk": "Transfer-Encoding: chunked\r\n\r\n", "endless": "\r\n"}.get(fault, "X-Slow: ")
+        self.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}".encode())
+        for _ in range(64):
+            if fault == "dripping header":
+                if self.server.over.wait(0.1):
+                    return
+                self.wfile.write(b"x")
+            else:
+                self.wfile.write(b"1" * (1 << 20))
 
     def wire(self) -> str:
         if self.headers.get("X-Amz-Target") == "RekognitionService.DetectLabels":

@@ -1,5 +1,6 @@
 """One layer for all services: budget, rate, circuit breaker, cache, canaries, log."""
 
+import base64
 import functools
 import json
 import threading
@@ -257,6 +258,18 @@ def test_no_key_is_ever_written_down_or_said(tmp_path, monkeypatch):
     assert "(secret)" in written  # the server did send it back
     for secret in SECRETS.values():
         assert secret.rpartition(" ")[2] not in written or secret == "us-east-1"
+
+
+def test_a_password_that_a_server_decodes_and_sends_back_is_cut_out_too(tmp_path, monkeypatch):
+    given = base64.b64encode(b"somebody:basic:secret:0007").decode()
+    monkeypatch.setenv("DSMOOTH_HTTP_AUTHORIZATION", f"Basic {given}")
+    with Talk(Brain(brightness, lambda number: "decoded echo"), tmp_path) as asking:
+        assert None not in ask(asking, 5)
+    written = (tmp_path / LOG).read_text()
+    assert '"password":"(secret)"' in written
+    assert '"pair":"(secret)"' in written
+    assert "basic:secret:0007" not in written
+    assert given not in written
 
 
 class Parrot:

@@ -258,7 +258,21 @@ def test_blanks_around_a_key_are_none_of_it(monkeypatch):
         ("Bearer a", ["Bearer a"]),  # a letter stands in every word
         ('Token token="zsecretz"', ['Token token="zsecretz"', 'token="zsecretz"', "zsecretz"]),
         ("ApiKey key=zsecretz", ["ApiKey key=zsecretz", "key=zsecretz", "zsecretz"]),
-        ("Basic dXNlcjpwYXNz==", ["Basic dXNlcjpwYXNz==", "dXNlcjpwYXNz==", "dXNlcjpwYXNz"]),
+        ("Basic dXNlcjpwYXNz==", ["Basic dXNlcjpwYXNz==", "dXNlcjpwYXNz==", "dXNlcjpwYXNz", "user:pass"]),
+        ("basic  dTp6c2VjcmV0eg", ["basic  dTp6c2VjcmV0eg", "dTp6c2VjcmV0eg", "u:zsecretz", "zsecretz"]),
+        (
+            "Basic dTp6c8OpY3JldA==",
+            [
+                "Basic dTp6c8OpY3JldA==",
+                "dTp6c8OpY3JldA==",
+                "dTp6c8OpY3JldA",
+                "u:zs\u00c3\u00a9cret",
+                "u:zs\u00e9cret",
+                "zs\u00c3\u00a9cret",
+                "zs\u00e9cret",
+            ],
+        ),
+        ("Basic zsecretz\u0020x", ["Basic zsecretz x", "zsecretz x", "zsecretz"]),
     ],
 )
 def test_what_is_secret_in_a_header(header, secrets):

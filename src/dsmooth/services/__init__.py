@@ -1,6 +1,7 @@
 """Classifiers that run somewhere else: what is sent, what comes back, and what it costs. No torch.
 
 provider.py        the contract of adapters: dated terms, the request, the answer; how tries fail
+connections.py     what holds for every SDK over HTTP: no redirect, bounded answers, sockets that close in time
 rekognition.py, google_vision.py, azure_vision.py, clarifai.py, http.py   one adapter each, its SDK imported only there
 catalogue.py       names -> adapters and their terms
 pictures.py        pixels -> the PNG that is sent

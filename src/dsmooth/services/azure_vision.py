@@ -6,6 +6,7 @@ import os
 from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
+from dsmooth.services.connections import session
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
 
 __all__ = ["AzureVision"]
@@ -21,21 +22,18 @@ class AzureVision(Provider):
         analysis = require("azure.ai.vision.imageanalysis", "azure")
         models = require("azure.ai.vision.imageanalysis.models", "azure")
         core = require("azure.core", "azure")
-        requests = require("requests", "azure")
         self._exceptions = require("azure.core.exceptions", "azure")
         endpoint = endpoint or os.environ.get("VISION_ENDPOINT")
         key = credential("VISION_KEY")
         if not endpoint or not key:
             raise BadModel("azure:image-analysis needs the variables VISION_ENDPOINT (or --endpoint) and VISION_KEY")
         self.secrets = [key]
-        session = self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=concurrency))
+        self._session = session("azure", concurrency)
         self._tags = [models.VisualFeatures.TAGS]
         self._client = analysis.ImageAnalysisClient(
             endpoint=endpoint,
             credential=core.credentials.AzureKeyCredential(key),
-            transport=core.pipeline.transport.RequestsTransport(session=session, session_owner=False),
+            transport=core.pipeline.transport.RequestsTransport(session=self._session, session_owner=False),
             retry_total=0,
             connection_timeout=time_limit,
             read_timeout=time_limit,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dsmooth.errors import ServiceStopped
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.querylog import Address, QueryLogWriter
+from dsmooth.services.connections import Line
 from dsmooth.services.gate import Gate, Limits
 from dsmooth.services.pictures import png_of
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms
@@ -147,7 +148,7 @@ class Client:
                     raw = self._redacted(answer)
                     canonical_json(raw).encode()  # what cannot be written down is no answer
                     reply = self.provider.read(raw, self.provider.wire)
-                except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                     raise QueryFailed(f"an answer that cannot be read ({error!r})") from error
             except QueryFailed as error:
                 tried += 1
@@ -165,12 +166,15 @@ class Client:
         """The answer, if it is whole within the time limit.
 
         A thread of its own for each try: the SDKs' limits hold between two bytes, so a body that drips in would never end.
+        Nothing is left open of a try that took too long.
         """
         answer: Future[Any] = Future()
+        line = Line()
 
         def ask() -> None:
             try:
-                answer.set_result(self.provider.ask(png))
+                with line:
+                    answer.set_result(self.provider.ask(png))
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -185,6 +189,7 @@ class Client:
                 break
             wait([answer], timeout=min(_LOOK, max(0.0, end - time.monotonic())))
         if not answer.done():
+            line.hang_up()
             raise QueryFailed(f"no answer within {self._limits.time_limit:g} s")
         try:
             return answer.result()

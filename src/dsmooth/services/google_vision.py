@@ -6,6 +6,7 @@ import os
 from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
+from dsmooth.services.connections import session
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
 
 __all__ = ["GoogleVision"]
@@ -28,7 +29,6 @@ class GoogleVision(Provider):
         self._core = require("google.api_core.exceptions", "google")
         auth = require("google.auth.exceptions", "google")
         options = require("google.api_core.client_options", "google").ClientOptions
-        adapters = require("requests.adapters", "google")
         key = credential("GOOGLE_API_KEY")
         self.secrets = [key] if key else []
         self._time_limit = time_limit
@@ -43,11 +43,10 @@ class GoogleVision(Provider):
             )
         except (auth.GoogleAuthError, ValueError) as error:
             raise BadModel(f"google:vision cannot be set up: set GOOGLE_API_KEY ({error})") from error
-        session = (
-            self._client.transport._session
-        )  # its pool keeps 10 connections, and there is no public way to say more
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, adapters.HTTPAdapter(pool_maxsize=concurrency))
+        own = self._client.transport._session  # there is no public way to say what connections it makes
+        session("google", concurrency, own)
+        if own._auth_request_session is not None:  # fetches tokens, and shows credentials for them
+            session("google", concurrency, own._auth_request_session)
 
     def ask(self, png: bytes) -> Any:
         features = [{"type_": _LABEL_DETECTION, "max_results": _MOST_LABELS}]
@@ -58,6 +57,8 @@ class GoogleVision(Provider):
         except self._core.GoogleAPICallError as error:
             headers = getattr(error.response, "headers", {})
             raise failed_with(error.code, type(error).__name__, headers.get("Retry-After")) from error
+        except QueryFailed:
+            raise
         except Exception as error:  # broken JSON and broken connections share no base below Exception
             raise QueryFailed(f"{type(error).__name__}: {error}") from error
         raw = type(answer).to_dict(answer, always_print_fields_with_no_presence=False)

@@ -1,4 +1,4 @@
-"""`http://...`, `https://...`: any model that takes and gives JSON, through httpx (extra `http`)."""
+"""`http://...`, `https://...`: any model that takes and gives JSON, through requests (extra `http`)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dsmooth.errors import BadModel, BadParameter, require
 from dsmooth.records.files import TEXT, read_bounded
+from dsmooth.services.connections import session
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, parts_of, reply_of
 
 __all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
@@ -24,8 +25,6 @@ WIRE: Final[dict[str, Any]] = {
 """The default wire: what is sent ("{image}" is replaced by the PNG in base64), and where labels, their scores and the
 model's version stand in the answer (keys and positions joined by dots; * is every element). Without `labels` the
 positions of the scores are the labels, as for a list of logits; without `scores` the order is what counts."""
-
-_MOST_BYTES = 4_000_000
 
 
 class HttpModel(Provider):
@@ -43,16 +42,15 @@ class HttpModel(Provider):
                 "expected an address without a password or parameters: what is secret belongs into the variable "
                 "DSMOOTH_HTTP_AUTHORIZATION, what is not into the request of --wire"
             )
-        self._httpx = require("httpx", "http")
+        self._exceptions = require("requests.exceptions", "http")
         self.name, self.wire = spec, WIRE if wire is None else wire
         key = credential("DSMOOTH_HTTP_AUTHORIZATION")
         self.secrets = parts_of(key) if key else []
-        self._client = self._httpx.Client(
-            headers={"Authorization": key} if key else {},
-            timeout=time_limit,
-            limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=concurrency),
-            trust_env=False,  # no proxy, no .netrc: the images go where the address says
-        )
+        self._session = session("http", concurrency)
+        self._session.trust_env = False  # no proxy, no .netrc: the images go where the address says
+        if key:
+            self._session.headers["Authorization"] = key
+        self._time_limit = time_limit
 
     @classmethod
     def serves(cls, spec: str) -> bool:
@@ -61,23 +59,18 @@ class HttpModel(Provider):
     def ask(self, png: bytes) -> Any:
         body = _filled(self.wire["request"], base64.b64encode(png).decode())
         try:
-            with self._client.stream("POST", self.name, json=body) as response:
-                data = b""
-                for block in response.iter_bytes():
-                    data += block
-                    if len(data) > _MOST_BYTES:
-                        raise QueryFailed(f"an answer of more than {_MOST_BYTES:,} bytes", retry=False)
-        except self._httpx.HTTPError as error:
+            response = self._session.post(self.name, json=body, timeout=self._time_limit, allow_redirects=False)
+        except self._exceptions.RequestException as error:
             raise QueryFailed(f"{type(error).__name__}: {error}") from error
         if response.status_code != 200:
-            raise failed_with(response.status_code, response.reason_phrase, response.headers.get("Retry-After"))
+            raise failed_with(response.status_code, response.reason, response.headers.get("Retry-After"))
         try:
-            return json.loads(data)
+            return json.loads(response.content)
         except ValueError as error:
             raise QueryFailed("broken JSON") from error
 
     def close(self) -> None:
-        self._client.close()
+        self._session.close()
 
     @staticmethod
     def read(raw: Any, wire: Any) -> Reply:

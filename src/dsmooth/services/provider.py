@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import math
 import os
 import re
@@ -18,6 +20,7 @@ __all__ = ["Provider", "QueryFailed", "Reply", "Terms", "credential", "failed_wi
 
 _WRONG_KEY: Final = (401, 403, 404)
 _WORTH_A_RETRY: Final = (408, 429)
+_LARGEST_CLASS: Final = (1 << 53) - 1  # what every reader of JSON reads alike
 _SHORTEST_SECRET: Final = 6  # characters: anything shorter stands in innocent words too
 
 
@@ -111,9 +114,17 @@ def credential(variable: str) -> str | None:
 
 
 def parts_of(header: str) -> list[str]:
-    """All that is secret in the value of an Authorization header: the whole, and what follows the scheme, by itself."""
-    rest = header.partition(" ")[2] or header
+    """All that is secret in the value of an Authorization header: the whole, what follows the scheme, by itself, and what
+    Basic hides in base64: user name with password, and the password alone.
+    """
+    scheme, _, given = header.partition(" ")
+    rest = given.strip() or header
     parts = [header, rest, *re.split(r"[\s\"',;=]+", rest)]
+    if scheme.casefold() == "basic":
+        with contextlib.suppress(ValueError):
+            decoded = base64.b64decode(rest.rstrip("=") + "==")
+            for text in (decoded.decode("latin-1"), decoded.decode("utf-8", "replace")):
+                parts += [text, text.partition(":")[2]]
     return sorted({part for part in parts if len(part) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
@@ -130,8 +141,10 @@ def failed_with(status: int | None, why: str, retry_after: str | None = None) ->
 def reply_of(tags: Sequence[tuple[str | int, float]], version: str | None) -> Reply:
     """The reply with these tags in order of falling score (equal scores: as the service ordered them)."""
     for name, score in tags:
-        if not isinstance(name, (str, int)) or not math.isfinite(score):
-            raise ValueError(f"expected tags with finite scores, got {name!r}: {score!r}")
+        if type(name) is not str and (type(name) is not int or abs(name) > _LARGEST_CLASS):
+            raise ValueError(f"expected tags that are text or class numbers, got {type(name).__name__}")
+        if not math.isfinite(score):
+            raise ValueError(f"expected finite scores, got {score!r} for {name!r}")
     return Reply(tuple(sorted(tags, key=lambda tag: -tag[1])), version)
 
 

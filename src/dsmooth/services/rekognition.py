@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
+from dsmooth.services.connections import guarded
 from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, failed_with, reply_of
 
 __all__ = ["Rekognition"]
@@ -39,6 +40,9 @@ class Rekognition(Provider):
             self._client = session.client("rekognition", endpoint_url=endpoint, config=config)
         except (self._exceptions.BotoCoreError, ValueError) as error:
             raise BadModel(f"aws:rekognition cannot be set up: {error}") from error
+        # its managers share this dict, and there is no public way to say what connections they make
+        pools = self._client._endpoint.http_session._pool_classes_by_scheme
+        pools.update({scheme: guarded(pool) for scheme, pool in pools.items()})
 
     def ask(self, png: bytes) -> Any:
         try:
@@ -53,6 +57,8 @@ class Rekognition(Provider):
                 status = 403
             raise failed_with(status, code, headers.get("retry-after")) from error
         except self._exceptions.BotoCoreError as error:
+            if isinstance(error.__context__, QueryFailed):
+                raise error.__context__ from None
             raise QueryFailed(f"{type(error).__name__}: {error}") from error
         return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
