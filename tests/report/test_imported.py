@@ -66,3 +66,10 @@ def test_our_own_export_can_be_read(tmp_path):
     file = read_tsv(tmp_path / "report" / "run.tsv")
     assert file.correct == (True, False)
     assert file.share(0.0) == 0.5
+
+
+def test_text_in_the_place_of_a_class_is_one_line(tmp_path):
+    (tmp_path / "x.tsv").write_text(COHEN + "61\tcat\tcat\t0.1\t1\t0\n")
+    with pytest.raises(BadRun, match=r"x\.tsv, line 6: expected one image as") as refused:
+        read_tsv(tmp_path / "x.tsv")
+    assert "\n" not in str(refused.value)

@@ -2,6 +2,7 @@
 
 summary.py   from records to certified accuracy, abstention and totals; the envelope over several runs
 export.py    markdown and LaTeX tables, Cohen's TSV
+cells.py     text as a cell of one of them
 imported.py  TSV files of other programs, as they stand
 page.py      one self-contained HTML page, from its sections
 sections/    one file for each table or picture of the page

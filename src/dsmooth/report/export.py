@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
+from dsmooth.report.cells import latex_cell, markdown_cell, tsv_cell
 from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certifier
@@ -40,16 +41,16 @@ def markdown_table(summary: Summary) -> str:
     """The table in markdown."""
     heading, rows = table_cells(summary)
     lines = [heading, ["---"] * len(heading), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(markdown_cell, line))} |\n" for line in lines)
 
 
 def latex_table(summary: Summary) -> str:
     """The table as a LaTeX tabular (booktabs)."""
     heading, rows = table_cells(summary)
-    body = "".join(" & ".join(map(_latex, row)) + " \\\\\n" for row in rows)
+    body = "".join(" & ".join(map(latex_cell, row)) + " \\\\\n" for row in rows)
     return (
         f"\\begin{{tabular}}{{lllr{'r' * len(summary.radii)}}}\n\\toprule\n"
-        f"{' & '.join(map(_latex, heading))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+        f"{' & '.join(map(latex_cell, heading))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
     )
 
 
@@ -66,12 +67,13 @@ def saving(fixed: int, samples: int) -> str:
 def tsv(run: Run, certifier: Certifier | None = None) -> str:
     """The run under the bound that it was made with, unless another is given, in Cohen's format.
 
-    idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label.
+    idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label. Labels that are text are
+    escaped (tsv_cell).
     """
     lines = ["idx\tlabel\tpredict\tradius\tcorrect\ttime"]
     for record in sorted(run.records, key=lambda record: record.index):
         certificate = certificate_of(record, certifier)
-        predicted = -1 if certificate.label is None else certificate.label
+        predicted = "-1" if certificate.label is None else tsv_cell(str(certificate.label))
         label = -1 if record.label is None else record.label
         correct = int(certificate.label is not None and certificate.label == record.label)
         radius, elapsed = round_down(certificate.radius, 6), timedelta(seconds=record.seconds)
@@ -87,8 +89,3 @@ def percent(share: float, *, up: bool = False) -> str:
     """One decimal, rounded to the unfavourable side; the 1e-9 undoes the noise of 100 * share."""
     tenths = math.ceil(1000.0 * share - 1e-9) if up else math.floor(1000.0 * share + 1e-9)
     return f"{tenths / 10:.1f}"
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

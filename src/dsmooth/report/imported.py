@@ -14,6 +14,7 @@ from typing import Final
 
 from dsmooth.errors import BadRun
 from dsmooth.records.files import read_bounded
+from dsmooth.report.cells import markdown_cell
 
 __all__ = ["Imported", "imported_table", "read_tsv"]
 
@@ -50,7 +51,7 @@ def read_tsv(path: Path) -> Imported:
     for number, line in enumerate(lines, start=2):
         try:
             index, _, predicted, radius, right, _ = line.split("\t")
-            value, place = float(radius), int(index)
+            value, place, abstains = float(radius), int(index), int(predicted) == -1
             if not 0.0 <= value < math.inf or right not in ("0", "1") or place in seen:
                 raise ValueError(f"radius {radius}, correct {right}, idx {index}")
         except ValueError as error:
@@ -58,7 +59,7 @@ def read_tsv(path: Path) -> Imported:
         seen.add(place)
         radii.append(value)
         correct.append(right == "1")
-        abstained += int(predicted) == -1
+        abstained += abstains
     if not radii:
         raise BadRun(f"{path}: expected at least one image, found none")
     return Imported(path.name, tuple(radii), tuple(correct), abstained)
@@ -72,7 +73,7 @@ def imported_table(files: Sequence[Imported], radii: Sequence[float] | None = No
     heading = ["file", "images", "abstained", *(f"r = {radius:.12g}" for radius in radii)]
     rows = [
         [
-            file.name,
+            markdown_cell(file.name),
             str(len(file.radii)),
             f"{100 * file.abstained / len(file.radii):.1f}",
             *(f"{100 * file.share(radius):.1f}" for radius in radii),
