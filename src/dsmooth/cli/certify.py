@@ -83,6 +83,7 @@ def certify(
         Go on with the run in --out.
     """
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
+    from dsmooth.records.outputs import check_writable
     from dsmooth.records.store import check_free
     from dsmooth.report.export import saving
     from dsmooth.theory.bounds import check_count, check_level, check_seed
@@ -99,8 +100,10 @@ def certify(
         check_seed(seed)
     data.check()
     check_free(out, resume)
+    check_writable(out)
     if certificates is not None:
         check_certificates_folder(certificates)
+        check_writable(certificates)
     smoothed = model.smoothed(asked.pop("bound"), service)
 
     from dsmooth.runs.certify import Progress, certify_run

@@ -48,7 +48,9 @@ def demo(
         Makes the noise reproducible.
     """
     from dsmooth.demo import Demo
+    from dsmooth.records.outputs import check_writable
 
+    check_writable(out)
     show = Demo(sigmas=tuple(sigma), denoiser=denoiser, n=n, dtype=dtype, seed=seed)
     with Bar("demo", show.samples, "samples") as bar:
         page = show.run(out, on_samples=bar.to, on_line=bar.say)

@@ -2,6 +2,7 @@
 
 digests.py   names for images, weights and files that change when one bit of them changes
 files.py     files that are written all or nothing
+outputs.py   folders that results go to: writable before any work is done, gone again where nothing was written
 keys.py      the key of a run: committed to, kept secret, revealed at the end
 question.py  Question: everything that is asked of an image
 certificate_file.py  one image's certificate as a file that a third party can check

@@ -9,6 +9,7 @@ end.json        the key, revealed when every image has its record
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from dsmooth.records.digests import digest_json
 from dsmooth.records.files import TEXT, open_to_append, read_bounded, write_whole
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
 from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
+from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
 from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
@@ -168,6 +170,7 @@ class RunWriter:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 _check_same(folder, run, header)
+            self.new = not exists
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
@@ -197,6 +200,14 @@ class RunWriter:
         if len(self.records) != self.header["images"]:
             raise BadRun(f"{self.folder}: expected {self.header['images']} records at the end, got {len(self.records)}")
         reveal(self.folder, self.key, len(self.records), self._previous)
+
+    def retract(self) -> None:
+        """Nothing is left of a new run that was refused before it had a vote; does nothing to any other."""
+        if self.new and not self.records:
+            with contextlib.suppress(OSError):  # the lock goes last: until then nobody else begins here
+                (self.folder / _VOTES).rmdir()
+            for name in (LOG, RECORDS, SECRET, _HEADER, _LOCK):
+                (self.folder / name).unlink(missing_ok=True)
 
     def __enter__(self) -> RunWriter:
         return self

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from dsmooth.errors import BadParameter, BadRun
+from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import count_attempts
+from dsmooth.records.outputs import check_writable, claimed
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
@@ -70,6 +71,7 @@ def certify_run(
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     smoothed.question(**terms)  # complains of bad numbers before anything is read
     check_free(out, resume)
+    check_writable(out)
     if not images:
         raise BadParameter("expected at least one image, got none")
     if len(set(images.keys)) != len(images):
@@ -104,7 +106,7 @@ def certify_run(
         raise BadRun(
             "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
         )
-    with RunWriter(out, header, key.value, resume=resume) as writer:
+    with claimed(out), RunWriter(out, header, key.value, resume=resume) as writer:
         if writer.torn:
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
         if writer.header["attempt"] > 1 and not writer.records:
@@ -119,16 +121,21 @@ def certify_run(
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
         recorder = _Recorder(smoothed, question, writer, missing, key, on_progress, on_notice)
-        if not smoothed.classifier.traits.logged:
-            recorder.run(images.subset(missing))
-        elif missing:
-            canaries = [image.pixels for image in images[:CANARIES]]
-            with smoothed.classifier.logged(
-                out, key_commitment=key.commitment, parameters=asked_digest(header), canaries=canaries
-            ) as recorder.client:
-                if recorder.client.log is not None and recorder.client.log.held.entries:
-                    on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are answered already")
+        try:
+            if not smoothed.classifier.traits.logged:
                 recorder.run(images.subset(missing))
+            elif missing:
+                canaries = [image.pixels for image in images[:CANARIES]]
+                with smoothed.classifier.logged(
+                    out, key_commitment=key.commitment, parameters=asked_digest(header), canaries=canaries
+                ) as recorder.client:
+                    if recorder.client.log is not None and recorder.client.log.held.entries:
+                        on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are answered already")
+                    recorder.run(images.subset(missing))
+        except BadInput:
+            if not recorder.samples and (recorder.client is None or not recorder.client.gate.sent):
+                writer.retract()
+            raise
         writer.finish()
     return read_run(out)
 

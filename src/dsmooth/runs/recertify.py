@@ -14,6 +14,7 @@ from typing import Any
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.digests import digest_json
 from dsmooth.records.keys import read_secret
+from dsmooth.records.outputs import check_writable
 from dsmooth.records.querylog import LOG, Address, QueryLog, read_query_log
 from dsmooth.records.question import Question, Role
 from dsmooth.records.schema import SCHEMA, Record, certificate_of, radius_text, votes_to_json
@@ -96,6 +97,7 @@ def recertify(
         raise BadRun(f"{folder}: expected a run that asked a service (with {LOG}), found none")
     if out is not None:
         check_free(out, resume=False)
+        check_writable(out)
     run, log = read_run(folder), read_query_log(folder / LOG)
     _check_together(run, log)
     if run.question.mode != FIXED:
