@@ -18,7 +18,7 @@ from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.records.store import read_run
 from dsmooth.services.voting import LabelMap, Presence
 from services.servers import SECRETS, Brain, Server, brightness
-from support import Done, dsmooth, environment
+from support import Done, dsmooth, environment, refused
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ HTTP = "http://127.0.0.1:9/x"
     [
         ("aws:polly", {}, "service must be one of aws:rekognition"),
         ("efficientnet-lite0", {"concurrency": 3}, "options of services were given"),
-        (HTTP, {"label_map": "none.json"}, "expected a label map as JSON"),
+        (HTTP, {"label_map": "none.json"}, "expected a label map .* as JSON"),
         (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
         (HTTP, {"threshold": 0.5}, "belongs to --present"),
         (HTTP, {"present": "x", "threshold": 2.0}, "threshold from 0 to 1"),
@@ -165,6 +165,9 @@ HTTP = "http://127.0.0.1:9/x"
         (HTTP, {"max_queries": -1}, "max-queries must be a whole number of at least 1"),
         (HTTP, {"max_dollars": 1.0}, "pass --price"),
         (HTTP, {"price": float("nan")}, "price must be a number of dollars"),
+        (HTTP, {"price": 1e-308, "max_dollars": 1.0}, "price must be a number of dollars"),
+        (HTTP, {"concurrency": 10**9}, "concurrency must be a whole number of at most"),
+        ("http://[::1", {}, "expected an address"),
         (HTTP, {"wire": "map.json"}, "expected an object with request"),
         (HTTP, {"endpoint": "http://127.0.0.1:9"}, "no --endpoint beside an http:// model"),
     ],
@@ -176,11 +179,56 @@ def test_bad_options_are_refused(folder, monkeypatch, spec, changes, message):
                 ).classifier(spec)  # fmt: skip
 
 
-def test_bad_options_get_one_line_and_leave_nothing(folder):
-    before = sorted(folder.rglob("*"))
-    done = run(folder, "certify", "images", "-c", HTTP, "--present", "x", "--threshold", "2", *COMMON, code=2)
-    assert len([line for line in done.err.splitlines() if line.startswith("dsmooth: ")]) == 1
-    assert sorted(folder.rglob("*")) == before
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-c", HTTP, "--present", "x", "--threshold", "2"),
+        ("-c", HTTP, "--label-map", "deep.json"),
+        ("-c", HTTP, "--label-map", "twice.json"),
+        ("-c", HTTP, "--wire", "deep.json"),
+        ("-c", "http://[::1"),
+        ("-c", "aws:rekognition", "--endpoint", "http://[::1"),
+        ("-c", HTTP, "--price", "1e-308", "--max-dollars", "1"),
+        ("-c", HTTP, "--labels", "twice.csv"),
+    ],
+)
+def test_bad_options_get_one_line_and_leave_nothing(folder, monkeypatch, options):
+    monkeypatch.chdir(folder)
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "twice.json").write_text('{"dark": ["dark"], "dark": ["dim"], "light": ["light"]}')
+    (folder / "twice.csv").write_text("file,label,label\ndark/0.png,0,1\n")
+    refused(
+        folder, "certify", "images", *options, *COMMON, says="expected" if "--price" not in options else "price must"
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "file/run"),
+        ("-o", "/proc/run"),
+        ("-o", "new/" + "x" * 300),
+        ("-o", "run", "--certificates", "file/certificates"),
+        ("-o", "run", "--certificates", "/proc/certificates"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_asked(folder, monkeypatch, options):
+    monkeypatch.chdir(folder)
+    (folder / "file").write_text("")
+    with Server(Brain(brightness)) as server:
+        question = ("-c", f"{server.url}/x", "-d", "none", "--n0", "10", "--n", "40")
+        refused(folder, "certify", "images", *question, *options, says="cannot be written")
+        assert server.brain.queries == 0
+
+
+def test_an_image_that_the_service_does_not_take_leaves_no_folder(folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 1400, 1400, 3)).astype(np.uint8)
+    np.savez(folder / "large.npz", images=pixels)
+    with Server(Brain(brightness)) as server:
+        question = ("-c", "aws:rekognition", "--endpoint", server.url, "-d", "none", "--n0", "1", "--n", "1", "--yes")
+        out = folder / "new" / "deeper" / "run"
+        refused(folder, "certify", folder / "large.npz", *question, "-o", out, says="this service takes 5,000,000")
+        assert server.brain.queries == 0
 
 
 def test_nobody_at_the_other_end(folder):

@@ -45,3 +45,11 @@ def test_manifests_choose_order_and_labels(tmp_path):
             open_images(tmp_path, labels=manifest)
     with pytest.raises(BadImage, match="cannot read it"):
         open_images(tmp_path, labels=tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("heading", ["file,label,label", "file,file,label", "file,class_index,class_index"])
+def test_a_column_that_stands_twice_is_refused(tmp_path, heading):
+    picture().save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(f"{heading}\na.png,1,2\n")
+    with pytest.raises(BadImage, match="expected each column once"):
+        open_images(tmp_path, labels=tmp_path / "labels.csv")

@@ -131,3 +131,12 @@ def test_a_full_disk_leaves_a_log_that_can_be_gone_on_with(tmp_path, monkeypatch
     again.answer(AT[1], "1" * 64, None, {"a": 2})
     again.close()
     assert list(read_query_log(tmp_path / LOG).entries) == AT[:2]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"kind":' * 100_000, "5", '"x"', "null", "9" * 5000])
+def test_lines_that_are_no_log_are_one_line(log, line):
+    log.write_bytes(log.read_bytes() + line.encode() + b"\n")
+    with pytest.raises(BadRun, match=r"byte [0-9]+: .*cannot be trusted") as refused:
+        read_query_log(log)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000

@@ -89,9 +89,22 @@ def test_a_budget_in_dollars():
     assert Limits(max_dollars=0.3, price=1.0, max_queries=10).budget == 10
     assert Limits(price=1.0).budget is None
     assert Limits(price=1.2).dollars(5000) == 6.0
-    for wrong in ({"max_dollars": 0}, {"max_queries": 0}, {"rate": -1}, {"price": -1}, {"time_limit": float("nan")}):
-        with pytest.raises(BadParameter):
-            Limits(**wrong)
+    assert Limits(max_dollars=1e9, price=1e-6).budget > 10**17
+    assert Limits(max_dollars=1.0, price=0).budget is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_dollars": 0}, {"max_queries": 0}, {"rate": -1}, {"price": -1}, {"time_limit": float("nan")},
+        {"price": 1e-308, "max_dollars": 1.0}, {"price": 1e308}, {"price": float("nan")}, {"price": float("inf")},
+        {"max_dollars": 1e308}, {"rate": 1e-308}, {"rate": 1e308}, {"time_limit": 1e308}, {"time_limit": 5e-324},
+        {"concurrency": 10**9}, {"tries": 10**6},
+    ],
+)  # fmt: skip
+def test_limits_that_no_clock_or_purse_knows_are_refused(wrong):
+    with pytest.raises(BadParameter, match="must be"):
+        Limits(**wrong)
 
 
 def test_nothing_answered_is_asked_again_and_nothing_is_lost(tmp_path):

@@ -48,18 +48,40 @@ def test_a_rule_can_be_written_down_and_an_empty_answer_is_no_vote(rule):
         '{"a":["x"],"b":["X"]}',
         '{"a":[],"b":["y"]}',
         '{"a":[1],"b":["y"]}',
+        '{"a":5,"b":["y"]}',
+        '{"a":{"x":"x"},"b":["y"]}',
+        '{"a":["x"],"a":["z"],"b":["y"]}',  # the first would silently be gone
+        '{"a":["\\ud800"],"b":["y"]}',
+        '{"a":["x"],"b":NaN}',
+        '{"a":["x"],"b":' + "9" * 5000 + "}",
+        '{"a":["x"],"b":' + "[" * 60 + "]" * 60 + "}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
     ],
+    ids=lambda text: text[:20],
 )
 def test_bad_label_maps_get_one_line(tmp_path, text):
     (tmp_path / "map.json").write_text(text)
-    with pytest.raises(BadParameter, match="label map"):
+    with pytest.raises(BadParameter, match="label map") as refused:
         LabelMap.load(tmp_path / "map.json")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
 
 
 def test_bad_rules_are_refused():
-    for label, threshold in (("", 0.5), ("x", 1.5), ("x", float("nan"))):
+    for label, threshold in (("", 0.5), ("x", 1.5), ("x", float("nan")), ("x\udcff", 0.5), ("x\ny", 0.5)):
         with pytest.raises(BadParameter, match="threshold from 0 to 1"):
             Presence(label, threshold)
-    for described in ({}, {"rule": "best of three"}, {"rule": "presence"}, None):
+    twice = {"rule": "label map", "classes": [["a", ["x"]], ["a", ["z"]], ["b", ["y"]]]}
+    for described in (
+        {},
+        {"rule": "best of three"},
+        {"rule": "presence"},
+        None,
+        {"rule": "presence", "label": 1},
+        twice,
+        {"rule": "label map", "classes": 3},
+        {"rule": "label map", "classes": [[[], ["x"]]]},
+    ):
         with pytest.raises(BadRun, match="expected a voting rule"):
             rule_of(described)

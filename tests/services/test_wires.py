@@ -11,7 +11,7 @@ from dsmooth.services.catalogue import connect, reader, terms_of
 from dsmooth.services.client import Client
 from dsmooth.services.gate import Limits
 from dsmooth.services.http import read_wire
-from dsmooth.services.provider import QueryFailed, Terms, failed_with, parts_of
+from dsmooth.services.provider import QueryFailed, Terms, failed_with, parts_of, reply_of
 from services.servers import SECRETS, Brain, brightness, connection, server
 
 WIRES = ["aws", "google", "azure", "clarifai", "http"]
@@ -172,10 +172,26 @@ def test_the_json_of_any_model_can_be_described(tmp_path):
     from dsmooth.services.http import load_wire
 
     path = tmp_path / "wire.json"
-    for text in ("{", "[]", '{"request": {}}', '{"request": "{image}"}', '{"request": "{image}", "labels": 3}'):
+    deep = '{"request": ["{image}", ' + "[" * 60 + "]" * 60 + '], "labels": "x"}'
+    twice = '{"request": "{image}", "labels": "x", "labels": "y"}'
+    for text in (
+        "{",
+        "[]",
+        '{"request": {}}',
+        '{"request": "{image}"}',
+        '{"request": "{image}", "labels": 3}',
+        deep,
+        twice,
+        '{"request": "{image}\\ud800", "labels": "x"}',
+        '{"request": ["{image}", NaN], "labels": "x"}',
+        "[" * 100_000,
+        '{"request":' * 100_000,
+    ):
         path.write_text(text)
-        with pytest.raises(BadParameter, match="expected"):
+        with pytest.raises(BadParameter, match="expected") as refused:
             load_wire(path)
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 500
     path.write_text(json.dumps({"request": {"data": ["{image}"]}, "labels": "names.*"}))
     assert load_wire(path)["labels"] == "names.*"
 
@@ -188,6 +204,16 @@ def test_the_json_of_any_model_can_be_described(tmp_path):
         ("http://user:word@host/x", {}, "without a password"),
         ("http://host/x?key=word", {}, "without a password or parameters"),
         ("http:///x", {}, "expected an address"),
+        ("http://[::1", {}, "expected an address"),
+        ("http://user:word@[::1", {}, "without a password"),
+        ("http://host:port/x", {}, "expected an address"),
+        ("http://host:99999/x", {}, "expected an address"),
+        ("http://ho\nst/x", {}, "expected an address"),
+        ("http://ho st/x", {}, "expected an address"),
+        ("aws:rekognition", {"endpoint": "http://[::1"}, "as http://HOST:PORT"),
+        ("azure:image-analysis", {"endpoint": "http://user:word@host"}, "as http://HOST:PORT"),
+        ("clarifai:x", {"endpoint": "http://host:99999"}, "as http://HOST:PORT"),
+        ("google:vision", {"endpoint": "https://"}, "as http://HOST:PORT"),
         ("http://host/x", {"endpoint": "http://other"}, "no --endpoint beside"),
         ("aws:rekognition", {"endpoint": "host:80"}, "as http://HOST:PORT"),
         ("aws:rekognition", {"wire": {}}, "--wire describes"),
@@ -197,6 +223,19 @@ def test_wrong_addresses_are_refused_without_showing_what_could_be_a_key(spec, o
     with pytest.raises((BadModel, BadParameter), match=message) as refused:
         connect(spec, **options)
     assert "word" not in str(refused.value).replace("password", "")
+
+
+def test_the_address_of_azure_is_checked_where_it_stands_in_a_variable_too(monkeypatch):
+    monkeypatch.setenv("VISION_ENDPOINT", "https://[::1")
+    with pytest.raises(BadModel, match="VISION_ENDPOINT"):
+        connect("azure:image-analysis")
+
+
+@pytest.mark.parametrize("name", [10**401, -(10**20), True, None, 0.5, ["x"]])
+def test_tags_are_text_or_class_numbers(name):
+    with pytest.raises(ValueError, match="text or class numbers"):
+        reply_of([(name, 1.0)], None)
+    assert reply_of([(207, 1.0), ("x", 0.5)], None).tags == ((207, 1.0), ("x", 0.5))
 
 
 def test_what_a_status_means():

@@ -58,12 +58,15 @@ def _manifest(base: Path, manifest: Path, inside: frozenset[str] | None) -> tupl
         raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it (no such file)")
     try:
         text = read_bounded(manifest, _MOST_BYTES).decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadImage(f"{manifest}: expected a CSV file of labels, cannot read it ({error})") from error
-    column = next((name for name in ("label", "class_index") if rows and name in rows[0]), None)
-    if column is None or "file" not in rows[0]:
+    column = next((name for name in ("label", "class_index") if rows and name in columns), None)
+    if column is None or "file" not in columns:
         raise BadImage(f"{manifest}: expected a CSV with the columns file and label (or class_index)")
+    if twice := [name for name in ("file", column) if columns.count(name) > 1]:
+        raise BadImage(f"{manifest}: expected each column once, got {twice[0]} twice")
     names: list[str] = []
     classes: list[int | None] = []
     for number, row in enumerate(rows, start=2):

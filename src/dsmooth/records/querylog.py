@@ -92,7 +92,7 @@ def read_query_log(path: Path | str) -> QueryLog:
                 offset += len(line)
     except OSError as error:
         raise BadRun(f"{path}: expected a query log, cannot read it ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{path}, byte {offset}: {error or 'damaged'}; this log cannot be trusted") from error
     if not log.header:
         raise BadRun(f"{path}: expected a query log with a header, found none")

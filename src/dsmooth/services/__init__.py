@@ -3,6 +3,7 @@
 provider.py        the contract of adapters: dated terms, the request, the answer; how tries fail
 connections.py     what holds for every SDK over HTTP: no redirect, bounded answers, sockets that close in time
 rekognition.py, google_vision.py, azure_vision.py, clarifai.py, http.py   one adapter each, its SDK imported only there
+descriptions.py    what users describe in JSON files: label maps, wires
 catalogue.py       names -> adapters and their terms
 pictures.py        pixels -> the PNG that is sent
 voting.py          many tags -> one vote: top label, label map, presence of a label

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from dsmooth.errors import BadModel, require
 from dsmooth.services.connections import session
-from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, reply_of
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, is_address, reply_of
 
 __all__ = ["AzureVision"]
 
@@ -25,8 +25,10 @@ class AzureVision(Provider):
         self._exceptions = require("azure.core.exceptions", "azure")
         endpoint = endpoint or os.environ.get("VISION_ENDPOINT")
         key = credential("VISION_KEY")
-        if not endpoint or not key:
-            raise BadModel("azure:image-analysis needs the variables VISION_ENDPOINT (or --endpoint) and VISION_KEY")
+        if not endpoint or not is_address(endpoint) or not key:
+            raise BadModel(
+                "azure:image-analysis needs the variables VISION_ENDPOINT (https://HOST, or --endpoint) and VISION_KEY"
+            )
         self.secrets = [key]
         self._session = session("azure", concurrency)
         self._tags = [models.VisualFeatures.TAGS]

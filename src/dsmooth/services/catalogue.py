@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.registry import Registry
-from dsmooth.services.provider import Provider, Reply, Terms
+from dsmooth.services.provider import Provider, Reply, Terms, is_address, may_hold_a_key
 
 __all__ = ["SERVICES", "connect", "is_service", "reader", "terms_of"]
 
@@ -46,9 +46,10 @@ def connect(
     adapter = _adapter(spec)
     if wire is not None and not adapter.by_address:
         raise BadParameter(f"--wire describes the JSON of an http:// model; {spec} has its own")
-    if endpoint is not None and (adapter.by_address or not endpoint.startswith(("http://", "https://"))):
+    if endpoint is not None and (adapter.by_address or not is_address(endpoint)):
         expected = "no --endpoint beside an http:// model" if adapter.by_address else "--endpoint as http://HOST:PORT"
-        raise BadParameter(f"expected {expected}, got {endpoint.partition('?')[0]!r}")
+        shown = "one with more in it" if may_hold_a_key(endpoint) else repr(endpoint[:200])  # it could be a key
+        raise BadParameter(f"expected {expected}, got {shown}")
     return adapter(spec, endpoint=endpoint, wire=wire, concurrency=concurrency, time_limit=time_limit)
 
 

@@ -15,6 +15,10 @@ __all__ = ["FAILURES_IN_A_ROW", "LONGEST_WAIT", "Gate", "Limits"]
 FAILURES_IN_A_ROW: Final = 20
 LONGEST_WAIT: Final = 60.0
 """Seconds: a service that asks for a longer pause ends the run, which can be resumed then."""
+_MOST_AT_ONCE, _MOST_TRIES = 1024, 100
+# beyond these, arithmetic and clocks give out
+_RANGES: Final = {"rate": (1e-6, 1e6), "time_limit": (1e-3, 86_400.0), "max_dollars": (1e-6, 1e9)}
+_CHEAPEST, _DEAREST = 1e-6, 1e6
 _NAP = 0.5  # seconds between looks at whether the pause has grown
 
 
@@ -37,16 +41,21 @@ class Limits:
     """Dollars per 1,000 queries; whether a failed one is charged is the provider's secret, so all count."""
 
     def __post_init__(self) -> None:
-        check_count(self.concurrency, "concurrency")
-        check_count(self.tries, "tries")
+        check_count(self.concurrency, "concurrency", most=_MOST_AT_ONCE)
+        check_count(self.tries, "tries", most=_MOST_TRIES)
         if self.max_queries is not None:
             check_count(self.max_queries, "max-queries")
-        for name in ("rate", "time_limit", "max_dollars"):
+        for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and not 0.0 < value < float("inf"):
-                raise BadParameter(f"{name.replace('_', '-')} must be a number above 0, got {value}")
-        if self.price is not None and not 0.0 <= self.price < float("inf"):
-            raise BadParameter(f"price must be a number of dollars per 1,000 queries of at least 0, got {self.price}")
+            if value is not None and not least <= value <= most:
+                raise BadParameter(
+                    f"{name.replace('_', '-')} must be a number above 0, from {least:g} to {most:g}, got {value}"
+                )
+        if self.price is not None and self.price != 0.0 and not _CHEAPEST <= self.price <= _DEAREST:
+            raise BadParameter(
+                "price must be a number of dollars per 1,000 queries, "
+                f"0 or from {_CHEAPEST:g} to {_DEAREST:g}, got {self.price}"
+            )
 
     @property
     def budget(self) -> int | None:

@@ -7,12 +7,22 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from dsmooth.errors import BadModel, BadParameter, require
-from dsmooth.records.files import TEXT, read_bounded
 from dsmooth.services.connections import session
-from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, credential, failed_with, parts_of, reply_of
+from dsmooth.services.descriptions import read_description
+from dsmooth.services.provider import (
+    Provider,
+    QueryFailed,
+    Reply,
+    Terms,
+    credential,
+    failed_with,
+    is_address,
+    may_hold_a_key,
+    parts_of,
+    reply_of,
+)
 
 __all__ = ["WIRE", "HttpModel", "load_wire", "read_wire"]
 
@@ -34,14 +44,13 @@ class HttpModel(Provider):
     by_address: ClassVar[bool] = True
 
     def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
-        parts = urlsplit(spec)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {spec.partition('?')[0]!r}")
-        if "@" in parts.netloc or parts.query or parts.fragment:
+        if may_hold_a_key(spec):
             raise BadModel(
                 "expected an address without a password or parameters: what is secret belongs into the variable "
                 "DSMOOTH_HTTP_AUTHORIZATION, what is not into the request of --wire"
             )
+        if not is_address(spec):
+            raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {spec[:200]!r}")
         self._exceptions = require("requests.exceptions", "http")
         self.name, self.wire = spec, WIRE if wire is None else wire
         key = credential("DSMOOTH_HTTP_AUTHORIZATION")
@@ -90,13 +99,8 @@ def read_wire(wire: Any, raw: Any) -> Reply:
 
 def load_wire(path: Path | str) -> dict[str, Any]:
     """The wire that a JSON file describes; raises BadParameter where it describes none."""
-    try:
-        wire = json.loads(read_bounded(Path(path), TEXT).decode())
-    except (OSError, ValueError) as error:
-        raise BadParameter(
-            f"{path}: expected JSON that describes request and answer, cannot read it ({error})"
-        ) from error
-    if not isinstance(wire, dict) or not wire.keys() <= WIRE.keys() or "request" not in wire:
+    wire = read_description(path, "a description of request and answer")
+    if not wire.keys() <= WIRE.keys() or "request" not in wire:
         raise BadParameter(f"{path}: expected an object with request and any of labels, scores, version")
     if "{image}" not in json.dumps(wire["request"]) or not (wire.keys() & {"labels", "scores"}):
         raise BadParameter(f'{path}: expected "{{image}}" in the request, and labels or scores to be named')

@@ -13,10 +13,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["Provider", "QueryFailed", "Reply", "Terms", "credential", "failed_with", "parts_of", "reply_of"]
+__all__ = [
+    "Provider",
+    "QueryFailed",
+    "Reply",
+    "Terms",
+    "credential",
+    "failed_with",
+    "is_address",
+    "may_hold_a_key",
+    "parts_of",
+    "reply_of",
+]
 
 _WRONG_KEY: Final = (401, 403, 404)
 _WORTH_A_RETRY: Final = (408, 429)
@@ -100,6 +112,22 @@ class Provider(ABC):
     @abstractmethod
     def close(self) -> None:
         """Lets go of connections; nothing can be asked any more."""
+
+
+def is_address(text: str) -> bool:
+    """Whether this can be the address of a server: http:// or https://, a host, and perhaps a port and a path."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # it may quote what could be a key
+        return False
+    return known and text.isprintable() and " " not in text and not may_hold_a_key(text)
+
+
+def may_hold_a_key(address: str) -> bool:
+    """Whether there is more in it than an address: a user with a password, or parameters."""
+    host = address.partition("://")[2].partition("/")[0]
+    return "@" in host or "?" in address or "#" in address
 
 
 def credential(variable: str) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from dsmooth.errors import BadParameter, BadRun
-from dsmooth.records.files import TEXT, read_bounded
+from dsmooth.records.schema import no_duplicates
+from dsmooth.services.descriptions import read_description
 from dsmooth.services.provider import Reply
 from dsmooth.theory.votes import Label
 
@@ -59,8 +60,9 @@ class LabelMap:
     def __post_init__(self) -> None:
         class_of: dict[str, int] = {}
         for number, (name, labels) in enumerate(self.classes.items()):
-            if isinstance(labels, str) or not labels or not all(isinstance(label, str) for label in labels):
-                raise BadParameter(f"label map: expected a list of labels for {name!r}, got {labels!r}")
+            listed = isinstance(labels, (list, tuple)) and all(isinstance(label, str) for label in labels)
+            if not isinstance(name, str) or not labels or not listed:
+                raise BadParameter(f"label map: expected a list of labels for {_shown(name)}, got {_shown(labels)}")
             for label in labels:
                 if class_of.setdefault(label.casefold(), number) != number:
                     raise BadParameter(f"label map: expected {label!r} in one class, found it in {name!r} and another")
@@ -71,15 +73,7 @@ class LabelMap:
     @classmethod
     def load(cls, path: Path | str) -> LabelMap:
         """The map of a JSON file {"cat": ["tabby", "kitten", "cat"], "dog": [...]}."""
-        try:
-            value = json.loads(read_bounded(Path(path), TEXT).decode())
-        except (OSError, ValueError) as error:
-            raise BadParameter(f"{path}: expected a label map as JSON, cannot read it ({error})") from error
-        if not isinstance(value, dict):
-            raise BadParameter(
-                f'{path}: expected a label map {{"class": ["label", ...], ...}}, got {type(value).__name__}'
-            )
-        return cls(value)
+        return cls(read_description(path, 'a label map {"class": ["label", ...], ...}'))
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -102,8 +96,10 @@ class Presence:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.label or not 0.0 <= self.threshold <= 1.0:
-            raise BadParameter(f"expected a label and a threshold from 0 to 1, got {self.label!r} and {self.threshold}")
+        if not self.label or not self.label.isprintable() or not 0.0 <= self.threshold <= 1.0:
+            raise BadParameter(
+                f"expected a printable label and a threshold from 0 to 1, got {_shown(self.label)} and {self.threshold}"
+            )
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -126,9 +122,13 @@ def rule_of(described: Any) -> VotingRule:
         if described["rule"] == "top label":
             return TopLabel()
         if described["rule"] == "label map":
-            return LabelMap(dict(described["classes"]))
+            return LabelMap(no_duplicates(described["classes"]))
         if described["rule"] == "presence":
             return Presence(described["label"], described["threshold"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRun(f"expected a voting rule, got {described!r} ({error})") from error
-    raise BadRun(f"expected a voting rule, got {described!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadRun(f"expected a voting rule, got {_shown(described)} ({error})") from error
+    raise BadRun(f"expected a voting rule, got {_shown(described)}")
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
