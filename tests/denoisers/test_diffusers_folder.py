@@ -105,6 +105,9 @@ def test_folders_that_are_none_are_refused(tmp_path, diffusers):
     path.write_text(json.dumps({**told, "_class_name": "os"}))
     with pytest.raises(BadModel, match="cannot read them"):
         load_denoiser(f"diffusers:{tmp_path}")
+    path.write_text("[" * 100_000)
+    with pytest.raises(BadModel, match="expected a folder of diffusers"):
+        load_denoiser(f"diffusers:{tmp_path}")
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_text(json.dumps(told))
     weights.rename(weights.with_suffix(".bin"))  # never unpickled

@@ -59,5 +59,5 @@ def load_diffusers(folder: Path | str) -> Diffusion:
 def _told(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         raise BadModel(f"{path}: expected a folder of diffusers with unet/ and scheduler/ ({error})") from error

@@ -42,7 +42,7 @@ class TrainingFolder:
             raise BadRun(f"{self.path} already holds a training: pass --resume to continue it, or choose another --out")
         try:
             held = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, RecursionError, TypeError, ValueError) as error:
             raise BadRun(f"{path}: expected the recipe of a training, cannot read it ({error})") from error
         for name in sorted(told.keys() | held.keys()):
             if held.get(name) != told.get(name):
@@ -89,6 +89,6 @@ class TrainingFolder:
         path = self.path / "metrics.jsonl"
         rows = []
         for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-            with suppress(ValueError):
+            with suppress(RecursionError, ValueError):
                 rows.append(json.loads(line))
         return rows
