@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dsmooth.cli.options import Data, Service
 from dsmooth.errors import BadInput
 from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.records.store import read_run
+from dsmooth.services.rekognition import Rekognition
 from dsmooth.services.voting import LabelMap, Presence
 from services.servers import SECRETS, Brain, Server, brightness
 from support import Done, dsmooth, environment, refused
@@ -208,6 +210,7 @@ def test_bad_options_get_one_line_and_leave_nothing(folder, monkeypatch, options
         ("-o", "file/run"),
         ("-o", "/proc/run"),
         ("-o", "new/" + "x" * 300),
+        ("-o", "x" * 300),
         ("-o", "run", "--certificates", "file/certificates"),
         ("-o", "run", "--certificates", "/proc/certificates"),
     ],
@@ -221,13 +224,14 @@ def test_where_nothing_can_be_written_nothing_is_asked(folder, monkeypatch, opti
         assert server.brain.queries == 0
 
 
-def test_an_image_that_the_service_does_not_take_leaves_no_folder(folder):
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 1400, 1400, 3)).astype(np.uint8)
-    np.savez(folder / "large.npz", images=pixels)
+def test_images_that_the_service_does_not_take_leave_no_folder(folder, monkeypatch):
+    monkeypatch.setattr(
+        Rekognition, "terms", replace(Rekognition.terms, most_bytes=5000)
+    )  # five megabytes take minutes
+    monkeypatch.chdir(folder)
     with Server(Brain(brightness)) as server:
-        question = ("-c", "aws:rekognition", "--endpoint", server.url, "-d", "none", "--n0", "1", "--n", "1", "--yes")
-        out = folder / "new" / "deeper" / "run"
-        refused(folder, "certify", folder / "large.npz", *question, "-o", out, says="this service takes 5,000,000")
+        question = ("-c", "aws:rekognition", "--endpoint", server.url, "-d", "none", "--n0", "1", "--n", "9", "--yes")
+        refused(folder, "certify", "images", *question, "-o", "new/deeper/run", says="this service takes 5,000")
         assert server.brain.queries == 0
 
 

@@ -1,5 +1,6 @@
 """What the SDKs do with servers that redirect, send too much, or never come to an end."""
 
+import base64
 import time
 import tracemalloc
 from pathlib import Path
@@ -12,6 +13,8 @@ from dsmooth.services.catalogue import connect, terms_of
 from dsmooth.services.client import Client
 from dsmooth.services.connections import MOST_BYTES
 from dsmooth.services.gate import Limits
+from dsmooth.services.pictures import png_of
+from dsmooth.services.provider import QueryFailed
 from services.servers import SECRETS, Brain, Server, blanks, brightness, connection
 
 WIRES = ["aws", "google", "azure", "http"]  # Clarifai's gRPC has neither redirects nor bodies without a limit
@@ -135,3 +138,14 @@ def test_a_score_of_401_digits_is_a_failed_try(wire):
     with Talk(wire, Brain(brightness, {0: "digits"})) as client:
         assert right(ask(client, 2))
         assert client.gate.sent == 3
+
+
+def test_what_fetches_googles_tokens_follows_no_redirect_either():
+    elsewhere = Brain(brightness)
+    with Server(elsewhere) as other, Server(Brain(brightness, lambda number: f"307 {other.url}")) as server:
+        provider = connect("google:vision", endpoint=server.url)
+        body = {"image": base64.b64encode(png_of(PICTURES[0])).decode()}
+        with pytest.raises(QueryFailed, match="307 a redirect"):
+            provider._client.transport._session._auth_request_session.post(f"{server.url}/token", json=body)
+        provider.close()
+    assert elsewhere.queries == 0

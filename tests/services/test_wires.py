@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from dsmooth.errors import BadModel, BadParameter, ServiceStopped
+from dsmooth.errors import BadModel, BadParameter, BadRun, ServiceStopped
 from dsmooth.services.catalogue import connect, reader, terms_of
 from dsmooth.services.client import Client
 from dsmooth.services.gate import Limits
-from dsmooth.services.http import read_wire
-from dsmooth.services.provider import QueryFailed, Terms, failed_with, parts_of, reply_of
+from dsmooth.services.http import WIRE, read_wire
+from dsmooth.services.provider import QueryFailed, Terms, failed_with, parts_of, read_logged, reply_of
 from services.servers import SECRETS, Brain, brightness, connection, server
 
 WIRES = ["aws", "google", "azure", "clarifai", "http"]
@@ -316,3 +316,10 @@ def test_blanks_around_a_key_are_none_of_it(monkeypatch):
 )
 def test_what_is_secret_in_a_header(header, secrets):
     assert parts_of(header) == secrets
+
+
+@pytest.mark.parametrize("raw", ["{}", "[]", "5", '{"labels":5}', '{"labels":[{"name":5,"score":"x"}]}', "[" * 100_000,
+                                 '{"labels":[{"name":"x","score":' + "9" * 401 + "}]}"])  # fmt: skip
+def test_logged_answers_that_are_none_are_one_line(raw):
+    with pytest.raises(BadRun, match="expected a logged answer of the service"):
+        read_logged(reader("http://host/x", WIRE), raw)

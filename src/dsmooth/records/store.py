@@ -223,7 +223,11 @@ class RunWriter:
 
 def check_free(folder: Path, resume: bool) -> None:
     """Raises BadRun where a run cannot be written or resumed in `folder`; touches nothing."""
-    if (folder / _HEADER).exists():
+    try:
+        held = (folder / _HEADER).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise BadRun(f"{folder}: cannot be written ({error.strerror})") from error
+    if held:
         if not resume:
             raise BadRun(f"{folder} already holds a run: pass --resume to continue it, or choose another --out")
     elif folder.is_dir():

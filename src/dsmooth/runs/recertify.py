@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from dsmooth.records.question import Question, Role
 from dsmooth.records.schema import SCHEMA, Record, certificate_of, radius_text, votes_to_json
 from dsmooth.records.store import Run, RunWriter, check_free, read_run
 from dsmooth.services.catalogue import reader
+from dsmooth.services.provider import read_logged
 from dsmooth.services.voting import VotingRule, rule_of
 from dsmooth.theory.bounds import check_count, check_level
 from dsmooth.theory.certifiers import Certificate
@@ -126,7 +126,7 @@ def recertify(
     for record in run.records:
         clock = time.monotonic()
         replies = [
-            None if raw is None else read(json.loads(raw))
+            None if raw is None else read_logged(read, raw)
             for raw in (
                 _raw_of(log, Address(record.image, phase, i))
                 for phase, trials in (("selection", held.n0), ("estimation", held.n))

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from dsmooth.records.querylog import Address, QueryLogWriter
 from dsmooth.services.connections import Line
 from dsmooth.services.gate import Gate, Limits
 from dsmooth.services.pictures import png_of
-from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms
+from dsmooth.services.provider import Provider, QueryFailed, Reply, Terms, read_logged
 
 __all__ = ["CANARIES", "CANARY_EVERY", "Client", "Picture", "canary_queries"]
 
@@ -69,7 +70,7 @@ class Client:
         self._canary_lock = threading.Lock()
         self._canary_replies: dict[int, Reply] = {}
         for number, raw in (log.held.canaries if log else {}).items():
-            self._canary_replies[number] = provider.read(json.loads(raw), provider.wire)
+            self._canary_replies[number] = self._logged(raw)
         self._since_canaries: int | None = None  # queries; None: not looked at yet
 
     def ask(self, pictures: Sequence[tuple[Address | None, Picture | None]]) -> list[Reply | None]:
@@ -107,7 +108,7 @@ class Client:
     def _one(self, at: Address | None, picture: Picture | None) -> Reply | None:
         held = self.log.held.entries.get(at) if self.log and at is not None else None
         if held is not None:
-            return None if held.raw is None else self.provider.read(json.loads(held.raw), self.provider.wire)
+            return None if held.raw is None else self._logged(held.raw)
         if picture is None:
             self._missing(at, None, "the denoised image was not finite")
             return None
@@ -116,8 +117,7 @@ class Client:
         with self._lock:
             known = self._raw_of.get(name)
         if known is not None:
-            raw = json.loads(known)
-            reply = self.provider.read(raw, self.provider.wire)
+            raw, reply = json.loads(known), self._logged(known)
         else:
             try:
                 raw, reply = self._answer(at, png)
@@ -130,6 +130,9 @@ class Client:
         if self.log and at is not None:
             self.log.answer(at, name, reply.version, raw)
         return reply
+
+    def _logged(self, raw: str) -> Reply:
+        return read_logged(partial(self.provider.read, wire=self.provider.wire), raw)
 
     def _missing(self, at: Address | None, picture: str | None, why: str) -> None:
         if self.log and at is not None:

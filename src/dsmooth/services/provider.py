@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from dsmooth.errors import BadParameter
+from dsmooth.errors import BadParameter, BadRun
 
 __all__ = [
     "Provider",
@@ -27,6 +28,7 @@ __all__ = [
     "is_address",
     "may_hold_a_key",
     "parts_of",
+    "read_logged",
     "reply_of",
 ]
 
@@ -174,6 +176,14 @@ def reply_of(tags: Sequence[tuple[str | int, float]], version: str | None) -> Re
         if not math.isfinite(score):
             raise ValueError(f"expected finite scores, got {score!r} for {name!r}")
     return Reply(tuple(sorted(tags, key=lambda tag: -tag[1])), version)
+
+
+def read_logged(read: Callable[[Any], Reply], raw: str) -> Reply:
+    """What an answer in a log says; raises BadRun where it says nothing that the service's wire knows."""
+    try:
+        return read(json.loads(raw))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise BadRun(f"expected a logged answer of the service, got one that cannot be read ({error!r})") from error
 
 
 def _seconds(retry_after: str | None) -> float | None:
