@@ -42,10 +42,10 @@ def measure(title: str, images: ImageSet, model: str, denoiser: str, sigma: floa
 
     def votes(name: str, dtype: str) -> list[Label | None]:
         """In order of images and samples; the noise is the same whatever runs the networks."""
-        found: dict[str, list[Label | None]] = {key: [] for key in images.keys}
+        found: dict[str, list[Label | None]] = {key: [] for key in images.names}
 
         def keep(tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-            found[tally.image.key].extend(labels)
+            found[tally.image.name].extend(labels)
 
         options = {"dtype": dtype, "backend": name, "batch": rows, "workers": 1}
         with SmoothedClassifier(network, cleaner, sigma, **options) as smoothed:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it 
     from dsmooth.theory.prediction import Prediction
     from dsmooth.theory.votes import Label
     from dsmooth.training.loop import Report
-    from dsmooth.training.plan import Plan
+    from dsmooth.training.plan import TrainingPlan
 
 __all__ = ["Bar", "certificate_line", "complain", "named", "note", "plain", "prediction_line", "say", "training_bar"]
 
@@ -107,7 +107,7 @@ class Bar:
 
 
 @contextmanager
-def training_bar(plan: Plan) -> Iterator[Callable[[Report], None]]:
+def training_bar(plan: TrainingPlan) -> Iterator[Callable[[Report], None]]:
     """A bar over the steps (or the minutes) of a training, and a line for each evaluation: what to report to."""
     total, unit = (plan.steps, "steps") if plan.minutes is None else (round(60 * plan.minutes), "seconds")
     with Bar("train", total, unit) as bar:

@@ -97,7 +97,7 @@ class Demo:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadRun(f"{out}: the page cannot be written there ({error.strerror})") from error
-        trials: dict[str, list[_Trial]] = {photograph.key: [] for photograph in self.photographs}
+        trials: dict[str, list[_Trial]] = {photograph.name: [] for photograph in self.photographs}
         drawn = 0
 
         def count(tally: Tally, chunk: Chunk, labels: object) -> None:
@@ -111,8 +111,8 @@ class Demo:
             question = smoothed.question(n0=_N0, n=self.n, alpha=_ALPHA)
             for tally in smoothed.tallies(self.photographs, question, self.key, on_votes=count):
                 trial = self._trial(smoothed, sigma, denoised, tally, tally.certificate(question))
-                trials[tally.image.key].append(trial)
-                on_line(self._line(tally.image.key, trial))
+                trials[tally.image.name].append(trial)
+                on_line(self._line(tally.image.name, trial))
             smoothed.close()
         seconds = time.monotonic() - started
         on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
@@ -163,10 +163,10 @@ class Demo:
             commitment=self.key.commitment,
             photographs=[
                 {
-                    "name": photograph.key,
+                    "name": photograph.name,
                     "clean": _uri(photograph.pixels),
                     "answer": self._plain_answer(photograph.pixels),
-                    "sigmas": list(self._sides(trials[photograph.key])),
+                    "sigmas": list(self._sides(trials[photograph.name])),
                 }
                 for photograph in self.photographs
             ],

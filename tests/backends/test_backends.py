@@ -124,7 +124,7 @@ def test_difference_sees_what_is_not_finite():
 
 def test_the_batch_is_measured_where_it_pays_and_kept():
     smoothed = dsmooth.SmoothedClassifier(Constant(), None, 0.25, backend="eager")
-    assert smoothed.sizes.area == smoothed.pipeline.backend.pixels
+    assert smoothed.sizes.area == smoothed.pipeline.backend.area
     smoothed.settle((4, 4, 3), samples=10**9)
     settled = smoothed.sizes.area
     assert settled // 16 in (128, 256, 512)  # rows of 4 x 4 pixels: the usual 256, half, or twice as many

@@ -11,7 +11,7 @@ def test_folders_become_labels_in_order_of_name(tmp_path):
         picture().save(tmp_path / folder / "b.png")
         picture().save(tmp_path / folder / "a.png")
     images = open_images(tmp_path)
-    assert images.keys == ("cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png", "emu/a.png", "emu/b.png")
+    assert images.names == ("cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png", "emu/a.png", "emu/b.png")
     assert images.labels == (0, 0, 1, 1, 2, 2)
     assert [image.label for image in images] == [0, 0, 1, 1, 2, 2]
 
@@ -32,7 +32,7 @@ def test_manifests_choose_order_and_labels(tmp_path):
     manifest = tmp_path / "labels.csv"
     manifest.write_text("file,label\nc.png,5\na.png,2\n")
     images = open_images(tmp_path, labels=manifest)
-    assert images.keys == ("c.png", "a.png")
+    assert images.names == ("c.png", "a.png")
     assert images.labels == (5, 2)
     for text, message in (
         ("name,label\nc.png,5\n", "columns file and label"),

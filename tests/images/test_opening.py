@@ -42,7 +42,7 @@ def test_each_image_keeps_name_and_label_in_a_subset(tmp_path):
             picture().save(tmp_path / folder / f"{name}.png")
     images = open_images(tmp_path)
     some = images.subset([3, 0])
-    assert some.keys == ("dog/b.png", "cat/a.png") == tuple(image.key for image in some)
+    assert some.names == ("dog/b.png", "cat/a.png") == tuple(image.name for image in some)
     assert some.labels == (1, 0) == tuple(image.label for image in some)
     assert some.find("dog/b.png").label == 1
     assert some.find("dog/a.png") is None

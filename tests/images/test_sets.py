@@ -37,7 +37,7 @@ def test_pinned_images_are_those_of_their_digests_or_none():
     pixels = [np.full((1, 2, 3), i, np.uint8) for i in range(3)]
     images = images_of(["a", "b", "c"], pixels)
     pinned = images.pinned([digest_image(image.pixels) for image in images])
-    assert [image.key for image in pinned] == ["a", "b", "c"]
+    assert [image.name for image in pinned] == ["a", "b", "c"]
     pixels[1] = pixels[1] + 1
     assert images[1].pixels.max() == 2
     for read in (lambda: pinned[1], lambda: pinned.find("b"), lambda: pinned[1:][0], lambda: list(pinned)):

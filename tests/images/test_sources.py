@@ -54,7 +54,7 @@ def test_npz_files(tmp_path):
     pixels = np.zeros((4, 5, 6, 3), np.uint8)
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(4), indices=np.arange(4) * 20)
     images = open_images(tmp_path / "a.npz")
-    assert images.keys == ("0", "20", "40", "60")
+    assert images.names == ("0", "20", "40", "60")
     assert images[1:3].keys == ("20", "40")
     assert images[1:3].fingerprint != images.fingerprint == images[:].fingerprint
     for arrays, message in (

@@ -136,7 +136,7 @@ def test_l_infinity_runs_are_reported_in_l_infinity(runs):
 
 def test_runs_of_other_modes_stand_beside_runs_of_mode_fixed(runs, tmp_path):
     images = [LabelledImage(str(v), different_images(1, v)[0], int(v > 100)) for v in (60, 101, 140, 180, 220)]
-    keys = tuple(image.key for image in images)
+    keys = tuple(image.name for image in images)
     data = ImageSet(keys, tuple(image.label for image in images), "f", lambda i: images[i])
     model = SmoothedClassifier(Threshold(100), None, 0.12)
     both = [

@@ -25,7 +25,7 @@ def tallies(module, pixels, *, batch=16, workers=1, demand=DEMAND, on_votes=None
 
 
 def results(found):
-    return [(tally.image.key, tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION)) for tally in found]
+    return [(tally.image.name, tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION)) for tally in found]
 
 
 def test_votes_do_not_depend_on_batch_or_workers():
@@ -38,7 +38,7 @@ def test_votes_do_not_depend_on_batch_or_workers():
 
 def test_images_come_back_in_order_with_every_trial_counted():
     found = tallies(Constant(), different_images(20, 0), workers=3)
-    assert [tally.image.key for tally in found] == [str(i) for i in range(20)]
+    assert [tally.image.name for tally in found] == [str(i) for i in range(20)]
     for tally in found:
         assert tally.votes(Phase.SELECTION).counts == {3: 7}
         assert tally.votes(Phase.ESTIMATION).counts == {3: 53}
@@ -97,7 +97,7 @@ def test_votes_are_announced_in_order_of_samples():
 
     def on_votes(tally, chunk, labels):
         assert len(labels) == chunk.count
-        key = (tally.image.key, chunk.phase)
+        key = (tally.image.name, chunk.phase)
         assert announced.get(key, 0) == chunk.first
         announced[key] = chunk.first + chunk.count
 

@@ -30,7 +30,7 @@ def tallies(mode, *, n=2000, batch=64, workers=1, ahead=True, module=None, on_vo
 
 
 def counted(found):
-    return {tally.image.key: (tally.votes(Phase.SELECTION), tally.estimation) for tally in found}
+    return {tally.image.name: (tally.votes(Phase.SELECTION), tally.estimation) for tally in found}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
@@ -52,12 +52,12 @@ class SameStreams(MasterKey):
 
 def test_the_same_votes_as_in_mode_fixed_from_the_same_streams():
     key = SameStreams(bytes(32), "seed")
-    looked = {tally.image.key: tally for tally in tallies(MODES[0], key=key)}
+    looked = {tally.image.name: tally for tally in tallies(MODES[0], key=key)}
     for tally in looked.values():
         trials = tally.estimation.last.trials
         if trials:
-            fixed = tallies(Mode(), n=trials, values=(int(tally.image.key.split()[0]),), key=key)
-            same = next(other for other in fixed if other.image.key == tally.image.key)
+            fixed = tallies(Mode(), n=trials, values=(int(tally.image.name.split()[0]),), key=key)
+            same = next(other for other in fixed if other.image.name == tally.image.name)
             assert same.estimation == tally.estimation.last
 
 
@@ -66,13 +66,13 @@ def test_votes_that_count_are_announced_in_order():
 
     def on_votes(tally, chunk, labels):
         assert len(labels) == chunk.count > 0
-        key = (tally.image.key, chunk.phase)
+        key = (tally.image.name, chunk.phase)
         assert announced.get(key, 0) == chunk.first
         announced[key] = chunk.first + chunk.count
 
     found = tallies(MODES[0], batch=500, workers=2, on_votes=on_votes)
     assert {key: count for (key, phase), count in announced.items() if phase is Phase.ESTIMATION} == {
-        tally.image.key: tally.estimation.last.trials for tally in found if tally.estimation.last.trials
+        tally.image.name: tally.estimation.last.trials for tally in found if tally.estimation.last.trials
     }
 
 

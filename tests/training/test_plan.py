@@ -4,11 +4,11 @@ from torch import nn
 
 from dsmooth.errors import BadParameter
 from dsmooth.training.optimizers import optimizers
-from dsmooth.training.plan import Plan
+from dsmooth.training.plan import TrainingPlan
 
 
 def test_the_cosine_warms_up_and_ends_at_zero():
-    plan = Plan(steps=1000, lr=2.0)
+    plan = TrainingPlan(steps=1000, lr=2.0)
     rates = [plan.rate(plan.progress(step, 0.0)) for step in range(1001)]
     assert 0.0 < rates[0] < 0.01
     assert max(rates) == pytest.approx(2.0, rel=0.01)
@@ -19,10 +19,10 @@ def test_the_cosine_warms_up_and_ends_at_zero():
 
 
 def test_steps_of_the_paper():
-    plan = Plan(steps=90, lr=1e-3, schedule="stepped")
+    plan = TrainingPlan(steps=90, lr=1e-3, schedule="stepped")
     rates = [plan.rate(plan.progress(epoch, 0.0)) for epoch in range(90)]
     assert rates == pytest.approx([1e-3] * 30 + [1e-4] * 30 + [1e-5] * 30)
-    switch = Plan(steps=90, optimizer="adam-then-sgd")
+    switch = TrainingPlan(steps=90, optimizer="adam-then-sgd")
     turns = [switch.moving_at(switch.progress(epoch, 0.0)) for epoch in range(90)]
     assert turns == [slice(0, 1)] * 50 + [slice(1, 2)] * 40
     kinds = [type(optimizer) for optimizer in optimizers(switch, [nn.Parameter(torch.zeros(1))], fused=False)]
@@ -30,7 +30,7 @@ def test_steps_of_the_paper():
 
 
 def test_a_line_falls_evenly():
-    plan = Plan(steps=1000, lr=2.0, schedule="linear")
+    plan = TrainingPlan(steps=1000, lr=2.0, schedule="linear")
     rates = [plan.rate(plan.progress(step, 0.0)) for step in (250, 500, 750, 1000)]
     assert rates == pytest.approx([1.5, 1.0, 0.5, 0.0])
 
@@ -39,7 +39,7 @@ def test_muon_moves_the_convolutions_inside_and_adamw_the_rest():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3), nn.Linear(3, 2)
     )
-    plan = Plan(optimizer="muon")
+    plan = TrainingPlan(optimizer="muon")
     muon, adamw = optimizers(plan, network.parameters(), fused=False)
     moved = {id(weight) for group in muon.param_groups for weight in group["params"]}
     assert moved == {id(network[1].weight)}
@@ -49,16 +49,16 @@ def test_muon_moves_the_convolutions_inside_and_adamw_the_rest():
 
 
 def test_minutes_take_the_place_of_steps():
-    plan = Plan(minutes=2.0, lr=1.0)
+    plan = TrainingPlan(minutes=2.0, lr=1.0)
     assert plan.progress(10**9, 60.0) == 0.5
     assert plan.progress(0, 500.0) == 1.0
     assert plan.rate(plan.progress(0, 60.0)) == pytest.approx(0.5)
 
 
 def test_a_horizon_lays_the_rates_out_beyond_the_end():
-    plan = Plan(steps=500, horizon=1000, lr=1.0)
+    plan = TrainingPlan(steps=500, horizon=1000, lr=1.0)
     assert plan.rate(plan.progress(500, 0.0)) == pytest.approx(0.5)
-    switch = Plan(steps=60, horizon=90, optimizer="adam-then-sgd")
+    switch = TrainingPlan(steps=60, horizon=90, optimizer="adam-then-sgd")
     turns = [switch.moving_at(switch.progress(epoch, 0.0)) for epoch in (49, 50, 60)]
     assert turns == [slice(0, 1), slice(1, 2), slice(1, 2)]
 
@@ -70,4 +70,4 @@ def test_a_horizon_lays_the_rates_out_beyond_the_end():
 )  # fmt: skip
 def test_impossible_plans_are_refused(changes):
     with pytest.raises(BadParameter):
-        Plan(**changes)
+        TrainingPlan(**changes)

@@ -213,7 +213,7 @@ def test_an_unreadable_image_ends_a_training_that_reads_as_it_goes(tmp_path, ima
             raise BadImage(f"{i} is broken")
         return images[i]
 
-    broken = ImageSet(images.keys, images.labels, "broken", read)
+    broken = ImageSet(images.names, images.labels, "broken", read)
     with pytest.raises(BadImage, match="is broken"):
         train(Recipe(**SMALL), [broken], tmp_path / "out", data="")
 

@@ -102,7 +102,7 @@ def attack_run(
         if getattr(run.question, what) != digest:
             raise BadRun(f"{run.folder} was certified with another {what}: attack it with its own")
     records = sorted(run.records, key=lambda record: record.index)[:most]
-    found = {image.key: image for image in _named(images, records)}
+    found = {image.name: image for image in _named(images, records)}
     folder = run.folder / FOLDER
     done = begin_findings(folder, attack.parameters, resume=resume)
     attacker = _Attacker(smoothed, classifier.network(), attack)

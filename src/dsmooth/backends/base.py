@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from dsmooth.errors import BadModel, BadParameter
 
-__all__ = ["DTYPES", "Backend", "CannotRun", "Network", "check_dtype", "difference"]
+__all__ = ["DTYPES", "Backend", "CannotRun", "TensorFunction", "check_dtype", "difference"]
 
 DTYPES: Final = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 """Precision of the networks. tf32 rounds what is multiplied to 11 bits, on GPUs only."""
 
-Network = Callable[[Tensor], Tensor]
+TensorFunction = Callable[[Tensor], Tensor]
 """(B, C, H, W) on any device and in any floating dtype -> the module's answer, on the backend's device."""
 
 
@@ -38,7 +38,7 @@ class Backend(Protocol):
 
     device: torch.device
 
-    pixels: int
+    area: int
     """Height x width x rows of a good batch, where nothing was measured."""
 
     most_rows: int
@@ -47,7 +47,7 @@ class Backend(Protocol):
     workers: int
     """Threads that keep the device busy; each works on networks of its own."""
 
-    def ready(self, module: nn.Module) -> Network:
+    def ready(self, module: nn.Module) -> TensorFunction:
         """The module's function in eval mode and without gradients, for one thread at a time; the module stays as it is.
 
         Raises CannotRun, on the first call for a shape, where this backend cannot run it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dsmooth.backends.base import DTYPES, Network, check_dtype
+from dsmooth.backends.base import DTYPES, TensorFunction, check_dtype
 from dsmooth.backends.eager import quickened
 from dsmooth.errors import BadParameter
 
@@ -19,7 +19,7 @@ class Cuda:
     """
 
     name = "cuda"
-    pixels = 2048 * 32 * 32  # enough work a kernel to hide its launch; a gigabyte of activations at 64 channels
+    area = 2048 * 32 * 32  # enough work a kernel to hide its launch; a gigabyte of activations at 64 channels
     most_rows = 4096
 
     def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
@@ -31,7 +31,7 @@ class Cuda:
         self.workers = workers or 2  # one prepares and counts while the other's kernels run
         self.device = torch.device("cuda", torch.cuda.current_device())
 
-    def ready(self, module: nn.Module) -> Network:
+    def ready(self, module: nn.Module) -> TensorFunction:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.dtype == "tf32"
         torch.backends.cudnn.deterministic = True  # a vote asked again must be the same vote
         return quickened(module, DTYPES[self.dtype], self.device)

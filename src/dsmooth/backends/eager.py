@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from dsmooth.backends.base import DTYPES, Network, check_dtype
+from dsmooth.backends.base import DTYPES, TensorFunction, check_dtype
 from dsmooth.backends.folding import folded_if_same
 from dsmooth.backends.networks import copy_for_inference
 
@@ -21,18 +21,18 @@ class Eager:
 
     name = "eager"
     device = torch.device("cpu")
-    pixels = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
+    area = 50 * 32 * 32  # small batches stay in the cache: 50 images of 32 x 32, one of 224 x 224
     most_rows = 256
 
     def __init__(self, dtype: str = "fp32", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, ("fp32", "bf16"), self.name)
         self.workers = workers or cores()
 
-    def ready(self, module: nn.Module) -> Network:
+    def ready(self, module: nn.Module) -> TensorFunction:
         return quickened(module, DTYPES[self.dtype], self.device)
 
 
-def quickened(module: nn.Module, dtype: torch.dtype, device: torch.device) -> Network:
+def quickened(module: nn.Module, dtype: torch.dtype, device: torch.device) -> TensorFunction:
     """The module's function on this device and in this dtype, with its batch normalisation folded where that is exact."""
     original = copy_for_inference(module, torch.float32, device)
     network: nn.Module | None = None

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from dsmooth.backends.base import CannotRun, Network, check_dtype, difference
+from dsmooth.backends.base import CannotRun, TensorFunction, check_dtype, difference
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.errors import require
@@ -32,7 +32,7 @@ class OpenVino:
 
     name = "openvino"
     device = torch.device("cpu")
-    pixels = 32 * 32 * 32
+    area = 32 * 32 * 32
     most_rows = 256
 
     def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
@@ -43,7 +43,7 @@ class OpenVino:
         self._lock = threading.Lock()
         self._compiled: dict[tuple[nn.Module, tuple[int, ...]], Any] = {}
 
-    def ready(self, module: nn.Module) -> Network:
+    def ready(self, module: nn.Module) -> TensorFunction:
         requests: dict[tuple[int, ...], Any] = {}
 
         def run(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer, Classifier, DifferentiableClassifier
+from dsmooth.classifiers.base import Classifier, DifferentiableClassifier, LabelFunction
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel
 
@@ -23,7 +23,7 @@ class _LooksLikeOne(Protocol):
     class_names: Sequence[str] | None
     input_size: int | None
 
-    def prepared(self, backend: Backend) -> Answer: ...
+    def prepared(self, backend: Backend) -> LabelFunction: ...
 
     def digest(self) -> str: ...
 

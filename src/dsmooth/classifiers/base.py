@@ -20,9 +20,9 @@ from dsmooth.services.client import Client, Picture
 from dsmooth.services.gate import Limits
 from dsmooth.theory.votes import Label
 
-__all__ = ["Answer", "Classifier", "Classify", "DifferentiableClassifier", "Traits", "labels_of"]
+__all__ = ["Classifier", "Classify", "DifferentiableClassifier", "LabelFunction", "Traits", "labels_of"]
 
-Answer = Callable[[Tensor], Sequence[Label | None]]
+LabelFunction = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsmooth.backends.base import Backend, Network
+from dsmooth.backends.base import Backend, TensorFunction
 from dsmooth.backends.networks import copy_for_inference, digest_module
-from dsmooth.classifiers.base import Answer, DifferentiableClassifier, labels_of
+from dsmooth.classifiers.base import DifferentiableClassifier, LabelFunction, labels_of
 from dsmooth.errors import BadModel
 
 __all__ = ["TorchClassifier"]
@@ -53,11 +53,11 @@ class TorchClassifier(DifferentiableClassifier):
     def network(self) -> nn.Module:
         return self._normalised(copy_for_inference(self.module, torch.float32))
 
-    def answers(self, backend: Backend) -> Answer:
+    def answers(self, backend: Backend) -> LabelFunction:
         network = self._normalised(backend.ready(self.module)).to(backend.device)
         return lambda images: labels_of(network(images).float())
 
-    def _normalised(self, run: Network) -> _Normalised:
+    def _normalised(self, run: TensorFunction) -> _Normalised:
         return _Normalised(run, self.name, self._mean, self._std, len(self.class_names or ()) or None)
 
     def digest(self) -> str:
@@ -72,7 +72,7 @@ class _Normalised(nn.Module):
 
     def __init__(
         self,
-        run: Network,
+        run: TensorFunction,
         name: str,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,

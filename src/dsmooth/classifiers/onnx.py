@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Answer, Classifier, labels_of
+from dsmooth.classifiers.base import Classifier, LabelFunction, labels_of
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import digest_file
 
@@ -50,7 +50,7 @@ class OnnxClassifier(Classifier):
         side = inputs[0].shape[-1]
         self.input_size = side if isinstance(side, int) else None
 
-    def answers(self, backend: Backend) -> Answer:
+    def answers(self, backend: Backend) -> LabelFunction:
         def answer(images: Tensor) -> Sequence[int | str | None]:
             batch = images.to("cpu", torch.float32).contiguous().numpy()
             try:

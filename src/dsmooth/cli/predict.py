@@ -75,4 +75,4 @@ def predict(
 
         for tally in smoothed.tallies(chosen, question, MasterKey.draw(seed), on_votes=count):
             prediction = predict_votes(tally.votes(Phase.PREDICTION), alpha)
-            bar.say(prediction_line(tally.image.key, prediction, smoothed.classifier.class_names, tally.image.label))
+            bar.say(prediction_line(tally.image.name, prediction, smoothed.classifier.class_names, tally.image.label))

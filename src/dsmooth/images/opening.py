@@ -63,7 +63,7 @@ def open_images(
     if not images:
         raise BadImage(f"{path}: expected at least one image, found none")
     if class_names is not None:
-        for key, label in zip(images.keys, images.labels, strict=True):
+        for key, label in zip(images.names, images.labels, strict=True):
             if label is not None and not 0 <= label < len(class_names):
                 raise BadImage(f"{key}: expected a label from 0 to {len(class_names) - 1}, got {label}")
     return images

@@ -18,7 +18,7 @@ __all__ = ["ImageSet", "LabelledImage", "image_set"]
 class LabelledImage:
     """One image: its name within the set, (H, W, C) bytes, the class index or None, and how it was decoded."""
 
-    key: str
+    name: str
     pixels: Pixels
     label: int | None = None
     decoding: tuple[str, ...] = ()
@@ -32,13 +32,13 @@ class ImageSet(Sequence[LabelledImage]):
     reads every image before it starts, and names the pixels.
     """
 
-    keys: tuple[str, ...]
+    names: tuple[str, ...]
     labels: tuple[int | None, ...]
     fingerprint: str
     _read: Callable[[int], LabelledImage]
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.names)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -50,11 +50,11 @@ class ImageSet(Sequence[LabelledImage]):
 
     @cached_property
     def _position(self) -> dict[str, int]:
-        return {key: i for i, key in enumerate(self.keys)}
+        return {name: i for i, name in enumerate(self.names)}
 
-    def find(self, key: str) -> LabelledImage | None:
+    def find(self, name: str) -> LabelledImage | None:
         """The image of that name."""
-        position = self._position.get(key)
+        position = self._position.get(name)
         return None if position is None else self._read(position)
 
     def pinned(self, digests: Sequence[str]) -> ImageSet:
@@ -63,7 +63,7 @@ class ImageSet(Sequence[LabelledImage]):
         def read(i: int) -> LabelledImage:
             image = self._read(i)
             if digest_image(image.pixels) != digests[i] or image.label != self.labels[i]:
-                raise BadImage(f"{image.key}: became another image while the run went on; put the first one back")
+                raise BadImage(f"{image.name}: became another image while the run went on; put the first one back")
             return image
 
         return replace(self, _read=read)
@@ -71,7 +71,7 @@ class ImageSet(Sequence[LabelledImage]):
     def without_labels(self) -> ImageSet:
         """The same images, of unknown classes."""
         return ImageSet(
-            keys=self.keys,
+            names=self.names,
             labels=(None,) * len(self),
             fingerprint=digest_json([self.fingerprint, "unlabelled"]),
             _read=lambda i: replace(self._read(i), label=None),
@@ -83,7 +83,7 @@ class ImageSet(Sequence[LabelledImage]):
         if chosen == tuple(range(len(self))):
             return self
         return ImageSet(
-            keys=tuple(self.keys[i] for i in chosen),
+            names=tuple(self.names[i] for i in chosen),
             labels=tuple(self.labels[i] for i in chosen),
             fingerprint=digest_json([self.fingerprint, list(chosen)]),
             _read=lambda i: self._read(chosen[i]),

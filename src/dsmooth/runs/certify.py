@@ -74,7 +74,7 @@ def certify_run(
     check_writable(out)
     if not images:
         raise BadParameter("expected at least one image, got none")
-    if len(set(images.keys)) != len(images):
+    if len(set(images.names)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
     if resume and holds_run(out):
         smoothed.adopt(read_run(out).question)
@@ -85,7 +85,7 @@ def certify_run(
     digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
     images = images.pinned(digests)
     first = images[0].pixels
-    named = [list(one) for one in zip(images.keys, images.labels, digests, strict=True)]
+    named = [list(one) for one in zip(images.names, images.labels, digests, strict=True)]
     asked = {"question": question.to_json(), "data": digest_json(named)}
     header = {
         **asked,
@@ -117,7 +117,7 @@ def certify_run(
         if seed is not None and key != MasterKey.draw(seed):
             raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
         done = {record.name for record in writer.records}
-        missing = [i for i, name in enumerate(images.keys) if name not in done]
+        missing = [i for i, name in enumerate(images.names) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
         recorder = _Recorder(smoothed, question, writer, missing, key, on_progress, on_notice)
@@ -165,7 +165,7 @@ class _Recorder:
         self.client: Client | None = None
 
     def run(self, images: ImageSet) -> None:
-        self.order = dict(zip(images.keys, self.positions, strict=True))
+        self.order = dict(zip(images.names, self.positions, strict=True))
         try:
             for tally in self.smoothed.tallies(
                 images, self.question, self.key, on_votes=self._count, on_restart=self._restart
@@ -176,7 +176,7 @@ class _Recorder:
                 sidecar.abandon()
 
     def _count(self, tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-        name = tally.image.key
+        name = tally.image.name
         if name not in self.sidecars:
             self.sidecars[name] = self.writer.sidecar(self.order[name])
         self.sidecars[name].add(labels)
@@ -198,8 +198,8 @@ class _Recorder:
         counted = certificate.selection.trials + certificate.estimation.trials
         self.samples += question.n0 + question.n - counted  # those that are not needed are done too
         record = Record(
-            index=self.order[image.key],
-            name=image.key,
+            index=self.order[image.name],
+            name=image.name,
             image=tally.digest,
             shape=(height, width, channels),
             decoding=image.decoding,
@@ -211,7 +211,7 @@ class _Recorder:
             estimation=votes_to_json(certificate.estimation),
             reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
             drawn=tally.drawn,
-            votes=self.sidecars.pop(image.key).close(),
+            votes=self.sidecars.pop(image.name).close(),
             key={
                 "commitment": self.key.commitment,
                 "source": self.key.source,

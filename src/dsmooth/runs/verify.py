@@ -150,7 +150,7 @@ def image_of(images: ImageSet, record: Record, *, alone: bool) -> LabelledImage 
 
 def data_digest(images: ImageSet) -> str:
     """Digest of names, labels and pixels of all images."""
-    return digest_json([[image.key, image.label, digest_image(image.pixels)] for image in images])
+    return digest_json([[image.name, image.label, digest_image(image.pixels)] for image in images])
 
 
 @dataclass

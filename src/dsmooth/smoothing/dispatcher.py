@@ -365,7 +365,7 @@ class Dispatcher:
     def _expire(self) -> None:
         now = time.monotonic()
         for entry in [entry for entry in self._entries.values() if entry.urgency.deadline <= now]:
-            self._fail(entry, Expired(f"{entry.image.key}: not all votes came before the deadline"))
+            self._fail(entry, Expired(f"{entry.image.name}: not all votes came before the deadline"))
 
     def _begin(self) -> None:
         """Somebody asks for work; what was interrupted before may go on only now."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from dsmooth.backends.base import Backend, Network
+from dsmooth.backends.base import Backend, TensorFunction
 from dsmooth.backends.networks import digest_module
 from dsmooth.classifiers.base import Classifier, Classify
 from dsmooth.denoisers.base import Denoise, Denoiser
@@ -32,7 +32,7 @@ _ONE_AT_A_TIME = threading.RLock()
 class _Networks:
     """A copy of denoiser and classifier that one thread uses at a time."""
 
-    denoise: Network | None
+    denoise: TensorFunction | None
     classify: Classify
 
 
@@ -115,7 +115,7 @@ class _AtLevel(nn.Module):
         return answer
 
 
-def denoiser_at(denoiser: Any, level: float) -> nn.Module | Network | None:
+def denoiser_at(denoiser: Any, level: float) -> nn.Module | TensorFunction | None:
     """The denoiser at this level of noise, as a function of images (B, C, H, W): as a module, if it can be one."""
     if denoiser is None:
         return None
@@ -147,7 +147,7 @@ def denoiser_digest(denoiser: object) -> str | None:
     return f"unknown: {type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
 
 
-def _prepared(network: nn.Module | Network | None, backend: Backend) -> Network | None:
+def _prepared(network: nn.Module | TensorFunction | None, backend: Backend) -> TensorFunction | None:
     if not isinstance(network, _AtLevel):
         return network
     run = backend.ready(network)

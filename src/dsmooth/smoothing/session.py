@@ -145,7 +145,7 @@ class Session:
                 if isinstance(event, Voted):
                     on_votes(cast(Tally, event.tally), event.chunk, event.labels)
                 elif isinstance(event, Restarted):
-                    on_restart(entry.image.key, event.batch_size)
+                    on_restart(entry.image.name, event.batch_size)
                 elif isinstance(event, Finished):
                     yield cast(Tally, event.tally)
 

@@ -118,7 +118,7 @@ class SmoothedClassifier:
     def sizes(self) -> BatchSizes:
         """Rows of the batches of each shape of images."""
         backend = self.pipeline.backend
-        return BatchSizes(size=self.batch, area=self._area or backend.pixels, most=backend.most_rows)
+        return BatchSizes(size=self.batch, area=self._area or backend.area, most=backend.most_rows)
 
     @property
     def session(self) -> Session:
@@ -204,8 +204,8 @@ class SmoothedClassifier:
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
         question = self.question(**terms)
-        found = {tally.image.key: tally.certificate(question) for tally in self._votes(batch, question, seed)}
-        certificates = [found[image.key] for image in batch]
+        found = {tally.image.name: tally.certificate(question) for tally in self._votes(batch, question, seed)}
+        certificates = [found[image.name] for image in batch]
         return certificates if _is_batch(images) else certificates[0]
 
     def predict(
@@ -223,10 +223,10 @@ class SmoothedClassifier:
             self.settle(batch[0].pixels.shape)
         question = self.question(**terms)
         found = {
-            tally.image.key: predict_votes(tally.votes(Phase.PREDICTION), question.alpha)
+            tally.image.name: predict_votes(tally.votes(Phase.PREDICTION), question.alpha)
             for tally in self._votes(batch, question, seed)
         }
-        predictions = [found[image.key] for image in batch]
+        predictions = [found[image.name] for image in batch]
         return predictions if _is_batch(images) else predictions[0]
 
     def submit(

@@ -25,14 +25,14 @@ from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
-from dsmooth.training.plan import Plan
+from dsmooth.training.plan import TrainingPlan
 from dsmooth.training.resident import Resident
 
 __all__ = ["ClassifierRecipe", "train_classifier"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierRecipe(Plan):
+class ClassifierRecipe(TrainingPlan):
     """Everything that decides the weights, apart from the images.
 
     depth: of a CIFAR ResNet (20, 32, 44, 56, 110) for 10 classes of 32 x 32 images. sigma: of the noise on every training
@@ -73,7 +73,7 @@ def train_classifier(
     for image in images:
         if image.pixels.shape != (32, 32, 3) or image.label is None or image.label >= len(CIFAR10_NAMES):
             raise BadImage(
-                f"{image.key}: expected 32 x 32 x 3 pixels and a label from 0 to {len(CIFAR10_NAMES) - 1}, as in CIFAR-10, "
+                f"{image.name}: expected 32 x 32 x 3 pixels and a label from 0 to {len(CIFAR10_NAMES) - 1}, as in CIFAR-10, "
                 f"got {image.pixels.shape} and {image.label}"
             )
     (training,), held_out = split([images])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsmooth.classifiers.base import Answer
+from dsmooth.classifiers.base import LabelFunction
 from dsmooth.denoisers.base import Denoise
 from dsmooth.images.sets import LabelledImage
 from dsmooth.training.loop import Scores, generator
@@ -67,7 +67,11 @@ class Judged:
             yield clean + sigma * noise, clean, labels
 
     def score(
-        self, denoise: Denoise, sigma: float, classifiers: Mapping[str, Answer], qualities: Mapping[str, Quality] = PSNR
+        self,
+        denoise: Denoise,
+        sigma: float,
+        classifiers: Mapping[str, LabelFunction],
+        qualities: Mapping[str, Quality] = PSNR,
     ) -> tuple[dict[str, float], dict[str, float]]:
         """The mean of each quality, and for each classifier the share of right answers on one noisy draw of each image.
 
@@ -99,7 +103,7 @@ class Judged:
         self,
         denoise: Denoise,
         sigmas: Sequence[float],
-        classifiers: Mapping[str, Answer],
+        classifiers: Mapping[str, LabelFunction],
         recognise: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Scores:
         """`score` by sigma, rounded, as it is written down; nothing where there is no image.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dsmooth.errors import TrainingDiverged, require
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.optimizers import optimizers
-from dsmooth.training.plan import Plan
+from dsmooth.training.plan import TrainingPlan
 
 __all__ = ["Report", "Scores", "descend", "fabric_for", "generator"]
 
@@ -27,7 +27,7 @@ _SAVE_EVERY = 60.0  # seconds: what an interruption may cost
 Scores = dict[str, Any]
 """What a judgement of the averaged weights found, by kind: {"psnr": {"0.25": 23.1}, ...}."""
 
-Network = TypeVar("Network", bound=nn.Module)
+TensorFunction = TypeVar("TensorFunction", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Report:
     scores: Scores | None = None
 
 
-def fabric_for(plan: Plan) -> Any:
+def fabric_for(plan: TrainingPlan) -> Any:
     """Lightning's Fabric on the best device there is, in the plan's precision."""
     module = require("lightning_fabric", "train")
     for name in ("lightning.fabric", "lightning_fabric"):
@@ -59,17 +59,17 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
 
 def descend(
     fabric: Any,
-    network: Network,
-    plan: Plan,
+    network: TensorFunction,
+    plan: TrainingPlan,
     folder: TrainingFolder,
     *,
     loss: Callable[[nn.Module, int, float], Tensor],
-    judge: Callable[[Network], Scores],
+    judge: Callable[[TensorFunction], Scores],
     every: int,
     resume: bool,
     compiled: bool = False,
     on_report: Callable[[Report], None],
-) -> tuple[Network, Scores]:
+) -> tuple[TensorFunction, Scores]:
     """The averaged weights after the training, and the judgement on them.
 
     `loss` is that of the network at a step and a part of the training (0 to 1): it must follow from these alone, so that a

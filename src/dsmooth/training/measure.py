@@ -56,7 +56,7 @@ def measure(
 
     for image in images:
         if min(image.pixels.shape[:2]) < _WINDOW:
-            raise BadImage(f"{image.key}: expected at least {_WINDOW} x {_WINDOW} pixels for SSIM")
+            raise BadImage(f"{image.name}: expected at least {_WINDOW} x {_WINDOW} pixels for SSIM")
     judged = Judged(list(images), seed, torch.device("cpu"))
     answers = {} if classifier is None else {"classifier": classifier.prepared(Eager("fp32", 1))}
     rows = []

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from dsmooth.training.muon import Muon
-from dsmooth.training.plan import Plan
+from dsmooth.training.plan import TrainingPlan
 
 __all__ = ["optimizers"]
 
 
-def optimizers(plan: Plan, weights: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
+def optimizers(plan: TrainingPlan, weights: Iterable[nn.Parameter], fused: bool) -> list[torch.optim.Optimizer]:
     """The optimisers of a network's weights (in its own order); `plan.moving_at` says which of them move when."""
     weights, lr, decay = list(weights), plan.lr, plan.weight_decay
     if plan.optimizer == "muon":

@@ -51,7 +51,7 @@ class Patches:
         if min(height, width) < self.side:
             raise BadImage(
                 f"expected training images of at least {self.side} x {self.side} pixels, "
-                f"got {height} x {width} ({image.key}); choose a smaller --patch"
+                f"got {height} x {width} ({image.name}); choose a smaller --patch"
             )
 
     def _image(self, rng: np.random.Generator) -> LabelledImage:

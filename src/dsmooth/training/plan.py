@@ -8,14 +8,14 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["Plan"]
+__all__ = ["TrainingPlan"]
 
 _WARM_UP = 0.02  # of the training
 _SWITCH = 5 / 9  # of the training: epoch 50 of 90
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """Everything that decides the course of the weights, apart from the loss."""
 
     steps: int = 30_000

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from dsmooth.errors import BadParameter
 from dsmooth.training.objectives import Objective
-from dsmooth.training.plan import Plan
+from dsmooth.training.plan import TrainingPlan
 
 __all__ = ["Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Plan):
+class Recipe(TrainingPlan):
     """Everything that decides the weights, apart from the images."""
 
     architecture: str = "unet"
