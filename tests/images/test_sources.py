@@ -18,7 +18,7 @@ def test_zip_files_are_folders(tmp_path):
             buffer = io.BytesIO()
             picture().save(buffer, "PNG")
             archive.writestr(name, buffer.getvalue())
-    assert open_images(path).keys == ("a.png", "b.png")
+    assert open_images(path).names == ("a.png", "b.png")
     assert open_images(path)[0].pixels.shape == (4, 6, 3)
     (tmp_path / "broken.zip").write_bytes(path.read_bytes()[:100])
     with pytest.raises(BadImage, match="broken"):
@@ -55,7 +55,7 @@ def test_npz_files(tmp_path):
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(4), indices=np.arange(4) * 20)
     images = open_images(tmp_path / "a.npz")
     assert images.names == ("0", "20", "40", "60")
-    assert images[1:3].keys == ("20", "40")
+    assert images[1:3].names == ("20", "40")
     assert images[1:3].fingerprint != images.fingerprint == images[:].fingerprint
     for arrays, message in (
         ({"pictures": pixels}, "no `images`"),
