@@ -90,7 +90,7 @@ def test_no_certificate_without_votes():
 
 @pytest.mark.parametrize(("counts", "trials"), [({0: 11}, 10), ({0: -1}, 10), ({}, -1)])
 def test_impossible_votes_are_refused(counts, trials):
-    with pytest.raises(BadParameter, match="expected counts"):
+    with pytest.raises(BadParameter, match=r"expected counts|must be a whole number"):
         Votes(counts, trials)
 
 

@@ -17,12 +17,15 @@ from dsmooth.theory.certifiers import certifier_named
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.known import law_from_json
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
-from dsmooth.theory.votes import Phase
+from dsmooth.theory.votes import Phase, is_utf8
 
 __all__ = ["PREDICTION", "Question", "Role"]
 
 PREDICTION: Final = "prediction"
 """The bound of a question for the most probable label, without a radius."""
+
+_TEXTS: Final = ("classifier", "denoiser", "preparation", "bound", "dtype", "backend", "generator")
+_KINDS: Final = {Law: "a law of noise", Mode: "a Mode", str: "text"}
 
 
 class Role(StrEnum):
@@ -74,6 +77,7 @@ class Question:
     generator: str = asked(Role.CIRCUMSTANCE, "What makes the random words.")
 
     def __post_init__(self) -> None:
+        self._check_types()
         if isinstance(self.law, EnumeratedLaw):
             self._set(n0=0, n=self.law.samples, alpha=0.0, mode=FIXED, bound="exact")
         elif self.bound == PREDICTION:
@@ -85,6 +89,18 @@ class Question:
             self.law.norm_or_own(self.norm)
             _ = self.plan
         self._set(norm=self.law.norm_or_own(self.norm))
+
+    def _check_types(self) -> None:
+        """Counts and levels are checked where they are used; here is what nothing else would notice."""
+        for name, kind in (("law", Law), ("mode", Mode), *((name, str) for name in _TEXTS)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (name == "denoiser" and value is None):
+                raise BadParameter(f"{name} must be {_KINDS[kind]}, got {type(value).__name__}")
+            if isinstance(value, str) and not is_utf8(value):
+                raise BadParameter(f"{name} must be text that UTF-8 can hold, got {value!r:.80}")
+        if self.batch_size is not None:
+            self._set(batch_size=check_count(self.batch_size, "batch_size"))
+        self._set(batch_area=check_count(self.batch_area, "batch_area", most=10**12))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -126,7 +142,6 @@ class Question:
                 **value,
                 "law": law_from_json(value["law"]),
                 "mode": Mode.from_json(value["mode"]),
-                "norm": float(value["norm"]),
             }
         )
         if question.to_json() != value:

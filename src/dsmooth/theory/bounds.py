@@ -7,44 +7,66 @@ rival. Near p = 1 a float64 holds 1 - p far more precisely than p, and the radiu
 from __future__ import annotations
 
 import math
-import operator
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
+
 from dsmooth.errors import BadParameter
 
-__all__ = ["LEVEL_MARGIN", "check_count", "check_level", "check_seed", "clopper_pearson_upper", "round_down"]
+__all__ = [
+    "LEVEL_MARGIN",
+    "check_count",
+    "check_level",
+    "check_seed",
+    "clopper_pearson_upper",
+    "number_or_nan",
+    "round_down",
+    "shown",
+]
 
 LEVEL_MARGIN: Final = 1e-9
 """Relative amount by which every level is lowered: SciPy's incomplete beta function is within 3e-11 of exact arithmetic
 up to 1e9 trials. (Its *inverse* is not: it was found 0.9 % below the truth. Hence the search below.)"""
 
+_MOST_TRIALS: Final = 10**12
+
+
+def number_or_nan(value: object) -> float:
+    """An integer or float of Python or NumPy as a float; NaN for anything else: text, True, what float64 cannot hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
 
 def check_level(alpha: float, name: str = "alpha") -> float:
     """alpha itself, a failure probability strictly between 0 and 1; raises BadParameter otherwise (also for NaN)."""
-    try:
-        value = float(alpha)
-    except (TypeError, ValueError):
-        value = math.nan
+    value = number_or_nan(alpha)
     if not 0.0 < value < 1.0:
-        raise BadParameter(f"{name} must lie strictly between 0 and 1 (usual: 0.001), got {alpha!r}")
+        raise BadParameter(f"{name} must lie strictly between 0 and 1 (usual: 0.001), got {shown(alpha)}")
     return value
 
 
 def check_count(value: object, name: str, *, least: int = 1, most: int = 10**9) -> int:
-    """The number itself, whole and within the limits; raises BadParameter otherwise (also for True and 20.0).
+    """The number itself, an integer of Python or NumPy within the limits; raises BadParameter otherwise (also for True).
 
     1e9 is as many trials as the bounds are tested for.
     """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise BadParameter(f"{name} must be a whole number of at least {least}, got {value!r}")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    number = int(value) if whole else least - 1  # type: ignore[call-overload]
+    if number < least:
+        raise BadParameter(f"{name} must be a whole number of at least {least}, got {shown(value)}")
     if number > most:
-        raise BadParameter(f"{name} must be a whole number of at most {most:,}, got {str(number)[:40]}")
+        raise BadParameter(f"{name} must be a whole number of at most {most:,}, got {shown(value)}")
     return number
+
+
+def shown(value: object) -> str:
+    """The value for a message; Python itself refuses to write very long integers down."""
+    return f"one of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
 
 
 def check_seed(value: object) -> int:
@@ -62,10 +84,9 @@ def clopper_pearson_upper(count: int, trials: int, alpha: float) -> float:
     Source: Clopper and Pearson 1934; at the bound U, P(Bin(trials, U) <= count) = alpha.
     Raises BadParameter unless 0 <= count <= trials, trials >= 1 and 0 < alpha < 1.
     """
-    alpha = check_level(alpha)
-    if not 0 <= count <= trials or trials < 1:
-        raise BadParameter(f"expected 0 <= count <= trials with trials >= 1, got count {count} of {trials} trials")
-    return _upper(int(count), int(trials), alpha * (1.0 - LEVEL_MARGIN))
+    alpha, trials = check_level(alpha), check_count(trials, "trials", most=_MOST_TRIALS)
+    count = check_count(count, "count", least=0, most=trials)
+    return _upper(count, trials, alpha * (1.0 - LEVEL_MARGIN))
 
 
 @lru_cache(maxsize=4096)

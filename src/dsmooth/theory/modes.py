@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import check_count, check_level
+from dsmooth.theory.bounds import check_count, check_level, number_or_nan, shown
 from dsmooth.theory.certifiers import Certificate, Certifier, Exact, certifier_named
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
@@ -142,10 +142,7 @@ FIXED: Final = Mode()
 
 
 def _number(value: object, name: str) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
+    number = number_or_nan(value)
     if not 0.0 <= number < math.inf:
-        raise BadParameter(f"{name} must be finite numbers of at least 0, got {value!r}")
+        raise BadParameter(f"{name} must be finite numbers of at least 0, got {shown(value)}")
     return number

@@ -5,13 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+import numpy as np
 
 from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import check_count, shown
 
-__all__ = ["Label", "Phase", "StoppedVotes", "Votes", "selected"]
+__all__ = ["Label", "Phase", "StoppedVotes", "Votes", "check_label", "is_utf8", "selected"]
 
 Label = int | str
 """What a classifier answers: a class index, or the name that an API gives."""
+
+_MOST: Final = 10**12
+"""Of trials, and of a class index on either side of 0: what certificate files can hold."""
+
+
+def check_label(value: object) -> Label:
+    """The label itself: an integer of Python or NumPy up to 1e12, or text that can be written as UTF-8.
+
+    Raises BadParameter otherwise, also for True: a classifier that answers so means something else than class 1.
+    """
+    if isinstance(value, str) and is_utf8(value):
+        return str(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and -_MOST <= int(value) <= _MOST:
+        return int(value)
+    raise BadParameter(
+        f"expected a label as a whole number up to 1e12 or text in UTF-8, got {type(value).__name__} {shown(value)[:80]}"
+    )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold it: not half a character, which JSON can say."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Phase(StrEnum):
@@ -31,9 +61,14 @@ class Votes:
     trials: int
 
     def __post_init__(self) -> None:
-        counts = {label: int(count) for label, count in self.counts.items() if count != 0}
-        if self.trials < 0 or any(count < 0 for count in counts.values()) or sum(counts.values()) > self.trials:
-            raise BadParameter(f"expected counts of at least 0 that sum to at most {self.trials} trials, got {counts}")
+        trials = check_count(self.trials, "trials", least=0, most=_MOST)
+        counts: dict[Label, int] = {}
+        for label, votes in self.counts.items():
+            if count := check_count(votes, "a count of votes", least=0, most=_MOST):
+                counts[check_label(label)] = count
+        if sum(counts.values()) > trials:
+            raise BadParameter(f"expected counts of at least 0 that sum to at most {trials} trials, got {counts}")
+        object.__setattr__(self, "trials", trials)
         object.__setattr__(self, "counts", counts)
 
     @property

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, Self, final
 
 from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import number_or_nan, shown
 from dsmooth.theory.grid import LEVELS, Table
 
 __all__ = ["RADIUS_MARGIN", "EnumeratedLaw", "GridLaw", "Law", "RandomLaw", "check_norm"]
@@ -30,12 +31,9 @@ _PATIENCE: Final = 64  # steps of that size, after which they double
 
 def check_norm(norm: float | str) -> float:
     """The norm as a float: 1 to infinity ("inf" is accepted); raises BadParameter otherwise."""
-    try:
-        value = float(norm)
-    except (TypeError, ValueError):
-        value = math.nan
+    value = math.inf if isinstance(norm, str) and norm == "inf" else number_or_nan(norm)
     if not value >= 1.0:
-        raise BadParameter(f"norm must be a number from 1 to inf (usual: 2 or inf), got {norm!r}")
+        raise BadParameter(f"norm must be a number from 1 to inf (usual: 2 or inf), got {shown(norm)}")
     return value
 
 

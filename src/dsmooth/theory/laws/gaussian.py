@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import number_or_nan, shown
 from dsmooth.theory.grid import LEVELS, WORD_BITS, Table
 from dsmooth.theory.laws.base import GridLaw
 
@@ -35,14 +35,12 @@ class Gaussian(GridLaw):
     norm: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
-        try:
-            value = float(self.sigma)
-        except (TypeError, ValueError):
-            value = math.nan
+        value = number_or_nan(self.sigma)
         # 8.5 * 255 * 16 keeps a noisy pixel inside int16 with room to spare
         if not 0.002 <= value <= 8.0:
             raise BadParameter(
-                f"sigma must be between 0.002 and 8 in units of the pixel range [0, 1] (usual: 0.25), got {self.sigma!r}"
+                f"sigma must be between 0.002 and 8 in units of the pixel range [0, 1] (usual: 0.25), "
+                f"got {shown(self.sigma)}"
             )
         object.__setattr__(self, "sigma", value)
 
