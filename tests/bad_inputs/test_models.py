@@ -5,16 +5,19 @@ import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from dsmooth import BadModel, SmoothedClassifier
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.denoisers.ffdnet import FFDNet
-from support import refused
+from support import Linear, refused
 
 IMAGES = ("certify", "images", "-o", "run", "--n", "20")
 
@@ -399,3 +402,32 @@ def test_a_file_with_a_training_checkpoint_around_it_is_read(folder):
     (folder / "old.pt").write_bytes(buffer.getvalue())
     digests = {load_classifier(f"cifar:resnet20@{name}").digest() for name in ("w.pt", "w.safetensors", "old.pt")}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("part", ["classifier", "denoiser"])
+@pytest.mark.parametrize("code", [None, 0, 3, "done"])
+def test_a_network_cannot_end_the_program(part, code):
+    """A program that ended with exit code 0 and no run would look like one that was done."""
+
+    class Ends(Linear):
+        def forward(self, x, *sigma):
+            sys.exit(code)
+
+    parts = {"classifier": Linear(), "denoiser": None, part: Ends()}
+    with SmoothedClassifier(parts["classifier"], parts["denoiser"], 0.25) as smoothed:
+        for _ in range(2):  # the first image also settles the backend
+            with pytest.raises(BadModel, match=r"sys\.exit") as refusal:
+                smoothed.certify(np.zeros((8, 8, 3), np.uint8), n=20)
+            assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_one_score_is_refused_on_the_command_line(folder):
+    source = "from torch import nn\ndef model():\n    return nn.Sequential(nn.Flatten(), nn.Linear(192, 1))\n"
+    (folder / "one_score.py").write_text(source)
+    refused(folder, *IMAGES, "-c", "import:one_score:model", "-d", "none", says="every answer would be class 0")
+
+
+def test_an_exit_in_the_network_is_no_success(folder):
+    source = "import sys, torch\nclass M(torch.nn.Module):\n    def forward(self, x):\n        sys.exit(0)\n"
+    (folder / "ends.py").write_text(source)
+    refused(folder, *IMAGES, "-c", "import:ends:M", "-d", "none", says="sys.exit(0)")

@@ -1,10 +1,14 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from dsmooth import SmoothedClassifier
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.adapting import as_classifier
-from dsmooth.classifiers.base import Classifier, DifferentiableClassifier, Traits
+from dsmooth.classifiers.base import Classifier, DifferentiableClassifier, Traits, labels_of
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel
 from dsmooth.records.querylog import Address
@@ -52,9 +56,24 @@ def test_labels_are_whole_numbers_text_or_none():
     assert [type(label) for label in labels] == [int, int, str, type(None)]
 
 
-@pytest.mark.parametrize("wrong", [1.0, float("nan"), np.float32(1), [1], torch.tensor(0.5), b"cat"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        1.0,
+        float("nan"),
+        np.float32(1),
+        [1],
+        torch.tensor(0.5),
+        b"cat",
+        True,
+        np.True_,
+        torch.tensor(True),
+        "\ud800",
+        10**13,
+    ],
+)
 def test_anything_else_is_refused(wrong):
-    with pytest.raises(BadModel, match="mine: expected labels as whole numbers, text or None"):
+    with pytest.raises(BadModel, match="mine: expected a label"):
         Mine([0, 0, wrong, 0]).prepared(EAGER)(IMAGES)
 
 
@@ -64,6 +83,52 @@ def test_anything_else_is_refused(wrong):
 def test_there_is_one_answer_for_each_row(given, got):
     with pytest.raises(BadModel, match=f"one answer for each of 4 images, got .*{got}"):
         Mine(given).prepared(EAGER)(IMAGES)
+
+
+@pytest.mark.parametrize("wrong", ["cat", (name for name in "ab"), ["a", 1], ["a", "\ud800"], 5], ids=repr)
+def test_class_names_are_text(wrong):
+    with pytest.raises(BadModel, match="class_names"):
+        TorchClassifier(Linear(), class_names=wrong)
+    mine = Mine([0, 1])
+    mine.class_names = wrong
+    with pytest.raises(BadModel, match="class_names"):
+        SmoothedClassifier(mine, None, 0.25)
+
+
+class Answers(nn.Module):
+    """Two scores, made into something else on the way out."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        margin = x.mean(dim=(1, 2, 3)) - 0.5
+        return self.change(torch.stack([-margin, margin], dim=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda logits: logits[:, 1:], "at least 2 classes, got 1"),
+        (lambda logits: logits[:, 2:], "at least 2 classes, got 0"),
+        (lambda logits: logits.to(torch.complex64), "real logits"),
+        (lambda logits: (row for row in logits), "got generator"),
+        (lambda logits: sys.exit(), "sys.exit"),
+        (lambda logits: sys.exit(0), "sys.exit"),
+    ],
+    ids=["one column", "no column", "complex", "generator", "exit", "exit 0"],
+)
+def test_logits_that_say_nothing_are_refused(change, says):
+    with pytest.raises(BadModel, match=says):
+        TorchClassifier(Answers(change)).prepared(EAGER)(IMAGES)
+    with pytest.raises(BadModel, match=says):
+        SmoothedClassifier(Answers(change), None, 0.25).certify(np.zeros((5, 5, 3), np.uint8), n=20)
+
+
+def test_one_column_is_refused_wherever_labels_are_made_of_logits():
+    with pytest.raises(BadModel, match="every answer would be class 0"):
+        labels_of(torch.rand(4, 1))
 
 
 def test_rows_that_are_not_usable_have_no_label():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -14,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend
-from dsmooth.errors import BadModel
+from dsmooth.errors import BadModel, BadParameter
 from dsmooth.records.querylog import Address
 from dsmooth.services.client import Client, Picture
 from dsmooth.services.gate import Limits
-from dsmooth.theory.votes import Label
+from dsmooth.theory.votes import Label, check_label
 
-__all__ = ["Classifier", "Classify", "DifferentiableClassifier", "LabelFunction", "Traits", "labels_of"]
+__all__ = [
+    "Classifier", "Classify", "DifferentiableClassifier", "LabelFunction", "Traits", "check_logits", "checked_names",
+    "labels_of",
+]  # fmt: skip
 
 LabelFunction = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
@@ -137,26 +139,52 @@ class DifferentiableClassifier(Classifier):
         """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
 
 
+def check_logits(logits: Any, rows: int, name: str) -> Tensor:
+    """The logits themselves; raises BadModel unless they are real, (B, K) for so many rows, and of at least 2 classes."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != rows:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadModel(f"expected {name} to answer {rows} images with (B, K) logits, got {got}")
+    if logits.is_complex():
+        raise BadModel(f"expected {name} to answer with real logits, got {logits.dtype}: none of them is the largest")
+    if logits.shape[1] < 2:
+        raise BadModel(
+            f"expected {name} to answer with logits of at least 2 classes, got {logits.shape[1]}: every answer would be "
+            "class 0; where a single score s decides, answer with torch.cat([-s, s], dim=1)"
+        )
+    return logits
+
+
 def labels_of(logits: Tensor) -> list[Label | None]:
-    """The class of the largest logit in each row of (B, K); None for rows that are not finite."""
+    """The class of the largest logit in each row of (B, K); None for rows that are not finite. See `check_logits`."""
+    check_logits(logits, len(logits), "the classifier")
     finite = torch.isfinite(logits).all(dim=1).tolist()
     return [int(label) if ok else None for label, ok in zip(logits.argmax(dim=1).tolist(), finite, strict=True)]
+
+
+def checked_names(names: object) -> list[str] | None:
+    """What classes are called, as a list; raises BadModel for anything but a sequence of text that UTF-8 can hold."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise BadModel(f"expected class_names as a list of text, got {type(names).__name__}")
+    try:
+        return [str(check_label(name)) for name in names]
+    except BadParameter as error:
+        raise BadModel(f"class_names: {error}") from None
 
 
 def _labels(given: Any, rows: int, name: str) -> list[Label | None]:
     got = len(given) if hasattr(given, "__len__") else type(given).__name__
     if got != rows:
         raise BadModel(f"{name}: expected one answer for each of {rows} images, got {got}")
-    return [_label(answer, name) for answer in given]
+    return [None if answer is None else _label(answer, name) for answer in given]
 
 
-def _label(answer: Any, name: str) -> Label | None:
-    """The answer as int, str or None; a NaN or any other number that is no class must not pass as a label."""
-    if answer is None or isinstance(answer, str):
-        return answer
+def _label(answer: Any, name: str) -> Label:
+    """The answer as int or str; a NaN or any other number that is no class must not pass as a label."""
+    if isinstance(answer, Tensor) and answer.ndim == 0:
+        answer = answer.item()
     try:
-        return operator.index(answer)
-    except TypeError:
-        raise BadModel(
-            f"{name}: expected labels as whole numbers, text or None, got {type(answer).__name__} {answer!r}"
-        ) from None
+        return check_label(answer)
+    except BadParameter as error:
+        raise BadModel(f"{name}: {error}; None is a trial without a vote") from None

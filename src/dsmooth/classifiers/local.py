@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, TensorFunction
 from dsmooth.backends.networks import copy_for_inference, digest_module
-from dsmooth.classifiers.base import DifferentiableClassifier, LabelFunction, labels_of
+from dsmooth.classifiers.base import DifferentiableClassifier, LabelFunction, check_logits, checked_names, labels_of
 from dsmooth.errors import BadModel
 
 __all__ = ["TorchClassifier"]
@@ -46,7 +45,7 @@ class TorchClassifier(DifferentiableClassifier):
                 raise BadModel(f"expected finite weights, got NaN or infinity in {key} of the classifier")
         self.module = module
         self.name = name or type(module).__name__
-        self.class_names = class_names
+        self.class_names = checked_names(class_names)
         self.input_size = input_size
         self._mean, self._std = mean, std
 
@@ -90,10 +89,10 @@ class _Normalised(nn.Module):
             raise BadModel(f"expected images of {self._shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
         if self._shift is not None and self._scale is not None:
             x = (x - self._shift) / self._scale
-        logits: Any = self.run(x)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise BadModel(f"expected {self.name} to answer {len(images)} images with (B, K) logits, got {got}")
+        try:
+            logits = check_logits(self.run(x), len(images), self.name)
+        except SystemExit as error:  # would end the program in silence, with its exit code
+            raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) in place of an answer") from error
         if self.classes is not None and logits.shape[1] != self.classes:
             raise BadModel(f"expected {self.name} to know {self.classes} classes, got {logits.shape[1]} logits")
         return logits

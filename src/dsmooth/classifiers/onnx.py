@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dsmooth.backends.base import Backend
-from dsmooth.classifiers.base import Classifier, LabelFunction, labels_of
+from dsmooth.classifiers.base import Classifier, LabelFunction, check_logits, labels_of
 from dsmooth.errors import BadModel, require
 from dsmooth.records.digests import digest_file
 
@@ -58,9 +58,7 @@ class OnnxClassifier(Classifier):
             except Exception as error:  # as above
                 line = str(error).strip().splitlines()[0]
                 raise BadModel(f"{self.name} does not accept images of shape {batch.shape}: {line}") from error
-            if logits.ndim != 2 or len(logits) != len(batch):
-                raise BadModel(f"expected {self.name} to answer with (B, K) logits, got {tuple(logits.shape)}")
-            return labels_of(logits)
+            return labels_of(check_logits(logits, len(batch), self.name))
 
         return answer
 

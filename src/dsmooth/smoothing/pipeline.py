@@ -55,7 +55,7 @@ class Pipeline:
 
     def images(self, rows: Rows) -> Tensor:
         """What the classifier sees: (B, C, H, W) in [0, 1] scale, denoised."""
-        with torch.inference_mode(), self._networks() as networks:
+        with torch.inference_mode(), self._networks() as networks, self._blamed(rows):
             return self._denoised(networks, rows)
 
     def labels(self, rows: Rows, addresses: Sequence[Address] | None = None) -> list[Label | None]:
@@ -63,23 +63,30 @@ class Pipeline:
 
         `addresses` name the first rows; a billed classifier is asked for these only, because the others are padding.
         """
-        with torch.inference_mode(), self._networks() as networks:
-            try:
-                images = self._denoised(networks, rows)
-                usable = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
-                if rows.undecided is not None:
-                    usable &= ~torch.as_tensor(rows.undecided, device=usable.device)
-                return networks.classify(images, usable.tolist(), addresses)
-            except Exception as error:  # whatever a stranger's network raises is about the network
-                if isinstance(error, DsmoothError | MemoryError):
-                    raise
-                if any(words in str(error) for words in _NO_MEMORY):
-                    raise MemoryError(f"no memory for a batch of {len(rows)} images") from error
-                shape = (len(rows), rows.steps.shape[3], *rows.steps.shape[1:3])
-                line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise BadModel(
-                    f"the networks do not accept images of shape {shape} in {self.backend.dtype}: {line}"
-                ) from error
+        with torch.inference_mode(), self._networks() as networks, self._blamed(rows):
+            images = self._denoised(networks, rows)
+            usable = torch.isfinite(images.sum(dim=(1, 2, 3), dtype=torch.float32))
+            if rows.undecided is not None:
+                usable &= ~torch.as_tensor(rows.undecided, device=usable.device)
+            return networks.classify(images, usable.tolist(), addresses)
+
+    @contextmanager
+    def _blamed(self, rows: Rows) -> Iterator[None]:
+        """Whatever a stranger's network raises is about the network, `sys.exit` too: the program would seem to be done."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if isinstance(error, DsmoothError | MemoryError):
+                raise
+            if any(words in str(error) for words in _NO_MEMORY):
+                raise MemoryError(f"no memory for a batch of {len(rows)} images") from error
+            shape = (len(rows), rows.steps.shape[3], *rows.steps.shape[1:3])
+            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if isinstance(error, SystemExit):
+                line = f"sys.exit({error.code!r:.80}) was called"
+            raise BadModel(
+                f"the networks do not accept images of shape {shape} in {self.backend.dtype}: {line}"
+            ) from error
 
     def _denoised(self, networks: _Networks, rows: Rows) -> Tensor:
         steps = torch.as_tensor(rows.steps).to(self.backend.device)

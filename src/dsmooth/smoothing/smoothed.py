@@ -16,7 +16,7 @@ from dsmooth.backends.choice import backend_named, fastest
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.adapting import as_classifier
-from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.base import Classifier, checked_names
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
@@ -87,6 +87,7 @@ class SmoothedClassifier:
         self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
+        checked_names(self.classifier.class_names)
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)
         self.denoiser = denoiser
