@@ -67,6 +67,12 @@ def lying(tmp_path, story):
 GOOD = {"schema": 1, "architecture": "unet", "config": {}, "sigma_range": None, "data": "", "metrics": {}}
 
 
+NO_RANGES = [
+    [0.1, 10**400], [10**400, 10**401], [0.6, 0.1], [float("nan"), 0.6], [0.1, float("nan")], [0.1, float("inf")],
+    [-0.1, 0.6], [0, 0.6], ["0.1", "0.6"], [False, True],
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("story", "message"),
     [
@@ -76,6 +82,7 @@ GOOD = {"schema": 1, "architecture": "unet", "config": {}, "sigma_range": None, 
         ({**GOOD, "config": {"command": "rm"}}, "cannot be built"),
         ({**GOOD, "config": {"widths": [], "blocks": []}}, "as many widths as blocks"),
         ({**GOOD, "sigma_range": [1]}, "damaged"),
+        *[({**GOOD, "sigma_range": bounds}, "sigma_range") for bounds in NO_RANGES],
         ({"schema": 1}, "damaged"),
         ("text", "damaged"),
         (GOOD, "do not fit"),
@@ -86,6 +93,13 @@ def test_files_that_lie_are_refused(tmp_path, story, message):
 
     with pytest.raises(BadInput, match=message):
         load_denoiser(lying(tmp_path, story))
+
+
+def test_a_deeply_nested_description_is_refused(tmp_path):
+    path = tmp_path / "deep.safetensors"
+    save_file({"head.weight": torch.zeros(1)}, path, metadata={"dsmooth": "[" * 100_000 + "]" * 100_000})
+    with pytest.raises(BadModel, match="damaged"):
+        load_denoiser(path)
 
 
 def test_other_files_are_refused(tmp_path):

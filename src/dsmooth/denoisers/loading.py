@@ -31,7 +31,7 @@ def build(architecture: str, config: Mapping[str, Any], sigma_range: tuple[float
     cls = ARCHITECTURES.load(architecture)
     try:
         denoiser: Denoiser = cls(**config)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise BadModel(f"{architecture} cannot be built with {dict(config)} ({error})") from error
     denoiser.sigma_range = sigma_range
     return denoiser

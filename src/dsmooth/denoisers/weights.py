@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.files import write_whole
+from dsmooth.theory.bounds import number_or_nan
 
 __all__ = ["Description", "read_weights", "write_weights"]
 
@@ -70,15 +72,24 @@ def _parse(path: Path, header: str) -> Description:
         story = json.loads(header)
         if story["schema"] != _SCHEMA:
             raise BadModel(f"{path}: expected a denoiser of schema {_SCHEMA}, got {story['schema']!r}")
-        bounds = story["sigma_range"]
         return Description(
             architecture=str(story["architecture"]),
             config=dict(story["config"]),
-            sigma_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+            sigma_range=_range(story["sigma_range"]),
             data=str(story["data"]),
             metrics=dict(story["metrics"]),
         )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        if isinstance(error, BadModel):
-            raise
+    except BadModel:
+        raise
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadModel(f"{path}: its description is damaged ({error})") from error
+
+
+def _range(bounds: Any) -> tuple[float, float] | None:
+    """The sigmas of a description; raises ValueError unless they are finite, above 0 and in order."""
+    if bounds is None:
+        return None
+    low, high = (number_or_nan(bound) for bound in bounds)
+    if not 0.0 < low <= high < math.inf:
+        raise ValueError("expected sigma_range as two finite numbers above 0, the smaller one first")
+    return low, high
