@@ -62,6 +62,21 @@ def test_certified_accuracy_is_counted_from_the_votes(runs):
     assert summary.samples == 2 * 10 * 250
 
 
+def test_copies_of_an_image_are_one_draw_from_the_population(runs):
+    """Sixty copies of one image say as much as one; and an image counts as right where all of its copies are."""
+    run = runs[0]
+    right = next(r for r in run.records if r.answer is not None and r.answer == r.label)
+    copies = [replace(right, index=i, name=str(i)) for i in range(60)]
+    header = {**run.header, "images": 60}
+    (cell,) = summarise([replace(run, records=copies, header=header)], [0.0]).rows[0].cells
+    assert cell.share == 1.0
+    assert cell.bound == population_lower_bound(1, 1, 0.001, delta=0.05) < 0.06
+    copies[7] = replace(copies[7], label=1 - right.label)
+    (cell,) = summarise([replace(run, records=copies, header=header)], [0.0]).rows[0].cells
+    assert cell.share == 59 / 60
+    assert cell.bound == 0.0
+
+
 def test_the_envelope_is_the_best_of_the_runs(runs):
     summary = summarise(runs, [0.0, 0.25])
     best = [max(a.share, b.share) for a, b in zip(summary.rows[0].cells, summary.rows[1].cells, strict=True)]

@@ -27,7 +27,8 @@ _TAILS: Final = (0.5, 0.3085375, 0.1586553, 0.0668072, 0.0227501, 0.0013499)
 class Cell:
     """Certified accuracy at one radius: the share of the images, and a lower bound on that of the population.
 
-    Without labels it is the share of the images with any certified answer, and there is no bound.
+    Without labels it is the share of the images with any certified answer, and there is no bound. Copies of an image are
+    one draw from the population, however many there are.
     """
 
     share: float
@@ -167,7 +168,7 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         # nothing is said of the population from the first images of an unfinished run, which are no random draw, nor
         # where alpha is not what certificates are wrong with
         sound = labelled and len(records) == run.images and not run.chosen_afterwards
-        bound = population_lower_bound(certified, len(records), run.question.alpha, delta=delta) if sound else None
+        bound = _population(records, certificates, radius, delta) if sound else None
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
     return RunSummary(
@@ -196,6 +197,15 @@ def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None]
         certificate.label is not None and label in (None, certificate.label) and certificate.radius > radius
         for certificate, label in zip(certificates, labels, strict=True)
     )
+
+
+def _population(records: Sequence[Record], certificates: Sequence[Certificate], radius: float, delta: float) -> float:
+    """The bound on the share of the population, in which copies of an image are one draw: right where all of them are."""
+    right: dict[str, bool] = {}
+    for record, certificate in zip(records, certificates, strict=True):
+        held = _certified([certificate], [record.label], radius) == 1
+        right[record.image] = right.get(record.image, True) and held
+    return population_lower_bound(sum(right.values()), len(right), records[0].question.alpha, delta=delta)
 
 
 def _envelopes(rows: Sequence[RunSummary], runs: int) -> dict[str, tuple[Cell, ...]]:
