@@ -42,7 +42,7 @@ def record(index=0, *, asked=None, **changes):
             selection=VOTES,
             estimation=VOTES,
             drawn=200,
-            votes={},
+            votes={"file": "votes/000000.votes", "format": "zlib-u16", "labels": [], "sha256": "0" * 64},
             key={"commitment": "c"},
             batch=(4, 3, 2, 2),
             versions={},

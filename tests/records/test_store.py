@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.certificate_file import read_certificate
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.schema import Record, certificate_of, votes_from_json, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter, read_sidecar
@@ -167,6 +168,70 @@ def test_a_header_that_lacks_a_field_is_refused(tmp_path):
     (folder / "run.json").write_text(json.dumps(header))
     with pytest.raises(BadRun, match="lacks key_commitment"):
         RunWriter(folder, HEADER, KEY, resume=True)
+
+
+STRANGE = [None, True, "3", 3.0, -1, 10**400, [], {}, "\ud800"]
+
+
+@pytest.mark.parametrize("name", ["schema", "images", "data", "question", "evaluated", "key_commitment"])
+def test_a_header_without_a_field_or_of_another_type_is_refused(tmp_path, name):
+    folder = written(tmp_path / "run", 0)
+    header = json.loads((folder / "run.json").read_text())
+    for wrong in STRANGE:
+        if header[name] == wrong or (name in ("data", "key_commitment") and wrong == "3"):
+            continue
+        (folder / "run.json").write_text(json.dumps({**header, name: wrong}))
+        with pytest.raises(BadRun, match=r"run\.json"):
+            read_run(folder)
+    if name != "evaluated":
+        del header[name]
+        (folder / "run.json").write_text(json.dumps(header))
+        with pytest.raises(BadRun, match=r"run\.json"):
+            read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("attempt", "two"), ("class_names", 5), ("class_names", ["\ud800"]), ("key_source", 1)]
+)
+def test_what_a_header_may_say_has_its_type(tmp_path, name, wrong):
+    folder = written(tmp_path / "run", 0)
+    header = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**header, name: wrong}))
+    with pytest.raises(BadRun, match=f"expected {name} of another type"):
+        read_run(folder)
+
+
+def test_deeply_nested_files_are_refused(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    for name in ("run.json", "end.json"):
+        folder = written(tmp_path / name, 0)
+        (folder / name).write_text(deep)
+        with pytest.raises(BadRun, match=name):
+            read_run(folder)
+        (folder / name).write_text(f'{{"schema": {deep}, "key": {deep}}}')
+        with pytest.raises(BadRun, match=name):
+            read_run(folder)
+    certificate = tmp_path / "certificate.json"
+    for text in (deep, f'{{"schema": "dsmooth-certificate-2", "record": {deep}}}'):
+        certificate.write_text(text)
+        with pytest.raises(BadRun, match=r"certificate\.json"):
+            read_certificate(certificate)
+
+
+VOTES = {"file": "", "format": "zlib-u16", "labels": [], "sha256": ""}
+CHANGES = [
+    {"index": "1"}, {"index": True}, {"name": None}, {"image": 5}, {"shape": ("2", 2, 3)}, {"shape": (0, 2, 3)},
+    {"shape": (2, 2)}, {"batch": ()}, {"batch": (4, 3, 2)}, {"label": "1"}, {"label": 1.0}, {"key": {}},
+    {"key": {"commitment": None}}, {"votes": {}}, {"votes": {**VOTES, "file": 1}}, {"votes": {**VOTES, "labels": [[1]]}},
+    {"votes": {**VOTES, "labels": [1, 1]}}, {"votes": {**VOTES, "labels": 1}}, {"seconds": -1.0}, {"seconds": 1e300},
+    {"seconds": 1}, {"service": "x"}, {"attempt": None}, {"versions": {"a": 1}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_a_sealed_record_whose_fields_have_other_types_is_refused(changes):
+    with pytest.raises(BadRun):
+        Record.parse(replace(record(), **changes).sealed("").line())
 
 
 def test_a_run_does_not_end_before_its_last_image(tmp_path):

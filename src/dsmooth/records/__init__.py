@@ -10,6 +10,7 @@ certificate_schema.py  the format of that file, as a JSON Schema
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 legacy.py    records and runs of schemas 1 and 2, in the terms of today's
 record_file.py  the records of a run, one after another from its file
+typed.py     whether what was read has the types that are declared
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
 querylog.py  every answer of a service, with the address of its noise

@@ -11,15 +11,17 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.legacy import NOT_RECORDED, upgraded
 from dsmooth.records.question import Question
+from dsmooth.records.typed import check_types
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate, Certifier
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.modes import FIXED
-from dsmooth.theory.votes import StoppedVotes, Votes
+from dsmooth.theory.votes import StoppedVotes, Votes, check_label
 
 __all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
 
 SCHEMA: Final = 3
+_MOST_SECONDS: Final = 1e9
 _PLACES = 9  # decimals of a radius: rounded down
 
 
@@ -131,8 +133,11 @@ class Record:
         for name in ("shape", "decoding", "batch"):
             value[name] = tuple(value[name])
         record = cls(**value)
+        record._check_fields()
         if version == SCHEMA and record.sealed(record.previous) != record:
             raise Disproved("expected a record with the digest of its content, got another digest")
+        if version == SCHEMA and record.line() != line:
+            raise Disproved("expected each number in its one spelling, got another")
         record._check_trials()
         certificate = certificate_of(record)
         follows = (certificate.label, radius_text(certificate.radius))
@@ -142,6 +147,21 @@ class Record:
                 f"got {(record.answer, record.radius)}"
             )
         return record
+
+    def _check_fields(self) -> None:
+        """Raises BadRun where a field is no such thing, which its digest alone does not say."""
+        check_types(self)
+        if min(self.shape) < 1 or len(self.batch) != 4 or min(self.batch) < 1:
+            raise BadRun(f"expected an image and batches of at least one row, got {self.shape} in {self.batch}")
+        if self.index < 0 or not 0.0 <= self.seconds <= _MOST_SECONDS:
+            raise BadRun(f"expected an index and seconds of at least 0, got {self.index} and {self.seconds}")
+        if "commitment" not in self.key:
+            raise BadRun(f"expected the commitment to a key, got {sorted(self.key)}")
+        if self.votes.keys() != {"file", "format", "labels", "sha256"} or not isinstance(self.votes["labels"], list):
+            raise BadRun(f"expected votes as file, format, labels and sha256, got {sorted(self.votes)}")
+        labels = [check_label(label) for label in self.votes["labels"]]
+        if len({*labels}) != len(labels) or not all(isinstance(self.votes[name], str) for name in ("file", "sha256")):
+            raise BadRun("expected votes with the name and digest of their file, and each label once")
 
     def _check_trials(self) -> None:
         question = self.question

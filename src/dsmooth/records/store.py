@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from dsmooth.errors import BadRun
 from dsmooth.records.digests import digest_json
@@ -29,11 +29,17 @@ from dsmooth.records.question import Question
 from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record, no_duplicates
 from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.typed import check_values
 
 __all__ = ["Run", "RunHead", "RunWriter", "asked_digest", "check_free", "holds_run", "open_run", "read_run"]
 
 _HEADER, _VOTES, _LOCK = "run.json", "votes", "lock"
 _OURS = (_LOCK, SECRET)  # these, and unfinished ones: what a crash can leave of a run that had not begun
+_FIELDS: Final = {
+    "images": int, "key_commitment": str, "key_source": str, "attempt": int, "class_names": list[str] | None
+}  # fmt: skip
+"""Types of what is read of run.json beside questions and data."""
+_ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None}  # runs of version 0.1.0 do not say all of it
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 
@@ -122,16 +128,17 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
     header_bytes = _read_header(folder)
     try:
         header = json.loads(header_bytes, object_pairs_hook=no_duplicates)
-        known = header["schema"] in (1, 2, SCHEMA) and int(header["images"]) >= 0
+        known = type(header["schema"]) is int and header["schema"] in (1, 2, SCHEMA) and header["images"] >= 0
+        check_values({**_ABSENT, **header}, _FIELDS if known else {})
         terms = (upgraded_header(header) if header["schema"] < SCHEMA else header) if known else {}
         asked = Question.from_json(terms["question"]) if known else None
         evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
-        data = str(terms["data"]) if known else ""
+        check_values(terms, {"data": str} if known else {})
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
     if asked is None:
-        raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA} or below, got {header['schema']!r}")
-    return RecordFile(folder, header, (asked, evaluated), _sha256(header_bytes)), data
+        raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA} or below, got {repr(header['schema'])[:80]}")
+    return RecordFile(folder, header, (asked, evaluated), _sha256(header_bytes)), terms["data"]
 
 
 def _head(file: RecordFile, data: str) -> RunHead:
