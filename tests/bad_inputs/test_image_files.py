@@ -421,4 +421,4 @@ def test_hostile_names_are_harmless(folder):
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     assert {p.name for p in folder.iterdir()} == {"images", "arrays.npz", "hostile", "run"}
-    assert set(open_images(folder / "hostile").keys) == set(names)
+    assert set(open_images(folder / "hostile").names) == set(names)

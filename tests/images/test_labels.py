@@ -20,7 +20,7 @@ def test_folders_named_by_numbers_keep_them(tmp_path):
     for folder in ("7", "12"):
         (tmp_path / folder).mkdir()
         picture().save(tmp_path / folder / "a.png")
-    assert dict(zip(open_images(tmp_path).keys, open_images(tmp_path).labels, strict=True)) == {
+    assert dict(zip(open_images(tmp_path).names, open_images(tmp_path).labels, strict=True)) == {
         "7/a.png": 7,
         "12/a.png": 12,
     }

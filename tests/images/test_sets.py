@@ -26,8 +26,8 @@ def test_an_image_is_found_without_comparing_all_names():
     images = images_of(names, [np.zeros((1, 1, 1), np.uint8)] * 1000)
     images.find("0")
     Name.compared = 0
-    assert images.find("999").key == "999"
-    assert images[500:].find("999").key == "999"
+    assert images.find("999").name == "999"
+    assert images[500:].find("999").name == "999"
     assert images.find("1000") is None
     assert images[:500].find("999") is None
     assert Name.compared < 10
@@ -43,4 +43,4 @@ def test_pinned_images_are_those_of_their_digests_or_none():
     for read in (lambda: pinned[1], lambda: pinned.find("b"), lambda: pinned[1:][0], lambda: list(pinned)):
         with pytest.raises(BadImage, match="b: became another image"):
             read()
-    assert pinned[2].key == "c"
+    assert pinned[2].name == "c"

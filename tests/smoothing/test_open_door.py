@@ -262,20 +262,20 @@ def test_what_is_open_when_the_session_ends_fails():
 
 
 def test_a_session_that_nobody_holds_any_more_ends_its_threads():
-    def threads():
-        return {thread.name for thread in threading.enumerate() if thread.name.startswith("dsmooth")}
+    before = set(threading.enumerate())
 
-    gc.collect()
-    before = len(threads())
+    def started() -> set[threading.Thread]:
+        return {thread for thread in set(threading.enumerate()) - before if thread.name.startswith("dsmooth")}
+
     smoothed = SmoothedClassifier(Constant(), None, 0.25, workers=2)
     smoothed.predict(different_images(1, 0)[0])
-    assert len(threads()) > before
+    assert started()
     del smoothed
     gc.collect()
     deadline = time.monotonic() + 20
-    while len(threads()) > before and time.monotonic() < deadline:
+    while started() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(threads()) <= before
+    assert not started()
 
 
 def test_leaving_a_run_stops_it():
