@@ -13,6 +13,7 @@
     ├── Expired             not all votes came before the deadline                  (exit code 1)
     ├── SessionClosed       the answer was not waited for                           (exit code 1)
     ├── ServiceStopped      a remote service or the budget gave out; resumable      (exit code 3)
+    ├── WitnessAwaited      the witness of a run is not there yet; resumable        (exit code 3)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
 Messages are one line: what was expected, what came, what to do.
@@ -38,6 +39,7 @@ __all__ = [
     "ServiceStopped",
     "SessionClosed",
     "TrainingDiverged",
+    "WitnessAwaited",
     "require",
 ]
 
@@ -100,6 +102,17 @@ class ServiceStopped(DsmoothError):
     """A remote service failed, changed, or the budget for it is spent: what was answered is kept, and can be resumed."""
 
     exit_code = 3
+
+
+class WitnessAwaited(DsmoothError):
+    """A run waits for a time stamp and a round of a beacon: its question, images and key are fixed, no vote is drawn."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, steps: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.steps = steps
+        """What to do, in two lines."""
 
 
 class TrainingDiverged(DsmoothError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +13,7 @@ from cyclopts import Parameter
 from dsmooth.cli.expense import agreed, spent
 from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Data, Model, Service, Terms, Whole
 from dsmooth.console import Bar, certificate_line, note, say
-from dsmooth.errors import BadParameter
+from dsmooth.errors import BadParameter, WitnessAwaited
 
 if TYPE_CHECKING:
     from dsmooth.theory.laws.base import Law
@@ -35,6 +37,9 @@ def certify(
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     seed: Whole | None = None,
     certificates: Path | None = None,
+    witness: Annotated[bool, FLAG] = False,
+    witness_minutes: float = 15.0,
+    beacon: Path | None = None,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
     """Certify images: a label, and a radius within which no change of the pixels alters it.
@@ -60,6 +65,8 @@ def certify(
         dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
         --dry-run --out runs/azure
 
+        dsmooth certify photos/ -c timm:resnet50 --witness --out runs/witnessed
+
     Parameters
     ----------
     images: Path
@@ -79,16 +86,29 @@ def certify(
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
     certificates: Path | None
         A new folder for one certificate file an image, which others can check with `dsmooth verify`.
+    witness: bool
+        Before any vote, have the key's commitment time-stamped, and let a public beacon's later round into the key: so
+        that others can see that no keys were tried. Stops, and says what to do before --resume (extra witness).
+    witness_minutes: float
+        With --witness: how long from now until the beacon's round; the time stamp has to come before it.
+    beacon: Path | None
+        With --witness: another beacon than drand's quicknet, as drand's /info describes its chain (JSON).
     resume: bool
         Go on with the run in --out.
     """
+    from dsmooth.records.beacon import read_beacon
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.outputs import check_writable
     from dsmooth.records.store import check_free
+    from dsmooth.records.witness import key_line
     from dsmooth.report.export import saving
     from dsmooth.theory.bounds import check_count, check_level, check_seed
     from dsmooth.theory.modes import Mode
 
+    if beacon is not None and not witness:
+        raise BadParameter("--beacon belongs to --witness: give both")
+    chain = read_beacon(beacon) if witness else None
+    until = _until(witness_minutes)
     check_level(terms.alpha)
     check_count(terms.n0, "n0")
     check_count(terms.n, "n")
@@ -128,17 +148,24 @@ def certify(
             done = len(chosen) * votes - progress.samples_in_all + progress.samples
             bar.to(done, f"{finished + (len(chosen) - progress.samples_in_all // votes)} of {len(chosen)} images")
 
-        run = certify_run(
-            smoothed,
-            chosen,
-            out,
-            **asked,
-            mode=chosen_mode,
-            seed=seed,
-            resume=resume,
-            on_progress=show,
-            on_notice=note,
-        )
+        try:
+            run = certify_run(
+                smoothed,
+                chosen,
+                out,
+                **asked,
+                mode=chosen_mode,
+                seed=seed,
+                witness=chain,
+                witness_in=until,
+                resume=resume,
+                on_progress=show,
+                on_notice=note,
+            )
+        except WitnessAwaited as waiting:
+            for step in waiting.steps:
+                bar.say(step)
+            sys.exit(waiting.exit_code)
     certified = sum(record.answer is not None for record in run.records)
     right = sum(record.answer is not None and record.answer == record.label for record in run.records)
     labelled = all(record.label is not None for record in run.records)
@@ -148,6 +175,7 @@ def certify(
         f"({law}, {run.question.rule} bound, alpha {each.alpha:g}, {samples:,} samples"
         f"{saving(len(run.records) * votes, samples)})",
         *([spent(smoothed.classifier, out)] if billed else []),
+        key_line(run.header),
         f"run: {out}",
         f"next: dsmooth report {out}",
     )
@@ -172,6 +200,12 @@ def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: f
                 )
     elif not isinstance(law, EnumeratedLaw) and n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
+
+
+def _until(minutes: float) -> timedelta:
+    if not 0.0 < minutes <= 366 * 24 * 60:
+        raise BadParameter(f"--witness-minutes must be above 0 and at most a year, got {minutes}")
+    return timedelta(minutes=minutes)
 
 
 def _radii(mode: str, radii: list[float] | None, radius: float | None) -> tuple[float, ...]:

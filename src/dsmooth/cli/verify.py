@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dsmooth.denoisers.base import Denoiser
     from dsmooth.images.sets import ImageSet
     from dsmooth.records.schema import Record
+    from dsmooth.records.witness import Standing
     from dsmooth.runs.verify import Check, Evidence
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
@@ -38,6 +39,8 @@ def verify(
     all_votes: Annotated[bool, Parameter(name="--all", negative=())] = False,
     again: Annotated[bool, FLAG] = False,
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32",
+    timestamp_roots: Path | None = None,
+    beacon: Path | None = None,
 ) -> None:
     """Check a certificate file or a run. Exit code 0: verified; 1: it does not hold; 2: it cannot be read; 4: consistent.
 
@@ -78,14 +81,21 @@ def verify(
         Certify anew with a key of your own: your own certificate is the result, whatever the file says. Also for services.
     dtype: Literal["fp32", "bf16", "tf32"]
         With --again: precision of the networks.
+    timestamp_roots: Path | None
+        Root certificates (PEM) of the time-stamp authorities that you trust: for keys that were witnessed.
+    beacon: Path | None
+        The beacon that you trust, as drand's /info describes its chain (JSON); drand's quicknet by default.
     """
+    from dsmooth.records.beacon import read_beacon
     from dsmooth.runs.verify import Check, Outcome, read_evidence, verify_evidence
+    from dsmooth.runs.witnessing import standing_of
 
     if not 0.0 < share <= 1.0:
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
     if again and (images is None or classifier is None):
         raise BadParameter("--again certifies anew: give --images and -c too")
     introduce_laws(noise)
+    chain, roots = read_beacon(beacon), None if timestamp_roots is None else _roots(timestamp_roots)
     try:
         evidence = read_evidence(certificate)
     except Disproved as error:
@@ -99,7 +109,8 @@ def verify(
         checks.append(check)
         say(f"{check.what:<13} {check.outcome.value:<14} {check.detail}")
 
-    for check in verify_evidence(evidence, shown):
+    key_standing = standing_of(evidence, roots, chain)
+    for check in verify_evidence(evidence, shown, key_standing):
         tell(check)
     if classifier is None:
         tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
@@ -118,10 +129,10 @@ def verify(
         else:
             for check in _replayed(evidence, shown, network, cleaner, 1.0 if all_votes else share):
                 tell(check)
-    sys.exit(_conclude(certificate, evidence, checks))
+    sys.exit(_conclude(certificate, evidence, checks, key_standing))
 
 
-def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check]) -> int:
+def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check], key_standing: Standing) -> int:
     """The last line, and the exit code."""
     from dsmooth.runs.verify import Outcome
 
@@ -130,12 +141,21 @@ def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check]) ->
         say(f"{certificate}: does not hold")
         return 1
     if not open_ones:
-        say(f"{certificate}: verified; self-chosen key, not witnessed")
+        say(f"{certificate}: verified; {key_standing.text}")
         return 0
     so_far = " so far" if evidence.key is None else ""
     needed = "; ".join(dict.fromkeys(check.give for check in open_ones if check.give))
     say(f"{certificate}: consistent{so_far}, not verified (give {needed})")
     return 4
+
+
+def _roots(path: Path) -> bytes:
+    from dsmooth.records.files import TEXT, read_bounded
+
+    try:
+        return read_bounded(path, TEXT)
+    except OSError as error:
+        raise BadParameter(f"{path}: expected root certificates (PEM), cannot read them ({error.strerror})") from error
 
 
 def _images(path: Path, evidence: Evidence) -> ImageSet:

@@ -11,6 +11,8 @@ schema.py    Record: everything that a certificate rests on, as one line of JSON
 legacy.py    records and runs of schemas 1 and 2, in the terms of today's
 record_file.py  the records of a run, one after another from its file
 typed.py     whether what was read has the types that are declared
+beacon.py    a public randomness beacon: who signs a round, and when it comes
+witness.py   what proves that a key was fixed before its noise could be known
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 sidecar.py   one label per sample, packed
 querylog.py  every answer of a service, with the address of its noise

@@ -21,6 +21,7 @@ from dsmooth.records.files import read_bounded, write_whole
 from dsmooth.records.schema import Record, no_duplicates
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
+from dsmooth.records.witness import Witness, witness_of
 
 __all__ = ["VERSION", "CertificateFile", "check_certificates_folder", "read_certificate", "write_certificates"]
 
@@ -41,6 +42,8 @@ class CertificateFile:
     key: bytes
     name: str | None
     """What the label is called."""
+    witness: Witness | None = None
+    """The evidence that the key was fixed before the noise could be known; absent from the file where there is none."""
 
     def text(self) -> str:
         """The file's text."""
@@ -50,6 +53,7 @@ class CertificateFile:
             "record": spelled({**self.record.value(), "service": _text(self.record.service)}),
             "votes": base64.b64encode(self.packed).decode(),
             "key": self.key.hex(),
+            **({} if self.witness is None else {"witness": self.witness.to_json()}),
         }
         return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -83,6 +87,7 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
     if run.key is None:
         raise BadRun(f"{run.folder}: expected a finished run, whose key is revealed: continue with --resume")
     names: Sequence[str] | None = run.header.get("class_names")
+    witness = witness_of(run.folder, run.header)
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +95,7 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
             known = names is not None and isinstance(record.answer, int) and 0 <= record.answer < len(names)
             name = names[int(record.answer)] if known and names is not None and record.answer is not None else None
             samples = record.selection["trials"] + record.estimation["trials"]
-            whole = CertificateFile(record, read_packed(run.folder, record.votes, samples), run.key, name)
+            whole = CertificateFile(record, read_packed(run.folder, record.votes, samples), run.key, name, witness)
             path = folder / f"{record.index:06d}.json"
             write_whole(path, whole.text().encode())
             written.append(path)
@@ -118,7 +123,11 @@ def _parse(text: str) -> CertificateFile:
     if value["claim"] != _claim(record, value["claim"]["name"], old=version == _VERSION_1):
         raise Disproved("the claim is not the one that follows from the counts in the record")
     return CertificateFile(
-        record, base64.b64decode(value["votes"], validate=True), bytes.fromhex(value["key"]), value["claim"]["name"]
+        record,
+        base64.b64decode(value["votes"], validate=True),
+        bytes.fromhex(value["key"]),
+        value["claim"]["name"],
+        Witness.from_json(value["witness"]) if "witness" in value else None,
     )
 
 

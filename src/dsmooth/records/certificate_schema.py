@@ -60,6 +60,11 @@ def certificate_schema(version: str) -> dict[str, Any]:
         },
         "key": {**_ref("sha256"), "description": "The master key; its SHA-256 is record.key.commitment."},
     }
+    witness = {
+        "commitment": {"type": "string", "description": "JSON; record.key.witness is its SHA-256."},
+        "token": {"type": "string", "contentEncoding": "base64", "description": "An RFC 3161 time stamp of it."},
+        "round": {"type": "string", "description": "JSON: the beacon's round, whose randomness entered the key."},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A dsmooth certificate",
@@ -69,6 +74,7 @@ def certificate_schema(version: str) -> dict[str, Any]:
             "A label of null promises nothing."
         ),
         **_object(whole),
+        "properties": {**whole, "witness": _object(witness)},
         "$defs": {
             "decimal": {"type": "string", "pattern": r"^[0-9]{1,20}(\.[0-9]{1,400})?$"},
             "norm": {"type": "string", "pattern": r"^(inf|[0-9]{1,20}(\.[0-9]{1,400})?)$"},
@@ -233,6 +239,7 @@ _SPECIAL: Final[dict[tuple[type, str], dict[str, Any]]] = {
         "required": ["commitment", "source"],
         "properties": {
             "commitment": _ref("sha256"),
+            "witness": {**_ref("sha256"), "description": "What was time-stamped before the noise could be known."},
             "source": {"enum": ["os", "seed"], "description": "seed: a user's number, which others can guess."},
         },
         "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{32})?$"},

@@ -6,5 +6,6 @@ recount.py    a record's claim, made again from its packed votes
 replay.py     ask again for recorded votes, and judge what comes
 agreement.py  what honest rounding may change, and what a replay would have missed
 again.py      certify anew what somebody else certified
+witnessing.py  a run that waits for its witness, and what a witness proves
 recertify.py  the same from logged answers, under another alpha, n, bound or voting rule; no torch
 """

@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
+from dsmooth.records.beacon import Beacon
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
@@ -25,6 +26,7 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
+from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
 from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -58,6 +60,8 @@ def certify_run(
     norm: float | None = None,
     mode: Mode = FIXED,
     seed: int | None = None,
+    witness: Beacon | None = None,
+    witness_in: timedelta = SOON,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda notice: None,
@@ -66,7 +70,8 @@ def certify_run(
 
     After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
     refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
-    theorem.
+    theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
+    which comes after `witness_in`, `resume` goes on.
     """
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     smoothed.question(**terms)  # complains of bad numbers before anything is read
@@ -77,7 +82,10 @@ def certify_run(
     if len(set(images.names)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
     if resume and holds_run(out):
-        smoothed.adopt(read_run(out).question)
+        begun = read_run(out)
+        if witness is not None and "witness" not in begun.header:
+            raise BadRun(f"{out} was begun without a witness: resume without --witness, or choose another --out")
+        smoothed.adopt(begun.question)
     else:
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
     question = smoothed.question(**terms)
@@ -102,6 +110,8 @@ def certify_run(
             list(key.streams(question, digest_image(first)).values()), first.shape
         ),
     }
+    if witness is not None:
+        header["witness"] = appointment(witness, witness_in)
     if resume and str(question.denoiser).startswith("unknown:"):
         raise BadRun(
             "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
@@ -116,11 +126,15 @@ def certify_run(
         key = MasterKey(writer.key, writer.header["key_source"])
         if seed is not None and key != MasterKey.draw(seed):
             raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
+        promise = None
+        if "witness" in writer.header:
+            key, promise = witnessed(out, writer.header, key)
+            source_of(smoothed.law).self_test(list(key.streams(question, digest_image(first)).values()), first.shape)
         done = {record.name for record in writer.records}
         missing = [i for i, name in enumerate(images.names) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        recorder = _Recorder(smoothed, question, writer, missing, key, on_progress, on_notice)
+        recorder = _Recorder(smoothed, question, writer, missing, key, promise, on_progress, on_notice)
         try:
             if not smoothed.classifier.traits.logged:
                 recorder.run(images.subset(missing))
@@ -150,12 +164,13 @@ class _Recorder:
         writer: RunWriter,
         positions: Sequence[int],
         key: MasterKey,
+        promise: str | None,
         on_progress: Callable[[Progress], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.on_notice = on_notice
         self.smoothed, self.question, self.writer, self.positions = smoothed, question, writer, positions
-        self.key, self.on_progress = key, on_progress
+        self.key, self.promise, self.on_progress = key, promise, on_progress
         self.versions = versions()
         self.samples = 0
         self.in_all = len(positions) * (question.n0 + question.n)
@@ -215,6 +230,7 @@ class _Recorder:
             key={
                 "commitment": self.key.commitment,
                 "source": self.key.source,
+                **({} if self.promise is None else {"witness": self.promise}),
                 **{phase.value: stream.hex() for phase, stream in tally.streams.items()},
             },
             batch=(tally.batch_size, channels, height, width),

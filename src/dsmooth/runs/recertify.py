@@ -18,6 +18,7 @@ from dsmooth.records.querylog import LOG, Address, QueryLog, read_query_log
 from dsmooth.records.question import Question, Role
 from dsmooth.records.schema import SCHEMA, Record, certificate_of, radius_text, votes_to_json
 from dsmooth.records.store import Run, RunWriter, check_free, read_run
+from dsmooth.records.witness import witness_of
 from dsmooth.services.catalogue import reader
 from dsmooth.services.provider import read_logged
 from dsmooth.services.voting import VotingRule, rule_of
@@ -62,7 +63,10 @@ class Recertified:
             },
         }
         key = self.run.key or read_secret(self.run.folder, str(self.run.header["key_commitment"]))
+        witness = witness_of(self.run.folder, self.run.header)
         with RunWriter(out, header, key, resume=False) as writer:
+            if witness is not None:
+                witness.write(out)
             for record, labels in zip(self.records, self.labels, strict=True):
                 sidecar = writer.sidecar(record.index)
                 sidecar.add(labels)

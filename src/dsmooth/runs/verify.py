@@ -22,7 +22,9 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import RunHead, open_run
+from dsmooth.records.witness import Standing, Witness, witness_of
 from dsmooth.runs.recount import Recount, differs, recount
+from dsmooth.runs.witnessing import standing_of
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.theory.votes import Label
 
@@ -69,6 +71,8 @@ class Evidence:
     """The run that they stand in; None for a certificate file."""
     name: str | None = None
     """What a certificate file calls its label."""
+    witness: Witness | None = None
+    """What is said to prove that the key was fixed before the noise could be known."""
 
     @property
     def first(self) -> Record | None:
@@ -88,15 +92,24 @@ def read_evidence(path: Path) -> Evidence:
         run, records = open_run(path)
         _check_size(path, run.question)
         return Evidence(
-            records, len(records), run.key, lambda record: read_packed(path, record.votes, _trials(record)), run
+            records,
+            len(records),
+            run.key,
+            lambda record: read_packed(path, record.votes, _trials(record)),
+            run,
+            witness=witness_of(path, run.header),
         )
     one = read_certificate(path)
     _check_size(path, one.record.question)
-    return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name)
+    return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name, one.witness)
 
 
-def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Check]:
-    """Everything that needs no network."""
+def verify_evidence(
+    evidence: Evidence, images: ImageSet | None, key_standing: Standing | None = None
+) -> Iterator[Check]:
+    """Everything that needs no network. `key_standing`: what is known of the key; by default, to who trusts no authority."""
+    if key_standing is None:
+        key_standing = standing_of(evidence)
     faults = _Faults()
     keys: dict[str, str] = {}
     for record in evidence.records:
@@ -114,7 +127,7 @@ def verify_evidence(evidence: Evidence, images: ImageSet | None) -> Iterator[Che
     yield faults.check("circumstances", "batches and generator are those that the question allows")
     if evidence.run is not None:
         yield from _run_checks(evidence.run, images)
-    yield _key_check(evidence, faults)
+    yield _key_check(evidence, faults, key_standing)
     if images is None:
         yield Check("images", Outcome.OPEN, "shape, pixels and labels stand there as the file says", "--images")
         return
@@ -228,13 +241,18 @@ def _key_fault(evidence: Evidence, record: Record, keys: dict[str, str]) -> str 
         return None
     if commitment_of(evidence.key) != record.key["commitment"]:
         return "the revealed key is not the one that was committed to"
-    for phase, expected in MasterKey(evidence.key, "").streams(record.asked, record.image).items():
+    witness, key = evidence.witness, MasterKey(evidence.key, "")
+    if witness is not None:
+        key = key.witnessed(witness.round.randomness)
+    if record.key.get("witness") != (None if witness is None else witness.commitment.digest):
+        return "it names another witness than there is"
+    for phase, expected in key.streams(record.asked, record.image).items():
         if expected.hex() != record.key.get(phase.value):
             return f"the {phase} noise does not follow from the key and the question"
     return None
 
 
-def _key_check(evidence: Evidence, faults: _Faults) -> Check:
+def _key_check(evidence: Evidence, faults: _Faults, key_standing: Standing) -> Check:
     if "key" in faults.first:
         return faults.check("key", "")
     first = evidence.first
@@ -251,7 +269,9 @@ def _key_check(evidence: Evidence, faults: _Faults) -> Check:
             "key", Outcome.OPEN, "the run is unfinished, its key is still secret", "the finished run (--resume)"
         )
     told = "the noise follows from the key that was committed to, and from the question"
-    return Check("key", Outcome.HOLDS, f"{told}; self-chosen key, not witnessed: whoever made it may have tried others")
+    if key_standing.false:
+        return Check("key", Outcome.FAILS, key_standing.text)
+    return Check("key", Outcome.HOLDS, f"{told}; {key_standing.text}")
 
 
 def _image_fault(record: Record, image: LabelledImage | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dsmooth.errors import BadParameter
@@ -33,6 +33,8 @@ class MasterKey:
     value: bytes
     source: str
     """"os" for the operating system's randomness, "seed" for a user's number: reproducible, hence not secret."""
+    randomness: bytes = b""
+    """What a beacon said after the key was committed to; without a witness nothing."""
 
     def __post_init__(self) -> None:
         if len(self.value) != _KEY_BYTES:
@@ -51,6 +53,18 @@ class MasterKey:
         """SHA-256 of the key: may be published before the key is."""
         return commitment_of(self.value)
 
+    def witnessed(self, randomness: bytes) -> MasterKey:
+        """The same key, whose noise follows from this randomness too: unknown when the key was committed to."""
+        return replace(self, randomness=randomness)
+
+    @property
+    def _of_noise(self) -> bytes:
+        """The key of all noise: BLAKE2b(key | randomness) where there is a witness, the key itself where there is none."""
+        if not self.randomness:
+            return self.value
+        mixed = self.value + self.randomness
+        return hashlib.blake2b(mixed, digest_size=_KEY_BYTES, person=b"dsmooth.witness").digest()
+
     def stream(self, question: Question, image: str, phase: Phase) -> bytes:
         """The 16-byte key of one stream of noise; empty under an enumerated law, which draws nothing.
 
@@ -60,7 +74,7 @@ class MasterKey:
             return b""
         asked = question.to_json(Role.SUBJECT, Role.CLAIM)
         address = canonical_json({"question": asked, "image": image, "phase": phase.value})
-        return hashlib.blake2b(address.encode(), key=self.value, digest_size=16, person=b"dsmooth.noise.3").digest()
+        return hashlib.blake2b(address.encode(), key=self._of_noise, digest_size=16, person=b"dsmooth.noise.3").digest()
 
     def streams(self, question: Question, image: str) -> dict[Phase, bytes]:
         """The streams of all phases of a question about an image."""

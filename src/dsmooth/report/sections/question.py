@@ -1,4 +1,4 @@
-"""What was asked of each image of a run, and the commitment to its key."""
+"""What was asked of each image of a run, the commitment to its key, and who witnessed it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from dsmooth.records.store import Run
+from dsmooth.records.witness import key_line
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
 from dsmooth.report.summary import Summary
@@ -23,6 +24,7 @@ class Asked(RunSection):
             Path(__file__).with_suffix(".html"),
             run=run,
             question={name: _told(value) for name, value in run.question.to_json().items()},
+            key=key_line(run.header),
             commitment=run.header.get("key_commitment", ""),
         )
 
