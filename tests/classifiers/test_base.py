@@ -85,7 +85,11 @@ def test_there_is_one_answer_for_each_row(given, got):
         Mine(given).prepared(EAGER)(IMAGES)
 
 
-@pytest.mark.parametrize("wrong", ["cat", (name for name in "ab"), ["a", 1], ["a", "\ud800"], 5], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    ["cat", (name for name in "ab"), ["a", 1], ["a", "\ud800"], 5],
+    ids=["text", "a generator", "a number", "half a character", "no sequence"],
+)
 def test_class_names_are_text(wrong):
     with pytest.raises(BadModel, match="class_names"):
         TorchClassifier(Linear(), class_names=wrong)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -24,8 +25,11 @@ from dsmooth.runs.witnessing import standing_of
 from dsmooth.smoothing.chunks import MasterKey
 from support import Linear, dsmooth
 
+_LIMIT = sys.getrecursionlimit()
 pytest.importorskip("rfc3161_client", reason="time stamps are read with rfc3161-client (extra witness)")
 curve = pytest.importorskip("py_ecc.optimized_bls12_381", reason="beacons are checked with py_ecc (extra witness)")
+# py_ecc raises it for the whole process, in which other tests read JSON that is nested too deeply.
+sys.setrecursionlimit(_LIMIT)
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the local authority is made with openssl")
 
 SECRET = 271828182845904523536
@@ -155,6 +159,16 @@ def test_a_published_round_of_quicknet_is_signed_and_no_other_is():
         Round.from_json({**told, "randomness": "00" * 32})
 
 
+def test_the_library_of_the_beacon_leaves_the_limit_of_recursion():
+    """With py_ecc's, deep JSON from strangers would end the process instead of being refused."""
+    code = (
+        "import hashlib, sys; from dsmooth.records.beacon import QUICKNET, Round; limit = sys.getrecursionlimit();"
+        "wrong = bytes(range(48)); assert Round(1, hashlib.sha256(wrong).digest(), wrong).signed(QUICKNET) is False;"
+        "assert 'py_ecc' in sys.modules and sys.getrecursionlimit() == limit"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 def test_rounds_come_when_they_should():
     beacon = Beacon(QUICKNET.public_key, 3, 1000)
     for seconds in (0.0, 999.5, 1000.0, 1000.5, 1003.0, 1004.0):
@@ -229,8 +243,6 @@ def test_without_roots_or_beacon_it_is_not_witnessed(base, authority, tmp_path):
 
 @needs_openssl
 def test_where_no_library_checks_the_beacon_it_is_not_witnessed(base, authority, monkeypatch):
-    import sys
-
     beacon, runs = base
     monkeypatch.setitem(sys.modules, "py_ecc.bls.hash_to_curve", None)
     found = judged(runs[1].folder, authority, beacon)

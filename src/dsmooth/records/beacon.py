@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import math
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,12 +143,21 @@ def read_beacon(path: Path | None) -> Beacon:
         raise BadParameter(f"{path}: expected a beacon's chain (drand's /info), cannot read it ({error})") from error
 
 
+def _py_ecc(module: str) -> Any:
+    """A module of py_ecc. Importing it raises the limit of recursion to 100,000; it is put back: deep JSON ends there."""
+    limit = sys.getrecursionlimit()
+    try:
+        return importlib.import_module(f"py_ecc.{module}")
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def _bls_holds(public_key: bytes, number: int, signature: bytes) -> bool:
     """e(signature, generator of G2) = e(hash of the round, public key), both points being of the right subgroup."""
-    hashing = importlib.import_module("py_ecc.bls.hash_to_curve")
-    points = importlib.import_module("py_ecc.bls.point_compression")
-    groups = importlib.import_module("py_ecc.bls.g2_primitives")
-    curve = importlib.import_module("py_ecc.optimized_bls12_381")
+    hashing = _py_ecc("bls.hash_to_curve")
+    points = _py_ecc("bls.point_compression")
+    groups = _py_ecc("bls.g2_primitives")
+    curve = _py_ecc("optimized_bls12_381")
     half = len(public_key) // 2
     try:
         key = points.decompress_G2((int.from_bytes(public_key[:half]), int.from_bytes(public_key[half:])))
