@@ -7,8 +7,8 @@ from torch import nn
 from dsmooth.backends.base import difference
 from dsmooth.backends.eager import Eager
 from dsmooth.backends.folding import fold_batchnorm, folded_if_same
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.cifar_resnet import CifarResNet
-from dsmooth.classifiers.torchvision_ops import import_torchvision
 
 
 def lived(module):

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dsmooth.backends.eager import Eager
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.base import DifferentiableClassifier
 from dsmooth.classifiers.checkpoints import load_checkpoint
 from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
@@ -14,7 +15,6 @@ from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
 from dsmooth.classifiers.specs import CLASSIFIERS, load_classifier
 from dsmooth.classifiers.timm_models import timm_classifier
-from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel
 from dsmooth.images.opening import open_images
 from dsmooth.services.catalogue import SERVICES

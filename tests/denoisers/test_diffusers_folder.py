@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.errors import BadModel
 
@@ -19,6 +20,7 @@ SCHEDULERS = {
 
 @pytest.fixture(scope="module")
 def diffusers():
+    import_torchvision()
     return pytest.importorskip("diffusers", reason="needs the extra diffusers", exc_type=ImportError)
 
 

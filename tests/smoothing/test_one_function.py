@@ -163,7 +163,7 @@ class Odd:
 
 @pytest.mark.parametrize("answer", [float("nan"), 1.0, [1], torch.tensor(0.5)])
 def test_answers_that_are_no_labels_are_refused(answer):
-    with pytest.raises(BadModel, match="expected labels as whole numbers, text or None"):
+    with pytest.raises(BadModel, match="expected a label as a whole number up to 1e12 or text in UTF-8, got"):
         certify(Odd(answer))
 
 
@@ -201,7 +201,9 @@ def test_a_run_with_an_opaque_denoiser_is_not_resumed(tmp_path):
 def test_numbers_are_normalised_before_they_are_written(tmp_path):
     np.savez(tmp_path / "x.npz", images=IMAGES)
     images, smoothed = open_images(tmp_path / "x.npz"), SmoothedClassifier(Constant(), None, 0.5)
-    run = certify_run(smoothed, images, tmp_path / "run", n0=np.int64(5), n=np.int64(20), alpha="0.01", norm="2")
+    run = certify_run(
+        smoothed, images, tmp_path / "run", n0=np.int64(5), n=np.int64(20), alpha=np.float64(0.01), norm=2
+    )
     question = run.records[0].asked
     assert (question.alpha, question.norm, question.n, type(question.n)) == (0.01, 2.0, 20, int)
     certify_run(smoothed, images, tmp_path / "run", n0=5, n=20, alpha=0.01, norm=2, resume=True)

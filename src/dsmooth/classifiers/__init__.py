@@ -10,6 +10,5 @@ remote.py           RemoteClassifier: a service that is asked over the network
 imported.py         what a user's own code makes
 adapting.py         what users hand in: modules, classifiers, and objects that look like one
 checkpoints.py      weights from files
-torchvision_ops.py  lets torchvision, and so timm, be imported beside a torch without CUDA
 specs.py            one string -> one classifier
 """

@@ -7,10 +7,10 @@ from typing import Final
 
 from torch import Tensor
 
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.checkpoints import load_checkpoint, load_weights
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.timm_models import imagenet_names
-from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import require
 
 __all__ = ["efficientnet_lite"]

@@ -6,9 +6,9 @@ import difflib
 import warnings
 from pathlib import Path
 
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.checkpoints import load_checkpoint, load_weights
 from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.errors import BadModel, require
 
 __all__ = ["imagenet_names", "load_timm", "timm_classifier"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.errors import BadModel, require
 
@@ -32,6 +33,7 @@ def load_diffusers(folder: Path | str) -> Diffusion:
     Unconditional UNet2DModel; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's. Only
     safetensors are read. Raises BadModel for anything else.
     """
+    import_torchvision()  # diffusers imports it where it is installed
     diffusers = require("diffusers", "diffusers")
     folder = Path(folder)
     told = _told(folder / "scheduler" / "scheduler_config.json")
