@@ -1,4 +1,4 @@
-"""Witnessed runs: begun, stopped until a time stamp and a beacon's round are there, and gone on with; then judged."""
+"""Witnessed runs: begun, stopped until a time stamp and a beacon's round are there, then resumed and judged."""
 
 from __future__ import annotations
 
