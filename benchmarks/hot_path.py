@@ -17,9 +17,9 @@ from torch import nn
 
 from benchmarks.reference import Defended, reference_loop
 from benchmarks.roofline import products, roof, told
+from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.classifiers.torchvision_ops import import_torchvision
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.images.sets import LabelledImage
