@@ -51,8 +51,8 @@ def killed_at_random(tmp_path, times):
     chance, out, kills = random.Random(7), tmp_path / "run", 0
     while kills < times and not (out / "end.json").exists():
         process = started(tmp_path, out, *(["--resume"] if (out / "run.json").exists() else []))
-        before = set(tree(out)) if out.exists() else set()
-        while process.poll() is None and (set(tree(out)) if out.exists() else set()) == before:
+        before = set(out.rglob("*"))
+        while process.poll() is None and set(out.rglob("*")) == before:
             time.sleep(0.002)  # until it has loaded what it needs and begins to write
         time.sleep(chance.uniform(0.0, 0.25))
         process.send_signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
@@ -81,6 +82,24 @@ class Handle:
     def cancel(self) -> None:
         """The answer is not wanted any more: at most the blocks under way are still worked on."""
         self._cancel()
+
+
+_running: weakref.WeakKeyDictionary[threading.Thread, Dispatcher] = weakref.WeakKeyDictionary()
+_AT_EXIT = 2.0  # seconds that the end of the program waits for a loop; a service that hangs would hold it longer
+_NATIVE = 0.25  # seconds; a tenth was enough for OpenVINO, without it every second run ended in SIGABRT
+
+
+def _end_all() -> None:
+    """Threads have ended when the process does.
+
+    Python's join returns before the native thread ends, which lets go of torch's and OpenVINO's state last; a process that
+    ends meanwhile is aborted by their destructors.
+    """
+    for thread, loop in list(_running.items()):
+        loop.stop()
+        if thread.is_alive():
+            thread.join(_AT_EXIT)
+    time.sleep(_NATIVE)
 
 
 class Session:
@@ -199,6 +218,9 @@ class Session:
     def _post(self, call: Callable[[], None]) -> None:
         with self._lock:
             if not self._started:
+                atexit.unregister(_end_all)  # once, and before what was registered earlier
+                atexit.register(_end_all)
+                _running[self._thread] = self._loop
                 self._thread.start()
                 self._started = True
         self._loop.post(call)
