@@ -75,10 +75,6 @@ class Handle:
         """Whether `result` returns or raises at once."""
         return self._future.done()
 
-    def when_done(self, call: Callable[[Handle], None]) -> None:
-        """The call is made when the answer came or failed, by another thread: it must be quick."""
-        self._future.add_done_callback(lambda _: call(self))
-
     def cancel(self) -> None:
         """The answer is not wanted any more: at most the blocks under way are still worked on."""
         self._cancel()
