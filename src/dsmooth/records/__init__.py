@@ -7,6 +7,7 @@ keys.py      the key of a run: committed to, kept secret, revealed at the end
 question.py  Question: everything that is asked of an image
 certificate_file.py  one image's certificate as a file that a third party can check
 certificate_schema.py  the format of that file, as a JSON Schema
+reading.py   JSON from strangers: how deep it may be nested, each name of an object once
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 legacy.py    records and runs of schemas 1 and 2, in the terms of today's
 record_file.py  the records of a run, one after another from its file

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Final, Self, TypeGuard
 
 from dsmooth.errors import BadParameter, BadRun, Disproved
 from dsmooth.records.files import TEXT, read_bounded
-from dsmooth.records.schema import no_duplicates
+from dsmooth.records.reading import strict_json
 
 __all__ = ["QUICKNET", "Beacon", "Round", "read_beacon"]
 
@@ -136,10 +135,10 @@ def read_beacon(path: Path | None) -> Beacon:
     if path is None:
         return QUICKNET
     try:
-        return Beacon.from_json(json.loads(read_bounded(path, TEXT), object_pairs_hook=no_duplicates))
+        return Beacon.from_json(strict_json(read_bounded(path, TEXT)))
     except BadParameter as error:
         raise BadParameter(f"{path}: {error}") from error
-    except (OSError, RecursionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise BadParameter(f"{path}: expected a beacon's chain (drand's /info), cannot read it ({error})") from error
 
 

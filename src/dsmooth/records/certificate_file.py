@@ -18,7 +18,8 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.certificate_schema import SPACE, check_certificate, decimal, spelled, unspelled
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.files import read_bounded, write_whole
-from dsmooth.records.schema import Record, no_duplicates
+from dsmooth.records.reading import strict_json
+from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
 from dsmooth.records.witness import Witness, witness_of
@@ -69,7 +70,7 @@ def read_certificate(path: Path) -> CertificateFile:
         return _parse(read_bounded(path, _MOST_BYTES).decode())
     except BadRun as error:
         raise type(error)(f"{path}: {error}") from error
-    except (binascii.Error, OSError, RecursionError, ValueError) as error:
+    except (binascii.Error, OSError, ValueError) as error:
         raise BadRun(f"{path}: expected a certificate, cannot read it ({error})") from error
 
 
@@ -105,7 +106,7 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
 
 
 def _parse(text: str) -> CertificateFile:
-    value = json.loads(text, object_pairs_hook=no_duplicates, parse_float=_refuse, parse_constant=_refuse)
+    value = strict_json(text, parse_float=_refuse, parse_constant=_refuse)
     version = value.get("schema") if isinstance(value, dict) else None
     if version not in (VERSION, _VERSION_1):
         raise BadRun(f"expected a certificate of schema {VERSION}, got {version!r}")
@@ -118,7 +119,7 @@ def _parse(text: str) -> CertificateFile:
     else:
         told = unspelled(told)
     if told["service"] is not None:
-        told["service"] = json.loads(told["service"], object_pairs_hook=no_duplicates)
+        told["service"] = strict_json(told["service"])
     record = Record.parse(canonical_json(told))
     if value["claim"] != _claim(record, value["claim"]["name"], old=version == _VERSION_1):
         raise Disproved("the claim is not the one that follows from the counts in the record")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -11,6 +10,7 @@ from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.legacy import NOT_RECORDED, upgraded
 from dsmooth.records.question import Question
+from dsmooth.records.reading import strict_json
 from dsmooth.records.typed import check_types
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate, Certifier
@@ -18,7 +18,7 @@ from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.modes import FIXED
 from dsmooth.theory.votes import StoppedVotes, Votes, check_label
 
-__all__ = ["SCHEMA", "Record", "certificate_of", "no_duplicates", "radius_text", "votes_from_json", "votes_to_json"]
+__all__ = ["SCHEMA", "Record", "certificate_of", "radius_text", "votes_from_json", "votes_to_json"]
 
 SCHEMA: Final = 3
 _MOST_SECONDS: Final = 1e9
@@ -112,12 +112,12 @@ class Record:
             return cls._parse(line)
         except BadRun:
             raise
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BadRun(f"expected a record, got something else ({type(error).__name__}: {error})") from error
 
     @classmethod
     def _parse(cls, line: str) -> Record:
-        value = json.loads(line, object_pairs_hook=no_duplicates)
+        value = strict_json(line)
         version = value.get("schema") if isinstance(value, dict) else type(value).__name__
         if canonical_json(value) != line:
             raise Disproved("expected a record in its one spelling, got another")
@@ -218,11 +218,3 @@ def _spelled(value: Any) -> Any:
 def radius_text(radius: float) -> str:
     """A radius as a decimal string, rounded down."""
     return round_down(radius, _PLACES)
-
-
-def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which a name may stand once only; raises BadRun otherwise."""
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise BadRun("expected each field once, got one twice")
-    return value

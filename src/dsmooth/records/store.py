@@ -26,8 +26,9 @@ from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, rev
 from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
+from dsmooth.records.reading import strict_json
 from dsmooth.records.record_file import RECORDS, RecordFile
-from dsmooth.records.schema import SCHEMA, Record, no_duplicates
+from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.typed import check_values
 
@@ -127,14 +128,14 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
     """The records, not read yet, and the digest of the images."""
     header_bytes = _read_header(folder)
     try:
-        header = json.loads(header_bytes, object_pairs_hook=no_duplicates)
+        header = strict_json(header_bytes)
         known = type(header["schema"]) is int and header["schema"] in (1, 2, SCHEMA) and header["images"] >= 0
         check_values({**_ABSENT, **header}, _FIELDS if known else {})
         terms = (upgraded_header(header) if header["schema"] < SCHEMA else header) if known else {}
         asked = Question.from_json(terms["question"]) if known else None
         evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
         check_values(terms, {"data": str} if known else {})
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
     if asked is None:
         raise BadRun(f"{folder / _HEADER}: expected schema {SCHEMA} or below, got {repr(header['schema'])[:80]}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from dsmooth.errors import BadInput, BadParameter, BadRun, Disproved, require
 from dsmooth.records.beacon import Beacon, Round
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.files import TEXT, make_folder, read_bounded, write_whole
-from dsmooth.records.schema import no_duplicates
+from dsmooth.records.reading import strict_json
 
 __all__ = [
     "FOLDER", "ROUND", "TOKEN", "Commitment", "Standing", "Witness", "key_line", "read_witness", "standing",
@@ -185,11 +184,9 @@ class Witness:
     def from_json(cls, value: Mapping[str, str]) -> Self:
         """The witness of a certificate file; raises BadRun where it is none."""
         try:
-            commitment, turn = (
-                json.loads(value[name], object_pairs_hook=no_duplicates) for name in ("commitment", "round")
-            )
+            commitment, turn = (strict_json(value[name]) for name in ("commitment", "round"))
             token = base64.b64decode(value["token"], validate=True)
-        except (RecursionError, ValueError) as error:
+        except ValueError as error:
             raise BadRun(f"expected a witness, cannot read it ({error})") from error
         made = cls(Commitment.from_json(commitment), token, Round.from_json(turn))
         if made.commitment.text.decode() != value["commitment"]:
@@ -202,12 +199,12 @@ def read_witness(folder: Path, commitment: Commitment) -> Witness | None:
     place = folder / FOLDER
     try:
         token, turn = (read_bounded(place / name, TEXT, inside=folder) for name in (TOKEN, ROUND))
-        return Witness(commitment, token, Round.from_json(json.loads(turn, object_pairs_hook=no_duplicates)))
+        return Witness(commitment, token, Round.from_json(strict_json(turn)))
     except FileNotFoundError:
         return None
     except BadRun as error:
         raise type(error)(f"{place}: {error}") from error
-    except (OSError, RecursionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise BadRun(f"{place}: expected {TOKEN} and {ROUND}, cannot read them ({error})") from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dsmooth.errors import BadParameter, BadRun
-from dsmooth.records.schema import no_duplicates
+from dsmooth.records.reading import no_duplicates
 from dsmooth.services.descriptions import read_description
 from dsmooth.services.provider import Reply
 from dsmooth.theory.votes import Label
