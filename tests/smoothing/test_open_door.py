@@ -1,8 +1,11 @@
 """The session as a server uses it: many threads, images that do not exist yet, cancellation, deadlines, fairness."""
 
 import gc
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +308,29 @@ def test_an_error_in_the_stream_of_images_ends_the_run():
 
     with session(Linear(), ASKED) as opened, pytest.raises(BadParameter, match="no more"):
         list(opened.drain(images(), ASKED, MasterKey.draw(1)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="native threads are seen in /proc")
+def test_native_threads_have_ended_when_the_program_does():
+    """Python's join returns before they do; those that still let go of compiled networks then made the process abort."""
+    pytest.importorskip("openvino", reason="only what OpenVINO compiles takes long to let go of")
+    code = (
+        "import atexit, os, threading, numpy as np, torch; from dsmooth import SmoothedClassifier\n"
+        "class Small(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        sizes = [3, *[256] * 12]\n"
+        "        layers = [torch.nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sizes, sizes[1:])]\n"
+        "        self.convolutions = torch.nn.Sequential(*layers)\n"
+        "    def forward(self, x): return self.convolutions(x).mean((2, 3))\n"
+        "ids = []\n"
+        "atexit.register(lambda: print([os.path.exists(f'/proc/self/task/{i}') for i in ids]))\n"
+        "smoothed = SmoothedClassifier(Small(), None, 0.25, workers=2, backend='openvino', dtype='bf16')\n"
+        "smoothed.certify(np.full((8, 8, 3), 100, np.uint8), n0=50, n=200)\n"
+        "ids += [thread.native_id for thread in threading.enumerate() if thread.name.startswith('dsmooth')]\n"
+        "assert ids; del smoothed\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "False" in done.stdout
+    assert "True" not in done.stdout

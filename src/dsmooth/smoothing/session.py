@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 from dsmooth.errors import BadParameter, DsmoothError, SessionClosed
@@ -81,21 +82,27 @@ class Handle:
 
 
 _running: weakref.WeakKeyDictionary[threading.Thread, Dispatcher] = weakref.WeakKeyDictionary()
-_AT_EXIT = 2.0  # seconds that the end of the program waits for a loop; a service that hangs would hold it longer
-_NATIVE = 0.25  # seconds; a tenth was enough for OpenVINO, without it every second run ended in SIGABRT
+_native_ids: set[int] = set()  # of the threads of all loops, ended ones too
+_TASKS: Final = Path("/proc/self/task")  # the native threads of this process, on Linux
+_AT_EXIT: Final = 2.0  # seconds that the end of the program waits for loops; a service that hangs would hold it longer
+_UNSEEN: Final = 0.25  # seconds, where native threads cannot be seen; on Linux they take a tenth of that
 
 
 def _end_all() -> None:
     """Threads have ended when the process does.
 
-    Python's join returns before the native thread ends, which lets go of torch's and OpenVINO's state last; a process that
-    ends meanwhile is aborted by their destructors.
+    Python's join returns before the native thread ends, which lets go of what it compiled with OpenVINO last (12 to 23 ms
+    later); a process that ends meanwhile is aborted.
     """
+    end = time.monotonic() + _AT_EXIT
     for thread, loop in list(_running.items()):
         loop.stop()
         if thread.is_alive():
-            thread.join(_AT_EXIT)
-    time.sleep(_NATIVE)
+            thread.join(max(0.0, end - time.monotonic()))
+    if not _TASKS.is_dir():
+        time.sleep(_UNSEEN)
+    while any((_TASKS / str(native)).exists() for native in _native_ids) and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 class Session:
@@ -218,6 +225,7 @@ class Session:
                 atexit.register(_end_all)
                 _running[self._thread] = self._loop
                 self._thread.start()
+                _native_ids.add(cast(int, self._thread.native_id))
                 self._started = True
         self._loop.post(call)
 
