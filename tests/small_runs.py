@@ -53,7 +53,7 @@ def record(index=0, *, asked=None, **changes):
     if "radius" in changes:
         return made
     certificate = certificate_of(made)
-    return replace(made, answer=certificate.label, radius=radius_text(certificate.radius))
+    return replace(made, answer=certificate.answer, radius=radius_text(certificate.radius))
 
 
 KEY = b"k" * 32

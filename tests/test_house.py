@@ -165,7 +165,7 @@ def test_readme_python_runs(tmp_path, monkeypatch):
 
     names = {"model": Constant(), "image": np.zeros((16, 16, 3), np.uint8)}
     exec(compile(code, "README.md", "exec"), names)
-    assert names["certificate"].label == 3
+    assert names["certificate"].answer == 3
 
 
 def test_theory_claims_name_functions_and_tests_that_exist():

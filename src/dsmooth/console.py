@@ -145,7 +145,7 @@ def certificate_line(name: str, certificate: Certificate, names: Sequence[str] |
     from dsmooth.theory.bounds import round_down
 
     votes = certificate.estimation
-    top = certificate.label
+    top = certificate.answer
     ranked = votes.ranked() or certificate.selection.ranked()  # no estimation votes: hopeless from the selection on
     leading = ranked[0][0] if top is None and ranked else top
     count = 0 if leading is None else votes.of(leading)
@@ -159,9 +159,9 @@ def prediction_line(name: str, prediction: Prediction, names: Sequence[str] | No
     """name, answer, p-value, votes, in columns."""
     ranked = prediction.votes.ranked()
     count = ranked[0][1] if ranked else 0
-    answer = named(prediction.label, names)
-    if prediction.label is None and ranked:
+    answer = named(prediction.answer, names)
+    if prediction.answer is None and ranked:
         answer = f"abstain ({named(ranked[0][0], names)}?)"
-    right = "" if label is None else ("  right" if label == prediction.label else f"  (label: {named(label, names)})")
+    right = "" if label is None else ("  right" if label == prediction.answer else f"  (label: {named(label, names)})")
     votes = f"{count:>6} of {prediction.votes.trials} votes"
     return f"{name:<28.28}  {answer:<24.24}  p-value {prediction.p_value:<8.2g}  {votes}{right}"

@@ -138,7 +138,7 @@ class Demo:
         votes = ", ".join(f"{self._name(label)} {count}" for label, count in certificate.estimation.ranked()[:2])
         used = "yes" if trial.denoised else "no"
         return (
-            f"{photograph:<12}  {trial.sigma:>5g}  {used:<8}  {self._name(certificate.label):<24.24}  "
+            f"{photograph:<12}  {trial.sigma:>5g}  {used:<8}  {self._name(certificate.answer):<24.24}  "
             f"{radius:>9}  {linf:>9}  {votes}"
         )
 
@@ -188,7 +188,7 @@ class Demo:
         rest = certificate.estimation.trials - sum(count for _, count in ranked[:_TOP])
         linf = certificate.radius_in(math.inf)
         return {
-            "answer": None if certificate.abstained else self._name(certificate.label),
+            "answer": None if certificate.abstained else self._name(certificate.answer),
             "radius": round_down(certificate.radius),
             "linf": round_down(linf, 6),
             "levels": round_down(255 * linf, 3),

@@ -83,17 +83,17 @@ def test_foolbox_finds_no_flip_inside_certified_balls(tmp_path):
         foolbox.PyTorchModel(Smoothed().eval(), bounds=(0, 1), device="cpu"),
     )
     for image, certificate in zip(images, certificates, strict=True):
-        if certificate.label is None:
+        if certificate.answer is None:
             continue
         radius = Fraction(certificate.radius)
         x = torch.from_numpy(image.pixels.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.random.fork_rng():
-            _, moved, _ = attack(wrapped, x, torch.tensor([certificate.label]), epsilons=certificate.radius)
+            _, moved, _ = attack(wrapped, x, torch.tensor([certificate.answer]), epsilons=certificate.radius)
         delta = (moved - x)[0].numpy().transpose(1, 2, 0)
         attacked = snap(image.pixels, delta, 2.0, radius)
         assert inside(image.pixels, attacked, 2.0, radius)
         prediction = smoothed.predict(attacked, n=200, alpha=1e-6, seed=1)
-        assert prediction.label in (None, certificate.label)
+        assert prediction.answer in (None, certificate.answer)
         found += 1
     assert found >= 3
 

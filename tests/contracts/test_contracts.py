@@ -38,7 +38,7 @@ class TestCertifier:
 
     def test_a_clear_majority_is_certified(self, certifier):
         certificate = self.certify(certifier, {0: 990, 1: 10}, 1000)
-        assert certificate.label == 0
+        assert certificate.answer == 0
         assert 0 < certificate.radius < 4
         assert certificate.certifier == certifier.name
 

@@ -133,14 +133,14 @@ def test_the_radius_of_an_enumerated_law_holds_for_every_image_around(tmp_path):
     side = range(100, 160, 6)
     grid = np.array([(a, b) for a in side for b in side], np.uint8).reshape(-1, 1, 2, 1)
     found = smoothed.certify(grid)
-    answers = [certificate.label for certificate in found]
+    answers = [certificate.answer for certificate in found]
     checked = 0
     for image, certificate in zip(grid, found, strict=True):
         for other, answer in zip(grid, answers, strict=True):
             distance = int(np.abs(image.astype(int) - other).sum())
-            if certificate.label is not None and distance <= 255 * certificate.radius:
+            if certificate.answer is not None and distance <= 255 * certificate.radius:
                 checked += distance > 0
-                assert answer in (certificate.label, None)
+                assert answer in (certificate.answer, None)
     assert checked > 10
 
 

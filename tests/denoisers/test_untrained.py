@@ -35,4 +35,4 @@ def test_baselines_plug_in_by_name(name):
     denoiser = load_denoiser(name)
     assert denoiser.digest() == load_denoiser(name).digest() != load_denoiser("photo").digest()
     smoothed = SmoothedClassifier(Linear(), name, 0.25, dtype="bf16", workers=1)
-    assert smoothed.certify(np.full((12, 12, 3), 200, np.uint8), n=60, seed=1).label == 1
+    assert smoothed.certify(np.full((12, 12, 3), 200, np.uint8), n=60, seed=1).answer == 1

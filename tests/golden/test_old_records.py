@@ -31,7 +31,7 @@ def test_an_old_run_is_reported(name, tmp_path):
     assert len(run.records) == run.images == 3
     (row, *_) = summarise([run], [0.0]).rows
     assert row.complete
-    assert [certificate.label for certificate in row.certificates] == [
+    assert [certificate.answer for certificate in row.certificates] == [
         answer for answer, _ in told(HERE / name).values()
     ]
     done = dsmooth("report", HERE / name, "--out", tmp_path / "report")

@@ -76,7 +76,7 @@ def concluded(case, selection, estimation, reached, dim):
     """Answer, radius and the name of the bound, from counts."""
     outcome = estimation if reached is None else StoppedVotes(estimation, reached)
     certificate = plan(case).certify(selection, outcome, dim)
-    return certificate.label, radius_text(certificate.radius), certificate.certifier
+    return certificate.answer, radius_text(certificate.radius), certificate.certifier
 
 
 def voter(case, classifier):

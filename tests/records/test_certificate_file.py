@@ -200,6 +200,6 @@ def test_a_claim_of_hundreds_of_millions_of_votes_is_refused_before_they_are_unp
         selection={"counts": [[1, 100]], "missing": 0, "trials": 100}, votes={**run.records[1].votes, **digest},
     )  # fmt: skip
     certificate = certificate_of(record)
-    record = replace(record, answer=certificate.label, radius=radius_text(certificate.radius)).sealed("0" * 64)
+    record = replace(record, answer=certificate.answer, radius=radius_text(certificate.radius)).sealed("0" * 64)
     (tmp_path / "a.json").write_text(CertificateFile(record, packed, run.key, None).text())
     refused(tmp_path, "verify", tmp_path / "a.json", says="at most 16,777,216 votes an image")

@@ -157,7 +157,7 @@ def claim_of(value):
         asked = {name: Question.from_json(value[name]) if value[name] else None for name in ("asked", "evaluated")}
         tuples = {name: tuple(value[name]) for name in ("shape", "decoding", "batch")}
         certificate = certificate_of(Record(**{**value, **asked, **tuples}))
-        return {"answer": certificate.label, "radius": radius_text(certificate.radius)}
+        return {"answer": certificate.answer, "radius": radius_text(certificate.radius)}
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return {}
 

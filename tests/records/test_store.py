@@ -346,7 +346,7 @@ def test_what_was_chosen_afterwards_stands_beside_what_was_asked():
 
 def test_certificates_follow_from_the_counts():
     certificate = certificate_of(record())
-    assert certificate.label == 1
+    assert certificate.answer == 1
     assert certificate.law == Gaussian(0.25)
     assert certificate.dim == 12
     assert certificate_of(record(), Cohen()).certifier == "cohen"

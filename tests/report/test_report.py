@@ -55,7 +55,7 @@ def test_certified_accuracy_is_counted_from_the_votes(runs):
             right = 0
             for record in run.records:
                 certificate = certificate_of(record, certifier)
-                right += certificate.label == record.label and certificate.radius > radius
+                right += certificate.answer == record.label and certificate.radius > radius
             assert cell.share == right / 10
             assert cell.bound == population_lower_bound(right, 10, 0.001, delta=0.025)
     assert summary.rows[0].cells[0].share >= 0.6

@@ -111,7 +111,7 @@ def test_runs_that_save_votes_say_what_they_took_and_resume(tmp_path, images, mo
         trials = record.estimation["trials"]
         assert 20 + trials <= record.drawn
         assert len(list(read_sidecar(resumed.folder, record.votes, 20 + trials))) == 20 + trials
-        assert certificate_of(record).label == record.answer
+        assert certificate_of(record).answer == record.answer
     assert sum(record.drawn for record in resumed.records) < 0.8 * 12 * 3020
 
 

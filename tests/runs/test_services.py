@@ -76,7 +76,7 @@ def test_certificates_from_the_log_are_those_of_the_run_to_the_last_digit(tmp_pa
     for record, held in zip(other.records, online.records, strict=True):
         selection, estimation = votes_from_json(held.selection), votes_from_json(held.estimation)
         expected = Cohen().certify(selection, estimation, held.law, alpha=0.01, dim=held.dim)
-        assert (record.answer, record.radius) == (expected.label, radius_text(expected.radius))
+        assert (record.answer, record.radius) == (expected.answer, radius_text(expected.radius))
         assert record.chosen_afterwards
         assert record.asked == held.asked
     assert read_run(tmp_path / "again").header["recertified"]["from"] == "run"

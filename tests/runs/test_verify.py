@@ -115,7 +115,7 @@ class Forger:
         record = replace(self.records[i], **changes)
         if claim:
             certificate = certificate_of(record)
-            record = replace(record, answer=certificate.label, radius=radius_text(certificate.radius))
+            record = replace(record, answer=certificate.answer, radius=radius_text(certificate.radius))
         self.records[i] = record
         return self
 
@@ -437,7 +437,7 @@ def test_the_verifiers_own_certificate_counts(base, tmp_path, factory):
     )
     assert anew.confirms
     assert anew.plausible
-    assert anew.certificate.label == 1
+    assert anew.certificate.answer == 1
     done = dsmooth("verify", path, "--images", images, "-c", factory, "--again")
     assert done.code == 0, done.out + done.err
     assert "under a key of your own" in done.out

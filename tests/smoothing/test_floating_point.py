@@ -108,15 +108,15 @@ def test_plain_noise_certifies_falsehoods_and_grid_noise_does_not(attack, dtype,
     selection, estimation = plain_votes(reader, image, 100, 1), plain_votes(reader, image, N, 2)
     certificate = Multiclass().certify(selection, estimation, Gaussian(SIGMA), alpha=0.001, dim=image.size)
     attacked = predict_votes(plain_votes(reader, moved, N, 3), 1e-6)
-    assert certificate.label == 1
+    assert certificate.answer == 1
     assert inside(image, moved, 2.0, Fraction(certificate.radius))
-    assert attacked.label == 0  # certified, inside, and confidently another answer: the certificate is false
+    assert attacked.answer == 0  # certified, inside, and confidently another answer: the certificate is false
 
     smoothed = SmoothedClassifier(reader, None, SIGMA)
     for start, end in ((image, moved), (moved, image)):
         honest = smoothed.certify(start, n=N, seed=4)
-        if honest.label is not None and inside(start, end, 2.0, Fraction(honest.radius)):
-            assert smoothed.predict(end, n=N, alpha=1e-6, seed=5).label in (None, honest.label)
+        if honest.answer is not None and inside(start, end, 2.0, Fraction(honest.radius)):
+            assert smoothed.predict(end, n=N, alpha=1e-6, seed=5).answer in (None, honest.answer)
 
 
 @pytest.mark.parametrize("attack", [round_trip, rounding_search])

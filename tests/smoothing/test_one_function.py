@@ -117,7 +117,7 @@ def test_a_method_of_a_module_as_denoiser_runs_in_eval_mode():
             return x
 
     wild = Wild().train()
-    assert certify(Constant(), wild.clean)[0].label == 3
+    assert certify(Constant(), wild.clean)[0].answer == 3
     assert wild.drop.training
 
 
@@ -170,9 +170,9 @@ def test_answers_that_are_no_labels_are_refused(answer):
 @pytest.mark.parametrize("answer", [np.int64(3), torch.tensor(3), 3])
 def test_whole_numbers_of_any_type_are_labels(answer):
     certificate = certify(Odd(answer))[0]
-    assert certificate.label == 3
-    assert type(certificate.label) is int
-    assert certify(Odd("tabby"))[0].label == "tabby"
+    assert certificate.answer == 3
+    assert type(certificate.answer) is int
+    assert certify(Odd("tabby"))[0].answer == "tabby"
     assert certify(Odd(None))[0].estimation.missing == 200
 
 

@@ -13,7 +13,7 @@ def test_a_constant_classifier_gets_the_largest_radius_that_votes_can_give():
     smoothed = SmoothedClassifier(Constant(), None, 0.25, certifier=Cohen())
     certificate = smoothed.certify(np.zeros((4, 4, 3), dtype=np.uint8), n0=10, n=1000)
     largest = 0.25 * special.ndtri(0.001 ** (1 / 1000))
-    assert certificate.label == 3
+    assert certificate.answer == 3
     assert largest * (1 - 2e-9) - 1e-10 <= certificate.radius <= largest
     assert certificate.estimation.counts == {3: 1000}
     assert certificate.selection.trials == 10
@@ -23,11 +23,11 @@ def test_a_constant_classifier_gets_the_largest_radius_that_votes_can_give():
 def test_one_image_or_a_batch_of_one_or_three_channels():
     smoothed = SmoothedClassifier(Constant(), None, 0.25)
     for shape in ((5, 6), (5, 6, 1), (5, 6, 3)):
-        assert smoothed.certify(np.zeros(shape, dtype=np.uint8), n0=2, n=50).label == 3
-        assert smoothed.predict(np.zeros(shape, dtype=np.uint8), n=50).label == 3
+        assert smoothed.certify(np.zeros(shape, dtype=np.uint8), n0=2, n=50).answer == 3
+        assert smoothed.predict(np.zeros(shape, dtype=np.uint8), n=50).answer == 3
     batch = np.zeros((3, 5, 6, 3), dtype=np.uint8)
-    assert [c.label for c in smoothed.certify(batch, n0=2, n=50)] == [3, 3, 3]
-    assert [p.label for p in smoothed.predict(batch, n=50)] == [3, 3, 3]
+    assert [c.answer for c in smoothed.certify(batch, n0=2, n=50)] == [3, 3, 3]
+    assert [p.answer for p in smoothed.predict(batch, n=50)] == [3, 3, 3]
 
 
 def test_floats_on_the_grid_are_the_same_image():
@@ -52,7 +52,7 @@ def test_modes_stop_early_and_keep_the_order_of_the_images():
     batch = np.stack([different_images(1, value)[0] for value in values])
     curve = Mode("curve", radii=(0.0, 0.1, 0.4))
     certificates = smoothed.certify(batch, n=10_000, mode=curve, seed=0)
-    assert [certificate.label for certificate in certificates] == [None, 0, 1, 1]
+    assert [certificate.answer for certificate in certificates] == [None, 0, 1, 1]
     assert [round(certificate.radius, 6) for certificate in certificates] == [0.0, 0.1, 0.4, 0.1]
     assert sum(certificate.estimation.trials for certificate in certificates) < 20_000
     assert smoothed.certify(batch[2], n=10_000, mode=curve, seed=0) == certificates[2]
@@ -61,8 +61,8 @@ def test_modes_stop_early_and_keep_the_order_of_the_images():
 
 def test_any_callable_denoises():
     black = SmoothedClassifier(Threshold(100), lambda x, sigma: torch.zeros_like(x), 0.25)
-    assert black.predict(different_images(1, 255)[0]).label == 0
-    assert SmoothedClassifier(Threshold(100), None, 0.25).predict(different_images(1, 255)[0]).label == 1
+    assert black.predict(different_images(1, 255)[0]).answer == 0
+    assert SmoothedClassifier(Threshold(100), None, 0.25).predict(different_images(1, 255)[0]).answer == 1
 
 
 def test_predict_abstains_where_it_cannot_know():

@@ -40,7 +40,7 @@ def outcomes(certifier, value, *, alpha=ALPHA, seed=0):
 
 def false_claims(certificates, value):
     truth = {1: true_radius(value), 0: -true_radius(value)}
-    return sum(not c.abstained and c.radius > truth[c.label] for c in certificates)
+    return sum(not c.abstained and c.radius > truth[c.answer] for c in certificates)
 
 
 @pytest.mark.parametrize("certifier", [Cohen(), Multiclass()], ids=["cohen", "multiclass"])
@@ -70,7 +70,7 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
         right, trials = right + votes.of(1), trials + votes.trials
         expected += votes.trials * float(special.ndtr(margin / spread))
         certificate = Cohen().certify(tally.votes(Phase.SELECTION), votes, NOISE, alpha=ALPHA, dim=dim)
-        truth = margin / 255 / np.sqrt(dim) * (1 if certificate.label == 1 else -1)
+        truth = margin / 255 / np.sqrt(dim) * (1 if certificate.answer == 1 else -1)
         false += not certificate.abstained and certificate.radius > truth
     assert false <= at_most(800, ALPHA)
     deviation = np.sqrt(trials) / 2
@@ -82,7 +82,7 @@ def test_wrong_predictions_are_as_rare_as_alpha(value):
     wrong = answered = 0
     for tally in tallies(Threshold(LEVEL), value):
         prediction = predict_votes(tally.votes(Phase.ESTIMATION), ALPHA)
-        wrong += prediction.label == 0
+        wrong += prediction.answer == 0
         answered += not prediction.abstained
     assert wrong <= at_most(IMAGES, ALPHA)
     if value == 106:

@@ -40,7 +40,7 @@ def outcomes(mode, n, images, *, module=None):
 
 def false_claims(certificates):
     """Certificates of more than the true radius; class 0 has none at all."""
-    return sum(not c.abstained and (c.label != 1 or c.radius > RADIUS) for c in certificates)
+    return sum(not c.abstained and (c.answer != 1 or c.radius > RADIUS) for c in certificates)
 
 
 def peeked(n, images):

@@ -80,7 +80,7 @@ def test_selection_alone_chooses_the_label():
 
 def test_ties_in_the_selection_are_decided_by_the_counts_alone():
     for counts in ({4: 2, 1: 2}, {1: 2, 4: 2}):
-        assert certify(Cohen(), {1: 1000}, 1000, selection=Votes(counts, 4)).label == 1
+        assert certify(Cohen(), {1: 1000}, 1000, selection=Votes(counts, 4)).answer == 1
 
 
 def test_no_certificate_without_votes():
@@ -107,7 +107,7 @@ def test_predict_is_the_two_sided_binomial_test_with_the_missing_for_the_runner_
         oracle = stats.binomtest(first, first + rival, 0.5).pvalue
         assert prediction.p_value == pytest.approx(oracle, rel=2e-9)
         assert prediction.abstained == (prediction.p_value > 0.01)
-        assert prediction.abstained or prediction.label == 7
+        assert prediction.abstained or prediction.answer == 7
 
 
 def test_certifiers_by_name():
@@ -136,3 +136,9 @@ def test_a_certificate_speaks_in_other_norms_too():
 
 def test_counts_come_as_whatever_integer_type():
     assert Votes({np.int64(3): np.int64(4)}, 5).missing == 1
+
+
+@pytest.mark.parametrize("made", [certify(Cohen(), {0: 1000}, 1000), predict_votes(Votes({0: 1000}, 1000), 0.001)])
+def test_the_former_name_of_an_answer_warns_and_works(made):
+    with pytest.warns(DeprecationWarning, match=f"{type(made).__name__}.label is now {type(made).__name__}.answer"):
+        assert made.label == made.answer == 0

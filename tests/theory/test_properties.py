@@ -31,12 +31,12 @@ def certify(certifier, selection, estimation, alpha=0.001, sigma=1.0, dim=12, no
 @given(CERTIFIERS, votes(), votes(), LEVELS)
 def test_a_certificate_never_promises_more_for_less(certifier, selection, estimation, alpha):
     first = certify(certifier, selection, estimation, alpha)
-    assert (first.label is None) == (first.radius == 0.0)
+    assert (first.answer is None) == (first.radius == 0.0)
     assert certify(certifier, selection, estimation, alpha / 2).radius <= first.radius
-    if first.label is None:
+    if first.answer is None:
         return
-    rest = {label: count for label, count in estimation.counts.items() if label != first.label}
-    fewer = Votes({**rest, first.label: estimation.of(first.label) - 1}, estimation.trials)  # one vote lost
+    rest = {label: count for label, count in estimation.counts.items() if label != first.answer}
+    fewer = Votes({**rest, first.answer: estimation.of(first.answer) - 1}, estimation.trials)  # one vote lost
     assert certify(certifier, selection, fewer, alpha).radius <= first.radius
     for rival in rest:
         robbed = Votes({**fewer.counts, rival: rest[rival] + 1}, estimation.trials)
@@ -53,8 +53,8 @@ def test_names_of_labels_do_not_matter(certifier, selection, estimation, order):
     ]
     a, b = certify(certifier, selection, estimation), certify(certifier, *renamed)
     assert a.radius == b.radius
-    assert (a.label is None) == (b.label is None)
-    assert a.label is None or order[a.label] == b.label
+    assert (a.answer is None) == (b.answer is None)
+    assert a.answer is None or order[a.answer] == b.answer
 
 
 @given(CERTIFIERS, votes(), votes(), st.floats(0.01, 4.0), st.integers(1, 10**6))
@@ -70,11 +70,11 @@ def test_radii_scale_with_sigma_and_shrink_with_the_norm(certifier, selection, e
 def test_a_prediction_is_the_top_label_or_none(estimation, alpha):
     prediction = predict_votes(estimation, alpha)
     assert 0.0 <= prediction.p_value <= 1.0
-    if prediction.label is not None:
-        top = estimation.of(prediction.label)
-        assert all(count < top for label, count in estimation.counts.items() if label != prediction.label)
+    if prediction.answer is not None:
+        top = estimation.of(prediction.answer)
+        assert all(count < top for label, count in estimation.counts.items() if label != prediction.answer)
         assert estimation.missing < top
-    assert predict_votes(estimation, alpha / 10).label in (None, prediction.label)
+    assert predict_votes(estimation, alpha / 10).answer in (None, prediction.answer)
 
 
 @given(st.floats(0.0, 1e6, allow_subnormal=True), st.integers(0, 12))

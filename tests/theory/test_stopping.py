@@ -113,7 +113,7 @@ def test_with_too_few_votes_nothing_is_asked():
 def test_the_certificate_is_that_of_the_best_look():
     best, last = Votes({1: 295, 0: 5}, 300), Votes({1: 480, 0: 20}, 500)
     certificate = RULE.certify(PILOT, StoppedVotes(last, best), 3072)
-    assert certificate.label == 1
+    assert certificate.answer == 1
     assert 0.25 < certificate.radius < 0.25 + 1e-8
     assert certificate.certifier == "curve"
     assert certificate.estimation == last

@@ -136,8 +136,8 @@ class _Attacker:
         certificate = certificate_of(record)
         for norm in (record.law.norm, _INF):
             radius = radius_text(certificate.radius_in(norm))
-            if not certificate.abstained and isinstance(certificate.label, int):
-                yield self._one(record, image, norm, radius, radius, certificate.label, True, folder)
+            if not certificate.abstained and isinstance(certificate.answer, int):
+                yield self._one(record, image, norm, radius, radius, certificate.answer, True, folder)
             if norm != _INF and record.label is not None:
                 for strength in map(str, self.attack.strengths):
                     for defended in (True, False):

@@ -140,7 +140,7 @@ class Record:
             raise Disproved("expected each number in its one spelling, got another")
         record._check_trials()
         certificate = certificate_of(record)
-        follows = (certificate.label, radius_text(certificate.radius))
+        follows = (certificate.answer, radius_text(certificate.radius))
         if follows != (record.answer, record.radius):
             raise Disproved(
                 f"expected the answer and radius that follow from the counts, {follows}, "

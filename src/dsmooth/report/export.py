@@ -73,9 +73,9 @@ def tsv(run: Run, certifier: Certifier | None = None) -> str:
     lines = ["idx\tlabel\tpredict\tradius\tcorrect\ttime"]
     for record in sorted(run.records, key=lambda record: record.index):
         certificate = certificate_of(record, certifier)
-        predicted = "-1" if certificate.label is None else tsv_cell(str(certificate.label))
+        predicted = "-1" if certificate.answer is None else tsv_cell(str(certificate.answer))
         label = -1 if record.label is None else record.label
-        correct = int(certificate.label is not None and certificate.label == record.label)
+        correct = int(certificate.answer is not None and certificate.answer == record.label)
         radius, elapsed = round_down(certificate.radius, 6), timedelta(seconds=record.seconds)
         lines.append(f"{record.index}\t{label}\t{predicted}\t{radius}\t{correct}\t{elapsed}")
     return "\n".join(lines) + "\n"

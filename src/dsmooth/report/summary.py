@@ -170,7 +170,7 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         sound = labelled and len(records) == run.images and not run.chosen_afterwards
         bound = _population(records, certificates, radius, delta) if sound else None
         cells.append(Cell(certified / len(records), bound))
-    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.label == label]
+    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.answer == label]
     return RunSummary(
         run=i,
         main=place == 0,
@@ -194,7 +194,7 @@ def _has_one_bound(run: Run) -> bool:
 def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None], radius: float) -> int:
     """How many promise the right label (any label, where it is unknown) at distances up to and including `radius`."""
     return sum(
-        certificate.label is not None and label in (None, certificate.label) and certificate.radius > radius
+        certificate.answer is not None and label in (None, certificate.answer) and certificate.radius > radius
         for certificate, label in zip(certificates, labels, strict=True)
     )
 

@@ -36,7 +36,7 @@ class Anew:
     @property
     def confirms(self) -> bool:
         """Whether the verifier's own certificate has the label that the file claims, where it claims one."""
-        return self.record.answer is None or self.certificate.label == self.record.answer
+        return self.record.answer is None or self.certificate.answer == self.record.answer
 
 
 def certified_anew(

@@ -219,7 +219,7 @@ class _Recorder:
             shape=(height, width, channels),
             decoding=image.decoding,
             label=image.label,
-            answer=certificate.label,
+            answer=certificate.answer,
             radius=radius_text(certificate.radius),
             asked=question,
             selection=votes_to_json(certificate.selection),

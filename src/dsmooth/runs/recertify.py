@@ -153,7 +153,7 @@ def recertify(
             seconds=round(time.monotonic() - clock, 3),
         )
         certificate = certificate_of(record)
-        records.append(replace(record, answer=certificate.label, radius=radius_text(certificate.radius)))
+        records.append(replace(record, answer=certificate.answer, radius=radius_text(certificate.radius)))
         certificates.append(certificate)
         labels.append(tuple(kept))
     finished = {record.image for record in run.records}

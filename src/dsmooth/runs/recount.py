@@ -61,7 +61,7 @@ def differs(record: Record, found: Recount) -> str | None:
         ("selection", votes_from_json(record.selection), found.selection),
         ("estimation", votes_from_json(record.estimation), found.last),
         ("votes at the best look", record.reached, reached),
-        ("answer", record.answer, found.certificate.label),
+        ("answer", record.answer, found.certificate.answer),
         ("radius", record.radius, radius_text(found.certificate.radius)),
     )
     return next((what for what, says, counted in told if says != counted), None)
@@ -72,7 +72,7 @@ def charged(question: Question, found: Recount, wrong: int, dim: int) -> Certifi
 
     The strongest rival gets them: nothing that may have been meant is worse.
     """
-    label = found.certificate.label
+    label = found.certificate.answer
     if label is None or not wrong:
         return found.certificate
     estimation: Votes | StoppedVotes

@@ -90,7 +90,7 @@ def replay_votes(
     for label in smoothed.replay(image, streams, samples, on_chance=chance.append):
         answers.append(label)
         on_votes(1)
-    label = found.certificate.label
+    label = found.certificate.answer
     wrong = [answer != told for answer, told in zip(answers, expected, strict=True)]
     for_label = [place for place in range(first, len(expected)) if expected[place] == label]
     lost = most_wrong(
@@ -187,7 +187,7 @@ def _judged(
                 f"{record.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
                 f"honest rounding changes at most {limit}",
             )
-        if found.certificate.label is not None:
+        if found.certificate.answer is not None:
             claims += 1
             strict = record.question.mode.name == "radius" and replay.different > 0
             if replay.selected and not strict and not replay.certificate.abstained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -30,12 +31,12 @@ _SHARE: Final = 0.9
 class Certificate:
     """What is promised about one image.
 
-    With probability at least 1 - alpha over the noise, the smoothed classifier answers `label` at every image closer
-    than `radius` in the l_`norm` distance; pixels count in [0, 1]. `label` is None where nothing is promised (abstain),
+    With probability at least 1 - alpha over the noise, the smoothed classifier answers `answer` at every image closer
+    than `radius` in the l_`norm` distance; pixels count in [0, 1]. `answer` is None where nothing is promised (abstain),
     and the radius is then 0.
     """
 
-    label: Label | None
+    answer: Label | None
     radius: float
     norm: float
     alpha: float
@@ -45,24 +46,32 @@ class Certificate:
     selection: Votes
     estimation: Votes
     tail: float
-    """An upper bound on 1 - P(label), of the confidence that the certifier spends on it."""
+    """An upper bound on 1 - P(answer), of the confidence that the certifier spends on it."""
     rival: float
     """An upper bound on the probability of any other label."""
 
     @property
     def abstained(self) -> bool:
-        return self.label is None
+        return self.answer is None
+
+    @property
+    def label(self) -> Label | None:
+        """The former name of `answer`; a label is what an image is known to show."""
+        warnings.warn("Certificate.label is now Certificate.answer", DeprecationWarning, stacklevel=2)
+        return self.answer
 
     def radius_in(self, norm: float) -> float:
         """The same promise in another norm; 0.0 where the certificate abstained."""
-        return 0.0 if self.label is None else self.law.radius(tail=self.tail, rival=self.rival, norm=norm, dim=self.dim)
+        return (
+            0.0 if self.answer is None else self.law.radius(tail=self.tail, rival=self.rival, norm=norm, dim=self.dim)
+        )
 
     def __str__(self) -> str:
-        if self.label is None:
+        if self.answer is None:
             return f"abstain ({self.estimation.trials} votes, alpha {self.alpha:g})"
         return (
-            f"{self.label}: no change below l{self.norm:g} distance {round_down(self.radius)} "
-            f"({self.estimation.of(self.label)} of {self.estimation.trials} votes, alpha {self.alpha:g})"
+            f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)} "
+            f"({self.estimation.of(self.answer)} of {self.estimation.trials} votes, alpha {self.alpha:g})"
         )
 
 
@@ -98,7 +107,7 @@ class Cohen:
         tail = _upper(estimation.trials - count, estimation.trials, alpha)
         return conclude(
             certifier=self.name,
-            label=label,
+            answer=label,
             tail=tail,
             rival=tail,
             selection=selection,
@@ -140,7 +149,7 @@ class Multiclass:
         rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
         return conclude(
             certifier=self.name,
-            label=label,
+            answer=label,
             tail=tail,
             rival=rival,
             selection=selection,
@@ -176,7 +185,7 @@ class Exact:
         rival = estimation.missing + max(1, *others, 1)  # 1: a label never seen, that comes before and wins a tie
         return conclude(
             certifier=self.name,
-            label=label,
+            answer=label,
             tail=(samples - lead) / samples,
             rival=rival / samples,
             selection=selection,
@@ -231,7 +240,7 @@ def _upper(count: int, trials: int, alpha: float) -> float:
 def conclude(
     *,
     certifier: str,
-    label: Label | None,
+    answer: Label | None,
     tail: float,
     rival: float,
     selection: Votes,
@@ -241,13 +250,13 @@ def conclude(
     norm: float | None,
     dim: int,
 ) -> Certificate:
-    """The certificate of the bounds `tail` >= 1 - P(label) and `rival` >= P(any other label), or an abstention."""
+    """The certificate of the bounds `tail` >= 1 - P(answer) and `rival` >= P(any other label), or an abstention."""
     norm = law.norm_or_own(norm)
-    radius = 0.0 if label is None else law.radius(tail=tail, rival=rival, norm=norm, dim=dim)
+    radius = 0.0 if answer is None else law.radius(tail=tail, rival=rival, norm=norm, dim=dim)
     if not radius > 0.0:  # the promise "no change below distance 0" is none
-        label, radius = None, 0.0
+        answer, radius = None, 0.0
     return Certificate(
-        label=label,
+        answer=answer,
         radius=radius,
         norm=norm,
         alpha=alpha,

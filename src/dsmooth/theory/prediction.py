@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from scipy import special
@@ -19,17 +20,23 @@ class Prediction:
     With probability at least 1 - alpha an answer that is given is the most probable label under the noise.
     """
 
-    label: Label | None
+    answer: Label | None
     p_value: float
     alpha: float
     votes: Votes
 
     @property
     def abstained(self) -> bool:
-        return self.label is None
+        return self.answer is None
+
+    @property
+    def label(self) -> Label | None:
+        """The former name of `answer`; a label is what an image is known to show."""
+        warnings.warn("Prediction.label is now Prediction.answer", DeprecationWarning, stacklevel=2)
+        return self.answer
 
     def __str__(self) -> str:
-        said = "abstain" if self.label is None else str(self.label)
+        said = "abstain" if self.answer is None else str(self.answer)
         return f"{said} ({self.votes.trials} votes, p-value {self.p_value:.2g}, alpha {self.alpha:g})"
 
 

@@ -114,7 +114,7 @@ class RadiiRule:
         tail = self.tails(dim)[held - 1] if held else 1.0
         return conclude(
             certifier=self.name,
-            label=label,
+            answer=label,
             tail=tail,
             rival=tail,
             selection=selection,
