@@ -11,6 +11,7 @@ reading.py   JSON from strangers: how deep it may be nested, each name of an obj
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts
 legacy.py    records and runs of schemas 1 and 2, in the terms of today's
 record_file.py  the records of a run, one after another from its file
+repeats.py   whether one of very many values comes twice, in little memory
 typed.py     whether what was read has the types that are declared
 beacon.py    a public randomness beacon: who signs a round, and when it comes
 witness.py   what proves that a key was fixed before its noise could be known

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["canonical_json", "digest_arrays", "digest_file", "digest_image", "digest_json"]
+__all__ = ["canonical_json", "digest_arrays", "digest_file", "digest_image", "digest_json", "digest_list"]
 
 _BLOCK = 1 << 20
 
@@ -24,6 +24,15 @@ def canonical_json(value: Any) -> str:
 def digest_json(value: Any) -> str:
     """SHA-256 of a JSON value's canonical spelling, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_list(values: Iterable[Any]) -> str:
+    """digest_json of a list of these values, which come one after another: any number of them."""
+    name = hashlib.sha256(b"[")
+    for i, value in enumerate(values):
+        name.update(("," * (i > 0) + canonical_json(value)).encode())
+    name.update(b"]")
+    return name.hexdigest()
 
 
 def digest_image(pixels: npt.NDArray[np.uint8]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.files import bounded_lines, open_to_read
 from dsmooth.records.question import Question
+from dsmooth.records.repeats import Repeats, mark
 from dsmooth.records.schema import SCHEMA, Record
 
 __all__ = ["RECORDS", "End", "RecordFile"]
@@ -60,8 +61,7 @@ class RecordFile:
     def __iter__(self) -> Iterator[Record]:
         known = self._end
         end = End(0, self.start, 0, 0)
-        names: set[str] = set()
-        places: set[int] = set()
+        names, places = Repeats(), Repeats()
         for offset, line in self._lines():
             if known is not None and offset >= known.size:
                 break
@@ -69,18 +69,33 @@ class RecordFile:
                 end = end._replace(torn=len(line))
                 break
             record = self._record(line[:-1], offset, end.last)
-            if record.name in names or record.index in places or not 0 <= record.index < self.header["images"]:
-                raise BadRun(
-                    f"{self._at(offset)}: {record.name!r} is recorded twice, or is no image of this run; nothing was changed"
-                )
-            names.add(record.name)
-            places.add(record.index)
+            if not 0 <= record.index < self.header["images"]:
+                raise BadRun(f"{self._at(offset)}: {record.name!r} is no image of this run; nothing was changed")
+            if known is None:  # later the chain shows that they are the same
+                names.add(record.name)
+                places.add(str(record.index))
             end = End(end.records + 1, record.digest, offset + len(line), 0)
             yield record
         if known is None:
+            self._check_once(names.found(), places.found(), end.size)
             self._end = end
         elif known[:3] != end[:3]:
             raise BadRun(f"{self.folder / RECORDS}: expected the records that stood there before, found others")
+
+    def _check_once(self, names: frozenset[int], places: frozenset[int], size: int) -> None:
+        """Raises BadRun where an image is recorded twice; looks only at those whose marks came twice."""
+        if not names and not places:
+            return
+        seen: set[str | int] = set()
+        for offset, line in self._lines():
+            if offset >= size:
+                break
+            record = Record.parse(line[:-1].decode())
+            told: set[str | int] = {record.name} if mark(record.name) in names else set()
+            told |= {record.index} if mark(str(record.index)) in places else set()
+            if told & seen:
+                raise BadRun(f"{self._at(offset)}: {record.name!r} is recorded twice; nothing was changed")
+            seen |= told
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         offset = 0

@@ -18,7 +18,7 @@ import torch
 from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.beacon import Beacon
-from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.digests import digest_image, digest_list
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
 from dsmooth.records.querylog import LOG
@@ -93,8 +93,8 @@ def certify_run(
     digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
     images = images.pinned(digests)
     first = images[0].pixels
-    named = [list(one) for one in zip(images.names, images.labels, digests, strict=True)]
-    asked = {"question": question.to_json(), "data": digest_json(named)}
+    data = digest_list(list(one) for one in zip(images.names, images.labels, digests, strict=True))
+    asked = {"question": question.to_json(), "data": data}
     header = {
         **asked,
         "evaluated": None,

@@ -16,9 +16,10 @@ from typing import Any, Final
 from dsmooth.errors import BadInput, BadRun, Disproved
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.certificate_file import read_certificate
-from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.digests import digest_image, digest_json, digest_list
 from dsmooth.records.keys import commitment_of, count_attempts
 from dsmooth.records.question import Question
+from dsmooth.records.repeats import Repeats, mark
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import RunHead, open_run
@@ -111,15 +112,21 @@ def verify_evidence(
     if key_standing is None:
         key_standing = standing_of(evidence)
     faults = _Faults()
-    keys: dict[str, str] = {}
+    streams = Repeats()
     for record in evidence.records:
         image = None if images is None else image_of(images, record, alone=evidence.run is None)
         faults.note("claims", record, _claim_fault(evidence, record, image))
         faults.note("circumstances", record, _circumstance_fault(record))
-        faults.note("key", record, _key_fault(evidence, record, keys))
+        faults.note("key", record, _key_fault(evidence, record))
+        for stream in _streams(record):
+            streams.add(stream)
         if images is not None:
             faults.note("images", record, _image_fault(record, image))
             faults.note("labels", record, _label_fault(record, image))
+    if twice := streams.found():
+        holders: dict[str, str] = {}
+        for record in evidence.records:
+            faults.note("key", record, _shared_noise(record, holders, twice))
     many = f"{evidence.count} certificate{'s' * (evidence.count != 1)}"
     yield faults.check(
         "claims", f"label and radius of {many} follow from the votes, looks and numbers of votes included"
@@ -163,7 +170,7 @@ def image_of(images: ImageSet, record: Record, *, alone: bool) -> LabelledImage 
 
 def data_digest(images: ImageSet) -> str:
     """Digest of names, labels and pixels of all images."""
-    return digest_json([[image.name, image.label, digest_image(image.pixels)] for image in images])
+    return digest_list([image.name, image.label, digest_image(image.pixels)] for image in images)
 
 
 @dataclass
@@ -229,15 +236,25 @@ def _described(service: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in service.items() if name not in ("version", "log")}
 
 
-def _key_fault(evidence: Evidence, record: Record, keys: dict[str, str]) -> str | None:
+def _streams(record: Record) -> list[str]:
+    """The keys of the streams that its noise is from; none where they do not follow from the question."""
     if not record.addressed:
-        return None
-    streams = [record.key.get(phase.value, "") for phase in record.asked.demand]
-    drawn = [stream for stream in streams if stream]
+        return []
+    return [stream for phase in record.asked.demand if (stream := record.key.get(phase.value))]
+
+
+def _shared_noise(record: Record, holders: dict[str, str], twice: frozenset[int]) -> str | None:
+    """Whether a stream has served before; `holders`: the image of each of those whose mark came twice."""
+    drawn = _streams(record)
     for stream in drawn:
-        if keys.setdefault(stream, record.image) != record.image or drawn.count(stream) > 1:
+        shared = mark(stream) in twice and holders.setdefault(stream, record.image) != record.image
+        if shared or drawn.count(stream) > 1:
             return "two of its phases, or two images, have the same noise"
-    if evidence.key is None:
+    return None
+
+
+def _key_fault(evidence: Evidence, record: Record) -> str | None:
+    if not record.addressed or evidence.key is None:
         return None
     if commitment_of(evidence.key) != record.key["commitment"]:
         return "the revealed key is not the one that was committed to"
