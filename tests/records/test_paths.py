@@ -64,6 +64,15 @@ def test_nothing_is_written_through_a_link_in_a_run(folder, mine, name):
     assert (folder / name).is_symlink()
 
 
+@pytest.mark.parametrize("name", ["records.jsonl", "lock"])
+def test_nothing_is_added_to_a_file_that_is_also_elsewhere(folder, tmp_path, name):
+    kept = (folder / name).read_bytes()
+    (tmp_path / "elsewhere").hardlink_to(tmp_path / "real" / name)
+    with pytest.raises(BadRun, match="hard link"), opened(folder) as writer:
+        writer.append(record(2))
+    assert (tmp_path / "elsewhere").read_bytes() == kept
+
+
 def test_a_folder_of_votes_that_is_a_link_is_not_entered(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (folder / "votes").symlink_to(tmp_path / "elsewhere")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadRun
 from dsmooth.records.files import bounded_lines, make_folder, open_to_append, open_to_read, write_whole
+from dsmooth.records.reading import strict_json
 
 __all__ = ["FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "curve_of", "read_findings"]
 
@@ -121,17 +122,17 @@ def read_findings(folder: Path) -> Findings:
     names = {field.name for field in fields(Finding)}
     images: dict[str, list[Finding]] = {}
     try:
-        parameters = json.loads(next(lines, b""))
+        parameters = strict_json(next(lines, b""))
         if parameters.pop("schema") != _SCHEMA:
             raise BadRun(f"{path}: expected an attack of schema {_SCHEMA}")
         for line in lines:
-            value = json.loads(line)
+            value = strict_json(line)
             if any(finding.keys() != names for finding in value["findings"]):
                 raise BadRun(f"{path}: expected findings with the fields {', '.join(sorted(names))}")
             images[str(value["name"])] = [Finding(**finding) for finding in value["findings"]]
     except BadRun:
         raise
-    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the findings of an attack, cannot read them ({error})") from error
     return Findings(folder, parameters, images)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.errors import BadModel, require
+from dsmooth.records.reading import strict_json
 
 __all__ = ["load_diffusers"]
 
@@ -60,6 +60,6 @@ def load_diffusers(folder: Path | str) -> Diffusion:
 
 def _told(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, RecursionError, TypeError, ValueError) as error:
+        return dict(strict_json(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
         raise BadModel(f"{path}: expected a folder of diffusers with unet/ and scheduler/ ({error})") from error

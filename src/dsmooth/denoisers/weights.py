@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.files import write_whole
+from dsmooth.records.reading import strict_json
 from dsmooth.theory.bounds import number_or_nan
 
 __all__ = ["Description", "read_weights", "write_weights"]
@@ -69,7 +69,7 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Description | Non
 
 def _parse(path: Path, header: str) -> Description:
     try:
-        story = json.loads(header)
+        story = strict_json(header)
         if story["schema"] != _SCHEMA:
             raise BadModel(f"{path}: expected a denoiser of schema {_SCHEMA}, got {story['schema']!r}")
         return Description(
@@ -81,7 +81,7 @@ def _parse(path: Path, header: str) -> Description:
         )
     except BadModel:
         raise
-    except (LookupError, RecursionError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise BadModel(f"{path}: its description is damaged ({error})") from error
 
 

@@ -130,6 +130,11 @@ def _opened(path: Path, flags: int, mode: str, inside: Path | None, buffering: i
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "expected a file, got a folder, device or pipe", str(path))
+    if flags == _APPEND and os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(
+            errno.EMLINK, "it is also a file elsewhere (hard link): copy the run, and use the copy", str(path)
+        )
     return os.fdopen(descriptor, mode, buffering)
 
 

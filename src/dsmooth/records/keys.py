@@ -11,6 +11,7 @@ from typing import Any, Final
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.files import SMALL, TEXT, read_bounded, write_whole
 from dsmooth.records.question import Question, Role
+from dsmooth.records.reading import strict_json
 
 __all__ = [
     "END",
@@ -66,11 +67,11 @@ def read_end(folder: Path, commitment: object, records: int, last: str) -> bytes
     """The revealed key, None while the run goes on; raises Disproved where key or records are others than were sealed."""
     path = folder / END
     try:
-        end = json.loads(read_bounded(path, SMALL, inside=folder))
+        end = strict_json(read_bounded(path, SMALL, inside=folder))
         key = bytes.fromhex(end["key"])
     except FileNotFoundError:
         return None
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the end of a run, cannot read it ({error})") from error
     if end.keys() != _END_FIELDS:
         raise BadRun(f"{path}: expected the fields {', '.join(sorted(_END_FIELDS))}, got {', '.join(sorted(end))}")
@@ -90,10 +91,10 @@ def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> 
     others = set()
     for path in folder.absolute().parent.glob("*/run.json"):
         try:
-            other = json.loads(read_bounded(path, TEXT, inside=path.parent))
+            other = strict_json(read_bounded(path, TEXT, inside=path.parent))
             if _subject(other) == _subject(header):
                 others.add(str(other["key_commitment"]))
-        except (KeyError, OSError, RecursionError, TypeError, ValueError):
+        except (KeyError, OSError, TypeError, ValueError):
             continue  # no run of ours
     return 1 + len(others - {commitment})
 

@@ -15,7 +15,6 @@ disk is waited for once a second, and before a record that rests on the answers 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 import time
@@ -27,6 +26,7 @@ from typing import Any, Final, NamedTuple
 from dsmooth.errors import BadRun
 from dsmooth.records.digests import canonical_json
 from dsmooth.records.files import bounded_lines, open_to_append, open_to_read
+from dsmooth.records.reading import strict_json
 
 __all__ = ["LOG", "Address", "Entry", "QueryLog", "QueryLogWriter", "read_query_log"]
 
@@ -92,7 +92,7 @@ def read_query_log(path: Path | str) -> QueryLog:
                 offset += len(line)
     except OSError as error:
         raise BadRun(f"{path}: expected a query log, cannot read it ({error.strerror})") from error
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadRun(f"{path}, byte {offset}: {error or 'damaged'}; this log cannot be trusted") from error
     if not log.header:
         raise BadRun(f"{path}: expected a query log with a header, found none")
@@ -100,7 +100,7 @@ def read_query_log(path: Path | str) -> QueryLog:
 
 
 def _take(log: QueryLog, line: str, *, first: bool) -> None:
-    value = json.loads(line)
+    value = strict_json(line)
     seal = value.pop("seal")
     if seal != _sealed(log.seal, canonical_json(value)):
         raise ValueError("expected a line that follows the one before it, found damage")

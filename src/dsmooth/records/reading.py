@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any, Final
 
-from dsmooth.errors import BadRun
-
 __all__ = ["no_duplicates", "strict_json"]
 
 _DEEPEST: Final = 200
@@ -20,7 +18,7 @@ _BRACKET: Final = re.compile(r"[\[\]{}]")
 def strict_json(text: str | bytes, *, deepest: int = _DEEPEST, **hooks: Any) -> Any:
     """The JSON value; `hooks` are those of json.loads.
 
-    Raises BadRun for a name that stands twice in an object, ValueError for what is no JSON or nested deeper than `deepest`.
+    Raises ValueError for what is no JSON, nested deeper than `deepest`, or has a name twice in an object.
     The depth is bounded here, because any library may raise Python's own bound, the limit of recursion, until the process
     dies of deep JSON.
     """
@@ -32,10 +30,10 @@ def strict_json(text: str | bytes, *, deepest: int = _DEEPEST, **hooks: Any) -> 
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which a name may stand once only; raises BadRun otherwise."""
+    """A JSON object, in which a name may stand once only; raises ValueError otherwise."""
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise BadRun("expected each field once, got one twice")
+        raise ValueError("expected each field once, got one twice")
     return value
 
 

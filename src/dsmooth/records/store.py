@@ -182,7 +182,10 @@ class RunWriter:
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
-            self._file = open_to_append(folder / RECORDS, inside=folder)
+            try:
+                self._file = open_to_append(folder / RECORDS, inside=folder)
+            except OSError as error:
+                raise BadRun(f"{folder / RECORDS}: cannot be written ({error.strerror})") from error
             if self.torn:
                 self._file.truncate(os.fstat(self._file.fileno()).st_size - self.torn)
         except BaseException:

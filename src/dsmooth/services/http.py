@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from dsmooth.errors import BadModel, BadParameter, require
+from dsmooth.records.reading import strict_json
 from dsmooth.services.connections import session
 from dsmooth.services.descriptions import read_description
 from dsmooth.services.provider import (
@@ -74,7 +75,7 @@ class HttpModel(Provider):
         if response.status_code != 200:
             raise failed_with(response.status_code, response.reason, response.headers.get("Retry-After"))
         try:
-            return json.loads(response.content)
+            return strict_json(response.content)
         except ValueError as error:
             raise QueryFailed("broken JSON") from error
 

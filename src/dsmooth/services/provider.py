@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import math
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.reading import strict_json
 
 __all__ = [
     "Provider",
@@ -181,7 +181,7 @@ def reply_of(tags: Sequence[tuple[str | int, float]], version: str | None) -> Re
 def read_logged(read: Callable[[Any], Reply], raw: str) -> Reply:
     """What an answer in a log says; raises BadRun where it says nothing that the service's wire knows."""
     try:
-        return read(json.loads(raw))
+        return read(strict_json(raw))
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BadRun(f"expected a logged answer of the service, got one that cannot be read ({error!r})") from error
 
