@@ -146,7 +146,9 @@ def test_reached_is_recomputed(tmp_path, radii):
     np.savez(tmp_path / "images.npz", images=pixels)
     mode = Mode("curve" if len(radii) > 1 else "decision", radii)
     smoothed = SmoothedClassifier(Linear(), None, 0.3)
-    certify_run(smoothed, open_images(tmp_path / "images.npz"), tmp_path / "runs" / "x" / "run", n=4000, mode=mode)
+    certify_run(
+        smoothed, open_images(tmp_path / "images.npz"), tmp_path / "runs" / "x" / "run", n=4000, mode=mode, seed=1
+    )
     forger = Forger(tmp_path, tmp_path, "x")
     label, votes = forger.records[0].estimation["counts"][0]
     assert votes >= 60
