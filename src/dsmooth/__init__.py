@@ -42,6 +42,7 @@ _HOME = {
     "SmoothedClassifier": "smoothing.smoothed",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
+    "Splitting": "theory.laws.splitting",
     "Uniform": "theory.laws.uniform",
     "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
@@ -75,6 +76,7 @@ __all__ = [
     "ServiceStopped",
     "SessionClosed",
     "SmoothedClassifier",
+    "Splitting",
     "TorchClassifier",
     "TrainingDiverged",
     "Uniform",
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.laws.gaussian import Gaussian
+    from dsmooth.theory.laws.splitting import Splitting
     from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.prediction import Prediction, predict_votes

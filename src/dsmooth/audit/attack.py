@@ -34,7 +34,7 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
-from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
@@ -166,7 +166,8 @@ class _Attacker:
             seed=seed,
         )
         moved = snap(image.pixels, delta, norm, Fraction(strength))
-        votes = self._votes(moved) if defended else Votes({}, 0)
+        majority = self._majority(moved) if defended else None
+        votes = Votes({}, 0) if majority is None else majority.votes
         answer = votes.ranked()[0][0] if votes.counts else None
         finding = Finding(
             name=record.name,
@@ -180,7 +181,7 @@ class _Attacker:
             radius=radius,
             inside=record.answer is not None and inside(image.pixels, moved, norm, Fraction(radius)),
             answer=answer if defended else self._plain_answer(moved),
-            sure=defended and not predict_votes(votes, attack.alpha).abstained,
+            sure=majority is not None and not majority.abstained,
             votes=[list(pair) for pair in votes.ranked()],
         )
         if finding.flip:
@@ -190,11 +191,11 @@ class _Attacker:
             write_whole(folder / f"flip-{finding.digest[:16]}.png", picture.getvalue(), inside=folder.parent)
         return finding
 
-    def _votes(self, pixels: Pixels) -> Votes:
+    def _majority(self, pixels: Pixels) -> Prediction:
         images = [LabelledImage("attacked", pixels)]
         question = self.smoothed.question(n=self.attack.n, alpha=self.attack.alpha, bound=PREDICTION)
         (tally,) = self.smoothed.tallies(images, question, MasterKey.draw(self.attack.seed))
-        return tally.votes(Phase.PREDICTION)
+        return tally.prediction(question)
 
     def _noise_on(self, pixels: Pixels, seed: int) -> Draw:
         """The noise of the law that was certified under, from a stream that no certificate uses."""

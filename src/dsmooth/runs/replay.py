@@ -218,7 +218,10 @@ def _told(
         f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.0e}"
         for part in _INVENTED
     )
-    detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
+    if all(n == of for n, _, of in samples):
+        detail = f"{same}: all there are"
+    else:
+        detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
         return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")

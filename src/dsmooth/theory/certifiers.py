@@ -21,6 +21,7 @@ __all__ = [
     "Multiclass",
     "certifier_named",
     "conclude",
+    "foremost",
     "least_votes",
 ]
 
@@ -178,11 +179,8 @@ class Exact:
             raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
         if estimation.trials != law.samples:
             raise BadParameter(f"expected the votes of all {law.samples} outcomes, got {estimation.trials}")
-        ranked, samples = estimation.ranked(), law.samples
-        label = ranked[0][0] if ranked else None
-        lead = ranked[0][1] if ranked else 0
-        others = (count + (_order(other) < _order(label)) for other, count in ranked[1:] if label is not None)
-        rival = estimation.missing + max(1, *others, 1)  # 1: a label never seen, that comes before and wins a tie
+        label, lead, rival = foremost(estimation)
+        samples = law.samples
         return conclude(
             certifier=self.name,
             answer=label,
@@ -195,6 +193,19 @@ class Exact:
             norm=norm,
             dim=dim,
         )
+
+
+def foremost(votes: Votes) -> tuple[Label | None, int, int]:
+    """The label with the most votes, the smallest of those with as many; its votes; and the most that a rival can have.
+
+    A rival has the missing votes too, and one vote more where it would win a tie.
+    """
+    ranked = votes.ranked()
+    if not ranked:
+        return None, 0, votes.trials
+    label, lead = ranked[0]
+    others = (count + (_order(other) < _order(label)) for other, count in ranked[1:])
+    return label, lead, votes.missing + max(1, *others, 1)  # 1: a label never seen, that comes before
 
 
 CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Multiclass, "cohen": Cohen}

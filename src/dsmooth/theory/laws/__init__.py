@@ -3,5 +3,6 @@
 base.py      the contract: Law, and the two kinds there are: RandomLaw (GridLaw) and EnumeratedLaw
 gaussian.py  independent Gaussian noise, certified in l2
 uniform.py   independent uniform noise, certified in l1
+splitting.py  splitting noise: all outcomes are asked for, certified in l1 without chance
 known.py     which laws there are; a law from what a record says of it
 """

@@ -16,6 +16,7 @@ LAWS: Final = Registry(
     {
         "gaussian": "dsmooth.theory.laws.gaussian:Gaussian",
         "uniform": "dsmooth.theory.laws.uniform:Uniform",
+        "splitting": "dsmooth.theory.laws.splitting:Splitting",
     },
 )
 
