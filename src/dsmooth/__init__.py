@@ -30,6 +30,7 @@ _HOME = {
     "Expired": "errors",
     "Gaussian": "theory.laws.gaussian",
     "Law": "theory.laws.base",
+    "Lighting": "theory.laws.lighting",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
     "Multiclass": "theory.certifiers",
@@ -40,9 +41,9 @@ _HOME = {
     "ServiceStopped": "errors",
     "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
+    "Splitting": "theory.laws.splitting",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
-    "Splitting": "theory.laws.splitting",
     "Uniform": "theory.laws.uniform",
     "Votes": "theory.votes",
     "load_classifier": "classifiers.specs",
@@ -66,6 +67,7 @@ __all__ = [
     "Expired",
     "Gaussian",
     "Law",
+    "Lighting",
     "MissingPackage",
     "Mode",
     "Multiclass",
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.laws.gaussian import Gaussian
+    from dsmooth.theory.laws.lighting import Lighting
     from dsmooth.theory.laws.splitting import Splitting
     from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode

@@ -15,12 +15,13 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.sources.base import Rows, Source
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.lighting import Lighting
 from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 from dsmooth.theory.votes import Phase
 from support import Linear, dsmooth, put_to_the_vote, question
 
-LAWS = [Gaussian(0.25), Uniform(127), Splitting(21), Brightness(0.25, 0.1)]
+LAWS = [Gaussian(0.25), Uniform(127), Splitting(21), Lighting(0.25, 0.1, 0.05, 0.1), Brightness(0.25, 0.1)]
 STREAM = bytes(range(16))
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 5, 3, 3), dtype=np.uint8)
 

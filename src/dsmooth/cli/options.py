@@ -85,6 +85,13 @@ class Model:
     levels: Whole | None = None
     """The half-width is levels / 510. For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting:
     how many outcomes are asked for."""
+    brightness: float | None = None
+    """With Gaussian noise, noise on the brightness of the whole image too, of this standard deviation (0.1, say): the
+    certificate then covers changes of brightness beside those of the pixels."""
+    colour: float | None = None
+    """The same for each of the three channels."""
+    ramp: float | None = None
+    """The same for light from a side: a ramp across and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
@@ -97,11 +104,15 @@ class Model:
 
     def law(self) -> Law:
         """The noise that the options choose."""
-        parameters = {"sigma": self.sigma, "levels": self.levels}
+        light = {"brightness": self.brightness, "colour": self.colour, "ramp": self.ramp}
+        parameters = {"sigma": self.sigma, "levels": self.levels, **light}
         given = {name: value for name, value in parameters.items() if value is not None}
-        if self.noise == "gaussian" and not given:
-            given = {"sigma": 0.25}
-        return law_of(self.noise, given)
+        noise = self.noise
+        if noise == "gaussian" and not given.keys().isdisjoint(light):
+            noise, given = "lighting", {**dict.fromkeys(light, 0.0), **given}
+        if noise in ("gaussian", "lighting"):
+            given.setdefault("sigma", 0.25)
+        return law_of(noise, given)
 
     def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
