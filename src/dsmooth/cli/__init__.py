@@ -1,6 +1,7 @@
 """The command line: parse, call, print. One file a command; torch is imported inside them, so that help is quick.
 
 certify.py, predict.py                  smooth a classifier
+merge.py                                make one run of its shards
 recertify.py, verify.py, attack.py      ask again what a run says: from its log, from its evidence, inside its balls
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
@@ -23,6 +24,7 @@ from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.measure_denoiser import measure_denoiser
+from dsmooth.cli.merge import merge
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
@@ -42,7 +44,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo):
+for command in (certify, merge, recertify, verify, attack, predict, train, train_classifier, report, demo):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

@@ -41,6 +41,8 @@ def certify(
     witness_minutes: float = 15.0,
     beacon: Path | None = None,
     resume: Annotated[bool, FLAG] = False,
+    plan: Annotated[bool, FLAG] = False,
+    shard: str | None = None,
 ) -> None:
     """Certify images: a label, and a radius within which no change of the pixels alters it.
 
@@ -68,6 +70,9 @@ def certify(
         --dry-run --out runs/azure
 
         dsmooth certify photos/ -c timm:resnet50 --witness --out runs/witnessed
+
+        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then on each machine the same with --shard 3/16
+        in place of --plan, then dsmooth merge runs/large
 
     Parameters
     ----------
@@ -97,6 +102,11 @@ def certify(
         With --witness: another beacon than drand's quicknet, as drand's /info describes its chain (JSON).
     resume: bool
         Go on with the run in --out.
+    plan: bool
+        Fix question, images and key, and draw no vote: shards do the rest.
+    shard: str | None
+        Do this part of the planned run in --out: 3/16 is every 16th image from the fourth on (numbers count from 0), auto is
+        what SLURM, torchrun, Kubernetes or AWS Batch say in the environment (auto/16: of 16). A shard that is begun goes on.
     """
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
@@ -104,6 +114,7 @@ def certify(
     from dsmooth.records.store import check_free
     from dsmooth.records.witness import key_line
     from dsmooth.report.export import saving
+    from dsmooth.runs.shards import Shard
     from dsmooth.theory.bounds import check_count, check_level, check_seed
     from dsmooth.theory.modes import Mode
 
@@ -121,7 +132,10 @@ def certify(
     if seed is not None:
         check_seed(seed)
     data.check()
-    check_free(out, resume)
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and (plan or certificates is not None):
+        raise BadParameter("--plan and --certificates are for the whole run, and --shard is for a part of it")
+    check_free(out, resume or part is not None)
     check_writable(out)
     if certificates is not None:
         check_certificates_folder(certificates)
@@ -137,9 +151,9 @@ def certify(
     if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
         return
     names = smoothed.classifier.class_names
-    finished = 0
+    finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))
 
-    with closing(smoothed.classifier), Bar("certify", len(chosen) * votes, "samples") as bar:
+    with closing(smoothed.classifier), Bar("certify", mine * votes, "samples") as bar:
 
         def show(progress: Progress) -> None:
             nonlocal finished
@@ -147,8 +161,8 @@ def certify(
                 finished += 1
                 record = progress.finished
                 bar.say(certificate_line(record.name, progress.certificate, names, record.label))
-            done = len(chosen) * votes - progress.samples_in_all + progress.samples
-            bar.to(done, f"{finished + (len(chosen) - progress.samples_in_all // votes)} of {len(chosen)} images")
+            done = mine * votes - progress.samples_in_all + progress.samples
+            bar.to(done, f"{finished + (mine - progress.samples_in_all // votes)} of {mine} images")
 
         try:
             run = certify_run(
@@ -161,6 +175,8 @@ def certify(
                 witness=chain,
                 witness_in=until,
                 resume=resume,
+                plan=plan,
+                shard=part,
                 on_progress=show,
                 on_notice=note,
             )
@@ -168,6 +184,16 @@ def certify(
             for step in waiting.steps:
                 bar.say(step)
             sys.exit(waiting.exit_code)
+    if plan:
+        say(
+            f"planned: {out}",
+            "next, on each machine: the same command with --shard NUMBER/COUNT in place of --plan",
+            f"when all are done: dsmooth merge {out}",
+        )
+        return
+    where = [f"run: {out}", f"next: dsmooth report {out}"]
+    if part is not None:
+        where = [f"shard: {run.folder}", f"when all are done: dsmooth merge {out}"]
     certified = sum(record.answer is not None for record in run.records)
     right = sum(record.answer is not None and record.answer == record.label for record in run.records)
     labelled = all(record.label is not None for record in run.records)
@@ -178,8 +204,7 @@ def certify(
         f"{saving(len(run.records) * votes, samples)})",
         *([spent(smoothed.classifier, out)] if billed else []),
         key_line(run.header, run.question.law),
-        f"run: {out}",
-        f"next: dsmooth report {out}",
+        *where,
     )
     if certificates is not None:
         say(f"certificates: {len(write_certificates(run, certificates))} files in {certificates}")

@@ -32,7 +32,17 @@ from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.typed import check_values
 
-__all__ = ["Run", "RunHead", "RunWriter", "asked_digest", "check_free", "holds_run", "open_run", "read_run"]
+__all__ = [
+    "Run",
+    "RunHead",
+    "RunWriter",
+    "asked_digest",
+    "check_free",
+    "check_same",
+    "holds_run",
+    "open_run",
+    "read_run",
+]
 
 _HEADER, _VOTES, _LOCK = "run.json", "votes", "lock"
 _OURS = (_LOCK, SECRET)  # these, and unfinished ones: what a crash can leave of a run that had not begun
@@ -177,7 +187,7 @@ class RunWriter:
             if lacking := header.keys() - run.header.keys():
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
-                _check_same(folder, run, header)
+                check_same(folder, run, header)
             self.new = not exists
             self.header, self.records, self.torn = run.header, run.records, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
@@ -253,7 +263,8 @@ def asked_digest(header: Mapping[str, Any]) -> str:
     return digest_json({"question": header["question"], "data": header["data"]})
 
 
-def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
+def check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
+    """Raises BadRun unless the run in this folder asks what this header asks, of the same images."""
     if run.schema != SCHEMA:
         raise BadRun(f"{folder} was made by an older version and cannot be resumed: choose another --out")
     if run.data != header["data"]:

@@ -26,6 +26,7 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
+from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
 from dsmooth.smoothing.chunks import Chunk, MasterKey
@@ -64,6 +65,8 @@ def certify_run(
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
     resume: bool = False,
+    plan: bool = False,
+    shard: Shard | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda notice: None,
 ) -> Run:
@@ -73,7 +76,11 @@ def certify_run(
     refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
     theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
     which comes after `witness_in`, `resume` goes on.
+
+    With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
+    and `merge_shards` makes one run of them.
     """
+    resume = resume or shard is not None
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
@@ -119,7 +126,14 @@ def certify_run(
         raise BadRun(
             "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
         )
-    with claimed(out), RunWriter(out, header, key.value, resume=resume) as writer:
+    place, chosen = out, range(len(images))
+    if shard is not None:
+        if smoothed.classifier.traits.billed:
+            raise BadParameter("a service is asked by one machine, within one budget: leave --shard out")
+        header, secret = plan_of(out, header)
+        key = MasterKey(secret, str(header["key_source"]))
+        place, chosen = shard.folder(out), shard.positions(len(images))
+    with claimed(place), RunWriter(place, header, key.value, resume=resume) as writer:
         if writer.torn:
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
         if writer.header["attempt"] > 1 and not writer.records:
@@ -134,9 +148,11 @@ def certify_run(
             key, promise = witnessed(out, writer.header, key)
             source_of(smoothed.law).self_test(list(key.streams(question, digest_image(first)).values()), first.shape)
         done = {record.name for record in writer.records}
-        missing = [i for i, name in enumerate(images.names) if name not in done]
+        missing = [i for i in chosen if images.names[i] not in done]
         if done:
-            on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
+            on_notice(f"{len(done)} of {len(chosen)} images are done; going on with the other {len(missing)}")
+        if plan:
+            return read_run(out)
         recorder = _Recorder(smoothed, question, writer, missing, key, promise, on_progress, on_notice)
         try:
             if not smoothed.classifier.traits.logged:
@@ -153,8 +169,9 @@ def certify_run(
             if not recorder.samples and (recorder.client is None or not recorder.client.gate.sent):
                 writer.retract()
             raise
-        writer.finish()
-    return read_run(out)
+        if shard is None:
+            writer.finish()
+    return read_run(place)
 
 
 class _Recorder:
