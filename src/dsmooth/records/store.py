@@ -4,6 +4,7 @@ run.json        the question, fixed before the first image, and the commitment t
 key.secret      the key, while the run goes on
 records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
+thumbnails/     pictures to look at; nothing else reads them
 end.json        the key, revealed when every image has its record
 """
 
@@ -30,6 +31,7 @@ from dsmooth.records.reading import strict_json
 from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.thumbnails import FOLDER as THUMBNAILS
 from dsmooth.records.typed import check_values
 
 __all__ = ["Run", "RunHead", "RunWriter", "asked_digest", "check_free", "holds_run", "open_run", "read_run"]
@@ -270,7 +272,7 @@ def _check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
 
 
 def _check_no_links(folder: Path) -> None:
-    for held in (folder, folder / _VOTES):
+    for held in (folder, folder / _VOTES, folder / THUMBNAILS):
         if not held.is_dir():
             continue
         with os.scandir(held) as entries:

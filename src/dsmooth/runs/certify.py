@@ -26,6 +26,7 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
+from dsmooth.records.thumbnails import write_thumbnail
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
 from dsmooth.smoothing.chunks import Chunk, MasterKey
@@ -62,6 +63,7 @@ def certify_run(
     seed: int | None = None,
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
+    thumbnails: bool = True,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda notice: None,
@@ -71,7 +73,8 @@ def certify_run(
     After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
     refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
     theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
-    which comes after `witness_in`, `resume` goes on.
+    which comes after `witness_in`, `resume` goes on. With `thumbnails` the folder also holds a small picture of each image,
+    for the report.
     """
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     smoothed.question(**terms)  # complains of bad numbers before anything is read
@@ -102,6 +105,7 @@ def certify_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "classifier_name": smoothed.classifier.name,
+        "denoiser_name": smoothed.denoiser_name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
         "key_source": key.source,
         "key_commitment": key.commitment,
@@ -134,7 +138,7 @@ def certify_run(
         missing = [i for i, name in enumerate(images.names) if name not in done]
         if done:
             on_notice(f"{len(done)} of {len(images)} images are done; going on with the other {len(missing)}")
-        recorder = _Recorder(smoothed, question, writer, missing, key, promise, on_progress, on_notice)
+        recorder = _Recorder(smoothed, question, writer, missing, key, promise, thumbnails, on_progress, on_notice)
         try:
             if not smoothed.classifier.traits.logged:
                 recorder.run(images.subset(missing))
@@ -165,12 +169,13 @@ class _Recorder:
         positions: Sequence[int],
         key: MasterKey,
         promise: str | None,
+        thumbnails: bool,
         on_progress: Callable[[Progress], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.on_notice = on_notice
         self.smoothed, self.question, self.writer, self.positions = smoothed, question, writer, positions
-        self.key, self.promise, self.on_progress = key, promise, on_progress
+        self.key, self.promise, self.thumbnails, self.on_progress = key, promise, thumbnails, on_progress
         self.versions = versions()
         self.samples = 0
         self.in_all = len(positions) * (question.n0 + question.n)
@@ -242,6 +247,8 @@ class _Recorder:
         )
         self.clock = now
         record = self.writer.append(record)
+        if self.thumbnails:
+            write_thumbnail(self.writer.folder, record.index, image.pixels)
         self.on_progress(Progress(self.samples, self.in_all, record, certificate))
 
     def _service(self) -> dict[str, Any] | None:
