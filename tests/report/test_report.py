@@ -89,7 +89,7 @@ def test_report_files(runs, tmp_path):
     assert {p.name for p in page.parent.iterdir()} == {
         "report.html", "curve.svg", "table.md", "table.tex", "s0.12.tsv", "s0.5.tsv",
     }  # fmt: skip
-    assert "<script" not in html
+    assert html.count("<script") == html.count("</script>") == 1
     assert "&lt;script&gt;" in html
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", html)  # self-contained: nothing is fetched
     ET.fromstring((page.parent / "curve.svg").read_text())

@@ -39,10 +39,12 @@ __all__ = ["Run", "RunHead", "RunWriter", "asked_digest", "check_free", "holds_r
 _HEADER, _VOTES, _LOCK = "run.json", "votes", "lock"
 _OURS = (_LOCK, SECRET)  # these, and unfinished ones: what a crash can leave of a run that had not begun
 _FIELDS: Final = {
-    "images": int, "key_commitment": str, "key_source": str, "attempt": int, "class_names": list[str] | None
+    "images": int, "key_commitment": str, "key_source": str, "attempt": int, "class_names": list[str] | None,
+    "classifier_name": str | None, "denoiser_name": str | None,
 }  # fmt: skip
 """Types of what is read of run.json beside questions and data."""
-_ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None}  # runs of version 0.1.0 do not say all of it
+_ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None, "classifier_name": None, "denoiser_name": None}
+"""Of runs of version 0.1.0, which do not say all of it."""
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 

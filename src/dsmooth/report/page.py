@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +17,7 @@ from dsmooth.registry import Registry
 from dsmooth.report.export import latex_table, markdown_table, tsv
 from dsmooth.report.filling import TEMPLATES, filled
 from dsmooth.report.sections.base import RunSection, Section
-from dsmooth.report.sections.curve import curve_svg
+from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.sections.known import SECTIONS, sections_in
 from dsmooth.report.summary import Summary, marked
 
@@ -29,7 +31,7 @@ def write_report(summary: Summary, out: Path) -> Path:
     """
     files = {
         "report.html": page_of(summary),
-        "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_svg(summary)}',
+        "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_of(summary).svg}',
         "table.md": markdown_table(summary),
         "table.tex": latex_table(summary),
     }
@@ -50,7 +52,22 @@ def write_report(summary: Summary, out: Path) -> Path:
 
 def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
     """The page of these sections, in their order: Registry("section", {**SECTIONS, "mine": "module:Mine"}) has one more."""
-    return filled(TEMPLATES / "report.html", parts=list(_parts(summary, sections_in(sections))))
+    style = "".join((TEMPLATES / name).read_text() for name in ("style.css", "report.css"))
+    script = (TEMPLATES / "report.js").read_text()
+    return filled(
+        TEMPLATES / "report.html",
+        title=", ".join(_names(summary)),
+        style=Markup(style),
+        style_digest=_digest(style),
+        script=Markup(script),
+        script_digest=_digest(script),
+        parts=list(_parts(summary, sections_in(sections))),
+    )
+
+
+def _digest(text: str) -> str:
+    """As the page's security policy names the one style and the one script that browsers may obey."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _parts(summary: Summary, sections: list[Section | RunSection]) -> Iterator[tuple[str, Markup]]:
