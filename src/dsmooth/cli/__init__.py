@@ -4,7 +4,7 @@ certify.py, predict.py                  smooth a classifier
 recertify.py, verify.py, attack.py      ask again what a run says: from its log, from its evidence, inside its balls
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
-report.py, demo.py                      show
+report.py, export.py, demo.py           show
 options.py                              what several commands take: the model, the images, the service
 expense.py                              what a service costs: said and agreed to before the first query
 """
@@ -22,6 +22,7 @@ import dsmooth
 from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
+from dsmooth.cli.export import export
 from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
@@ -42,7 +43,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo):
+for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, export, demo):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

@@ -31,6 +31,7 @@ from dsmooth.records.reading import strict_json
 from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.table import frame_of
 from dsmooth.records.thumbnails import FOLDER as THUMBNAILS
 from dsmooth.records.typed import check_values
 
@@ -91,12 +92,27 @@ class RunHead:
         """How many images the finished run has."""
         return int(self.header["images"])
 
+    def label_name(self, label: int | str) -> str:
+        """The label by the name of its class, with its number where classes share a name; as it is without a name."""
+        names = self.header.get("class_names") or []
+        if not isinstance(label, int) or not 0 <= label < len(names):
+            return str(label)
+        name = str(names[label])
+        return name if names.count(name) == 1 else f"{name} ({label})"
+
 
 @dataclass(frozen=True)
 class Run(RunHead):
     """A run as it stands on disk, all records in memory."""
 
     records: list[Record]
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame with a row for each image, its columns as in `dsmooth.records.table.COLUMNS`.
+
+        Raises MissingPackage where pandas is not installed.
+        """
+        return frame_of([self])
 
 
 def holds_run(folder: Path) -> bool:

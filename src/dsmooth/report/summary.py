@@ -13,7 +13,7 @@ from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.base import EnumeratedLaw
 
-__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "label_name", "marked", "summarise"]
+__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "summarise"]
 
 DELTA: Final = 0.05
 """At each radius, under each certifier, the bounds of all runs hold together with probability at least 1 - DELTA."""
@@ -130,15 +130,6 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
         seconds=sum(record.seconds for run in runs for record in run.records),
         samples_if_fixed=sum(record.question.n0 + record.question.n for run in runs for record in run.records),
     )
-
-
-def label_name(run: Run, label: int | str) -> str:
-    """The label by the name of its class, with its number where other classes share the name or it has none."""
-    names = run.header.get("class_names") or []
-    if not isinstance(label, int) or not 0 <= label < len(names):
-        return str(label)
-    name = str(names[label])
-    return name if names.count(name) == 1 else f"{name} ({label})"
 
 
 def marked(run: Run) -> str:

@@ -13,7 +13,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
-from dsmooth.report.summary import Summary, label_name
+from dsmooth.report.summary import Summary
 from dsmooth.theory.certifiers import Certificate
 
 __all__ = ["Classes"]
@@ -46,9 +46,9 @@ class Classes(RunSection):
 
 def _row(run: Run, label: int, members: list[tuple[Record, Certificate]], radii: tuple[float, ...]) -> dict[str, Any]:
     wrong = Counter(c.answer for _, c in members if c.answer is not None and c.answer != label)
-    mistaken = ", ".join(f"{label_name(run, answer)} {count}" for answer, count in wrong.most_common(2))
+    mistaken = ", ".join(f"{run.label_name(answer)} {count}" for answer, count in wrong.most_common(2))
     return {
-        "name": label_name(run, label),
+        "name": run.label_name(label),
         "images": len(members),
         "shares": [
             percent(sum(c.answer == label and c.radius > radius for _, c in members) / len(members)) for radius in radii

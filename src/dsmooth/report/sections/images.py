@@ -13,7 +13,7 @@ from dsmooth.records.store import Run
 from dsmooth.records.thumbnails import read_thumbnail
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
-from dsmooth.report.summary import Summary, label_name, marked
+from dsmooth.report.summary import Summary, marked
 from dsmooth.theory.bounds import round_down
 
 __all__ = ["Images"]
@@ -50,7 +50,7 @@ def _row(summary: Summary, records: dict[int, Record], *, pictured: bool) -> dic
     return {
         "picture": _picture(summary, records) if pictured else "",
         "name": first.name,
-        "label": "" if first.label is None else label_name(summary.runs[place], first.label),
+        "label": "" if first.label is None else summary.runs[place].label_name(first.label),
         "cells": cells,
     }
 
@@ -71,12 +71,12 @@ def _cell(run: Run, record: Record) -> dict[str, Any]:
         state = "certified"
     else:
         state = "right" if record.answer == record.label else "wrong"
-    votes = [f"{label_name(run, label)} {count}" for label, count in record.estimation["counts"][:_TOP]]
+    votes = [f"{run.label_name(label)} {count}" for label, count in record.estimation["counts"][:_TOP]]
     if record.estimation["missing"]:
         votes.append(f"missing {record.estimation['missing']}")
     return {
         "state": state,
-        "answer": "abstains" if record.answer is None else label_name(run, record.answer),
+        "answer": "abstains" if record.answer is None else run.label_name(record.answer),
         "exact": record.radius,
         "radius": "" if record.answer is None else round_down(float(record.radius)),
         "votes": ", ".join(votes),
