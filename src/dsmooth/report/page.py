@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +12,9 @@ from dsmooth.errors import BadRun
 from dsmooth.records.files import make_folder, write_whole
 from dsmooth.records.store import holds_run
 from dsmooth.registry import Registry
+from dsmooth.report.dossier import dossier_of
 from dsmooth.report.export import latex_table, markdown_table, tsv
-from dsmooth.report.filling import TEMPLATES, filled
+from dsmooth.report.filling import TEMPLATES, page
 from dsmooth.report.sections.base import RunSection, Section
 from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.sections.known import SECTIONS, sections_in
@@ -24,8 +23,10 @@ from dsmooth.report.summary import Summary, marked
 __all__ = ["page_of", "write_report"]
 
 
-def write_report(summary: Summary, out: Path) -> Path:
+def write_report(summary: Summary, out: Path, *, dossier: bool = False) -> Path:
     """`out` holds report.html (everything in one page), curve.svg, table.md, table.tex and a TSV for each run.
+
+    With `dossier` also dossier.html, the page for an auditor.
 
     Raises BadRun where it cannot be written, or where a symbolic link within a run leads there.
     """
@@ -35,6 +36,8 @@ def write_report(summary: Summary, out: Path) -> Path:
         "table.md": markdown_table(summary),
         "table.tex": latex_table(summary),
     }
+    if dossier:
+        files["dossier.html"] = dossier_of(summary)
     for run, name in zip(summary.runs, _names(summary), strict=True):
         files[f"{name}.tsv"] = tsv(run)
     inside = out.parent if holds_run(out.parent) else None
@@ -52,22 +55,13 @@ def write_report(summary: Summary, out: Path) -> Path:
 
 def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
     """The page of these sections, in their order: Registry("section", {**SECTIONS, "mine": "module:Mine"}) has one more."""
-    style = "".join((TEMPLATES / name).read_text() for name in ("style.css", "report.css"))
-    script = (TEMPLATES / "report.js").read_text()
-    return filled(
+    return page(
         TEMPLATES / "report.html",
+        styles=("style.css", "report.css"),
+        script="report.js",
         title=", ".join(_names(summary)),
-        style=Markup(style),
-        style_digest=_digest(style),
-        script=Markup(script),
-        script_digest=_digest(script),
         parts=list(_parts(summary, sections_in(sections))),
     )
-
-
-def _digest(text: str) -> str:
-    """As the page's security policy names the one style and the one script that browsers may obey."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _parts(summary: Summary, sections: list[Section | RunSection]) -> Iterator[tuple[str, Markup]]:
