@@ -6,7 +6,7 @@ PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-all check bench wheel clean
+.PHONY: demo test test-all check bench dist clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsmooth demo --out demo-out
@@ -26,8 +26,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 
-wheel: $(VENV)/.dev
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+dist: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
