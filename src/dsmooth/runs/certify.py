@@ -53,7 +53,7 @@ class Progress:
 def certify_run(
     smoothed: SmoothedClassifier,
     images: ImageSet,
-    out: Path,
+    out: Path | str,
     *,
     n0: int = 100,
     n: int = 1000,
@@ -76,6 +76,7 @@ def certify_run(
     which comes after `witness_in`, `resume` goes on. With `thumbnails` the folder also holds a small picture of each image,
     for the report.
     """
+    out = Path(out)
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     smoothed.question(**terms)  # complains of bad numbers before anything is read
     check_free(out, resume)
