@@ -13,7 +13,7 @@ from dsmooth.report.axes import drawn
 from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import Summary, marked
 
 __all__ = ["UnderAttack"]
 
@@ -33,6 +33,7 @@ class UnderAttack(RunSection):
             rows = [(f"{strength:g}", *map(percent, shares)) for strength, *shares in columns]
         return filled(
             Path(__file__).with_suffix(".html"),
+            name=marked(run),
             images=len(findings.images),
             norms=sorted({index_of(float(finding.norm)) for finding in findings.all if finding.inside}),
             inside=sum(finding.inside for finding in findings.all),

@@ -13,7 +13,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import Summary, marked
 from dsmooth.theory.certifiers import Certificate
 
 __all__ = ["Classes"]
@@ -36,6 +36,7 @@ class Classes(RunSection):
             return None
         return filled(
             Path(__file__).with_suffix(".html"),
+            name=marked(run),
             rule=row.certifier,
             norm=index_of(summary.norm),
             radii=[f"{radius:.12g}" for radius in summary.radii],
