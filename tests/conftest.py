@@ -1,6 +1,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -12,3 +13,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # a busy machine is no failure, and a failure must come again
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests get an hour: forty million votes take minutes, and on a busy machine many."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(3600))

@@ -30,6 +30,7 @@ _HOME = {
     "Expired": "errors",
     "Gaussian": "theory.laws.gaussian",
     "Law": "theory.laws.base",
+    "Lighting": "theory.laws.lighting",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
     "Multiclass": "theory.certifiers",
@@ -41,6 +42,7 @@ _HOME = {
     "ServiceStopped": "errors",
     "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
+    "Splitting": "theory.laws.splitting",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
     "Uniform": "theory.laws.uniform",
@@ -67,6 +69,7 @@ __all__ = [
     "Expired",
     "Gaussian",
     "Law",
+    "Lighting",
     "MissingPackage",
     "Mode",
     "Multiclass",
@@ -78,6 +81,7 @@ __all__ = [
     "ServiceStopped",
     "SessionClosed",
     "SmoothedClassifier",
+    "Splitting",
     "TorchClassifier",
     "TrainingDiverged",
     "Uniform",
@@ -119,6 +123,8 @@ if TYPE_CHECKING:
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.laws.gaussian import Gaussian
+    from dsmooth.theory.laws.lighting import Lighting
+    from dsmooth.theory.laws.splitting import Splitting
     from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.prediction import Prediction, predict_votes

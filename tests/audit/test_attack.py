@@ -13,12 +13,16 @@ from torch import nn
 
 from dsmooth import SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.audit.attack import Attack, attack_run
-from dsmooth.audit.ball import inside, snap
+from dsmooth.audit.ball import inside, snap, snap_covered
 from dsmooth.audit.findings import curve_of, read_findings
 from dsmooth.audit.pgd import Ascent, no_noise
 from dsmooth.errors import BadModel, BadParameter, BadRun
 from dsmooth.records.digests import digest_image
 from dsmooth.runs.certify import certify_run
+from dsmooth.smoothing.chunks import Chunk
+from dsmooth.smoothing.sources.known import source_of
+from dsmooth.theory.laws.lighting import Lighting
+from dsmooth.theory.votes import Phase
 from support import Linear, dsmooth
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:scipy", "ignore::DeprecationWarning:foolbox")
@@ -250,3 +254,41 @@ def test_the_command_and_its_page(tmp_path, monkeypatch):
     assert "Under attack" in page
     (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)" alt="Accuracy against', page)
     assert "classifier alone, attacked" in base64.b64decode(picture).decode()
+
+
+@pytest.mark.parametrize("share", [0.97, 1.03])
+def test_light_and_pixels_are_attacked_together(share):
+    """Inside the edge of what a linear classifier's certificate covers no attack succeeds, and beyond it this one does."""
+    law, value = Lighting(0.1, brightness=0.1), 150
+    pixels = np.full((4, 4, 3), value, np.uint8)
+    smoothed = SmoothedClassifier(Linear(), None, law)
+    turning = np.full(pixels.shape, 127 - value, np.int64)  # the mean just below a half
+    edge = law.sigma * float(law._cost(turning)) ** 0.5
+    assert edge < 0.5 * np.linalg.norm(turning / 255)  # it is light, more than pixels, that turns the answer
+    source = source_of(law)
+
+    def draw(draws):
+        rows = source.noisy([(pixels, Chunk(Phase.PROBE, bytes(16), 0, draws))], draws)
+        return np.asarray(rows.steps) / np.float32(255) - pixels / np.float32(255)
+
+    delta = Ascent(steps=40, draws=32).attack(
+        smoothed.denoised_logits(Linear()), pixels, 1, draw,
+        norm=2.0, radius=share * edge, seed=0, spread=law.spread(pixels.shape),
+    )  # fmt: skip
+    moved = snap_covered(pixels, delta, law, Fraction(share * edge))
+    assert law.covers(moved.astype(np.int64) - pixels, Fraction(share * edge))
+    assert smoothed.predict(moved, n=4000, alpha=1e-6, seed=1).answer in ({1, None} if share < 1 else {0, None})
+    assert (moved.mean() < 127.5) == (share > 1)
+
+
+def test_a_run_that_covers_light_is_attacked_and_holds(tmp_path):
+    np.savez(
+        tmp_path / "x.npz", images=np.random.default_rng(3).integers(90, 200, (4, 6, 5, 3), np.uint8), labels=[1] * 4
+    )
+    images = open_images(tmp_path / "x.npz")
+    smoothed = SmoothedClassifier(Linear(), None, Lighting(0.1, brightness=0.1, ramp=0.1))
+    run = certify_run(smoothed, images, tmp_path / "run", n=400)
+    found = attack_run(run, images, smoothed, Attack(strengths=(0.05, 0.9)))
+    assert not found.flips
+    assert any(finding.inside for finding in found.all)
+    assert any(finding.answer == 0 for finding in found.all)  # beyond what was certified

@@ -4,18 +4,22 @@ import math
 
 import pytest
 
-from contracts.kinds import Brightness, Splitting
+from contracts.kinds import Brightness
 from dsmooth.errors import BadParameter
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.laws.base import GridLaw, RandomLaw
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.known import LAWS, introduce, law_from_json
+from dsmooth.theory.laws.lighting import Lighting
+from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 
 EXAMPLES = {
     "gaussian": [Gaussian(0.12), Gaussian(1.0)],
     "uniform": [Uniform(3), Uniform(127)],
-    "of a test": [Splitting(21), Brightness(0.25, 0.1)],
+    "lighting": [Lighting(0.25, brightness=0.1), Lighting(0.1, colour=0.05, ramp=0.2)],
+    "splitting": [Splitting(21), Splitting(127), Splitting(510)],
+    "of a test": [Brightness(0.25, 0.1)],
 }
 
 

@@ -1,10 +1,10 @@
-"""What every source must keep, whatever noise it makes; and two kinds that no shipped law is, through the whole river."""
+"""What every source must keep, whatever noise it makes; and sources that draw no single steps, through the whole river."""
 
 import numpy as np
 import pytest
 import torch
 
-from contracts.kinds import Brightness, Splitting
+from contracts.kinds import Brightness
 from dsmooth import SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.errors import BadModel
 from dsmooth.records.schema import Record, votes_from_json
@@ -15,11 +15,13 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.sources.base import Rows, Source
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.lighting import Lighting
+from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 from dsmooth.theory.votes import Phase
 from support import Linear, dsmooth, put_to_the_vote, question
 
-LAWS = [Gaussian(0.25), Uniform(127), Splitting(21), Brightness(0.25, 0.1)]
+LAWS = [Gaussian(0.25), Uniform(127), Splitting(21), Lighting(0.25, 0.1, 0.05, 0.1), Brightness(0.25, 0.1)]
 STREAM = bytes(range(16))
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 5, 3, 3), dtype=np.uint8)
 
@@ -118,6 +120,31 @@ def test_enumerated_certificates_need_no_key_and_are_the_same_for_whoever_asks(t
     checks = [*verify_evidence(evidence, images), *replayed(evidence, images, TorchClassifier(Linear()), None, 0.01)]
     assert {check.outcome for check in checks} <= {Outcome.HOLDS, Outcome.TOLD}, checks
     assert "378 of 378 votes are the same" in checks[-1].detail  # all outcomes, whatever the share
+
+
+class Restless(torch.nn.Module):
+    def forward(self, x):
+        return torch.rand(len(x), 2)
+
+
+def test_what_is_left_to_chance_gets_no_certificate_without_chance(tmp_path):
+    np.savez(tmp_path / "x.npz", images=IMAGES)
+    with pytest.raises(BadModel, match="answer the same image differently"):
+        certify_run(
+            SmoothedClassifier(Restless(), None, Splitting(21)), open_images(tmp_path / "x.npz"), tmp_path / "run"
+        )
+    with pytest.raises(BadModel, match="answer the same image differently"):
+        SmoothedClassifier(Restless(), None, Splitting(21)).predict(IMAGES[0])
+
+
+def test_predicting_under_an_enumerated_law_asks_for_all_outcomes():
+    smoothed = SmoothedClassifier(Linear(), None, Splitting(21))
+    certificates, predictions = smoothed.certify(IMAGES), smoothed.predict(IMAGES, n=7)
+    for certificate, prediction in zip(certificates, predictions, strict=True):
+        assert prediction.votes == certificate.estimation
+        assert prediction.votes.trials == 21
+        assert certificate.answer in (None, prediction.answer)
+        assert prediction.alpha == prediction.p_value == 0.0
 
 
 def test_the_radius_of_an_enumerated_law_holds_for_every_image_around(tmp_path):

@@ -322,9 +322,9 @@ def judge(path, images, true):
         checks += replayed(evidence, images, TorchClassifier(Linear()), None, 1.0)
     verified = not any(check.outcome in (Outcome.FAILS, Outcome.OPEN) for check in checks)
     if verified:  # votes that rounding may have changed are charged: less is verified than claimed
-        told = re.search(r"(\S+): verified within l\S+ (\S+)", checks[-1].detail)
-        if told and float(told[2]) <= false.get(told[1], -1.0):
-            del false[told[1]]
+        for name, radius in re.findall(r"(\S+): verified within l\S+ (\S+)", checks[-1].detail):
+            if float(radius) <= false.get(name, -1.0):
+                del false[name]
     return bool(false), verified, checks
 
 
@@ -356,7 +356,6 @@ def test_a_few_mutants(base, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_many_mutants(base, tmp_path):
     read, false = try_mutants(base, tmp_path, range(FEW, MANY))
     assert read > MANY // 20

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from contracts.kinds import Splitting
-from dsmooth import SmoothedClassifier, Uniform, open_images
+from dsmooth import Lighting, SmoothedClassifier, Splitting, Uniform, open_images
 from dsmooth.report.dossier import dossier_of
 from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
@@ -89,3 +88,9 @@ def test_other_laws_have_their_own_norm_and_certainty(tmp_path):
     said = text(dossier_of(summarise([made(tmp_path / "sure", Splitting(63))], [0.0])))
     assert "Each certificate is certain" in said
     assert "alpha" not in said[said.index("Confidence") : said.index("Result")]
+
+
+def test_light_belongs_to_the_declared_threat(tmp_path, run):
+    lit = made(tmp_path, Lighting(0.25, brightness=0.1, ramp=0.1), n0=10, n=200)
+    assert "changes of brightness, ramp, alone or together with those" in text(dossier_of(summarise([lit], [0.0])))
+    assert "alone or together" not in text(dossier_of(summarise([run], [0.0])))

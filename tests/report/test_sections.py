@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from contracts.kinds import Splitting
 from dsmooth import BadParameter, SmoothedClassifier, open_images
 from dsmooth.audit.attack import Attack, attack_run
 from dsmooth.audit.pgd import Ascent
@@ -22,6 +21,7 @@ from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.recertify import recertify
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 from support import Linear
 
@@ -114,7 +114,7 @@ def test_an_enumerated_law_stands_under_its_one_bound_and_is_certain(tmp_path):
     summary = summarise([run], [0.0, 0.05])
     assert [(row.certifier, row.main) for row in summary.rows] == [("exact", True)]
     assert summary.rows[0].cells[0].bound > 0.0
-    assert "| splitting for a test 63 | exact (certain) |" in markdown_table(summary)
+    assert "| splitting 63 | exact (certain) |" in markdown_table(summary)
     page = page_of(summary)
     assert "Each certificate is certain" in page
     assert "wrong with probability" not in page

@@ -68,7 +68,6 @@ def killed_at_random(tmp_path, times):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_kill_9_at_25_random_moments(tmp_path, images):
     kills = 0
     for i in range(12):  # a run is done after some kills: begin new ones until 25 have hit

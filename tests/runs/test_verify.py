@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from dsmooth import Mode, SmoothedClassifier, TorchClassifier, open_images
@@ -146,7 +147,9 @@ def test_reached_is_recomputed(tmp_path, radii):
     np.savez(tmp_path / "images.npz", images=pixels)
     mode = Mode("curve" if len(radii) > 1 else "decision", radii)
     smoothed = SmoothedClassifier(Linear(), None, 0.3)
-    certify_run(smoothed, open_images(tmp_path / "images.npz"), tmp_path / "runs" / "x" / "run", n=4000, mode=mode)
+    certify_run(
+        smoothed, open_images(tmp_path / "images.npz"), tmp_path / "runs" / "x" / "run", n=4000, mode=mode, seed=1
+    )
     forger = Forger(tmp_path, tmp_path, "x")
     label, votes = forger.records[0].estimation["counts"][0]
     assert votes >= 60
@@ -496,9 +499,38 @@ def test_certificates_by_command(base, tmp_path, factory):
     assert not (tmp_path / "run2").exists()
 
 
-def test_images_that_were_cut_are_cut_again(tmp_path, factory):
-    from PIL import Image
+def test_a_part_of_the_images_is_verified_as_that_part(base, tmp_path, factory):
+    images = ["--images", base / "images.npz"]
+    arguments = ["certify", base / "images.npz", "-c", factory, "-d", "none", "--n", "20", "--skip", "2", "--max", "2"]
+    assert dsmooth(*arguments, "-o", tmp_path / "run").code == 0
+    done = dsmooth("verify", tmp_path / "run", *images, "--skip", "2", "--max", "2", "-c", factory, "--all")
+    assert done.code == 0, done.out
+    done = dsmooth("verify", tmp_path / "run", *images, "-c", factory, "--all")
+    assert done.code == 1
+    assert "some are others, or left out" in done.out
 
+
+def test_folders_that_are_named_like_classes_are_verified_as_these_classes(tmp_path, monkeypatch):
+    (tmp_path / "named.py").write_text(
+        "from dsmooth import TorchClassifier\nfrom support import Linear\n"
+        "def model():\n    return TorchClassifier(Linear(), class_names=['light', 'dark'])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    for i, name in enumerate(("dark", "light")):  # in the order of names they are the other way round
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 60 + 140 * i, np.uint8)).save(tmp_path / "photos" / name / "a.png")
+    given = ["-c", "import:named:model", "-d", "none"]
+    assert dsmooth("certify", tmp_path / "photos", *given, "--n", "20", "-o", tmp_path / "run").code == 0
+    assert [record.label for record in read_run(tmp_path / "run").records] == [1, 0]
+    done = dsmooth("verify", tmp_path / "run", "--images", tmp_path / "photos")
+    assert done.code == 4, done.out
+    assert "does not hold" not in done.out
+    done = dsmooth("verify", tmp_path / "run", "--images", tmp_path / "photos", *given, "--all")
+    assert done.code == 0, done.out
+
+
+def test_images_that_were_cut_are_cut_again(tmp_path, factory):
     (tmp_path / "photos").mkdir()
     for i in range(2):
         pixels = np.random.default_rng(i).integers(0, 256, (20 + i, 30, 3)).astype(np.uint8)

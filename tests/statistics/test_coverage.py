@@ -4,6 +4,8 @@ Each test counts false claims over many images and compares with an exact binomi
 once in 1e9. The last test shows that wrong programs do not pass.
 """
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import special
@@ -11,6 +13,7 @@ from scipy import special
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.lighting import Lighting
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Phase, Votes
 from support import CHANCE, Linear, Sometimes, Threshold, at_most, different_images, put_to_the_vote, question
@@ -75,6 +78,33 @@ def test_a_linear_classifier_has_the_radius_of_its_margin():
     assert false <= at_most(800, ALPHA)
     deviation = np.sqrt(trials) / 2
     assert abs(right - expected) < -special.ndtri(CHANCE / 2) * deviation
+
+
+@pytest.mark.parametrize("value", [101, 130, 160])
+def test_certificates_that_cover_brightness_are_as_rarely_false(value):
+    """The answer turns at images whose first pixel is at the level, by pixels and brightness together at the least cost."""
+    law = Lighting(0.15, brightness=0.2)
+    asked = question(law, n0=9, n=N)
+    found = [
+        Cohen().certify(tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION), law, alpha=ALPHA, dim=3)
+        for tally in put_to_the_vote(
+            Threshold(LEVEL), different_images(IMAGES, value, (1, 3, 1)), asked, MasterKey.draw(1), batch=4096
+        )
+    ]
+    turning = np.array([[[LEVEL - value], [0], [0]]]) + np.zeros(
+        (1, 3, 1), np.int64
+    )  # by whole steps of the first pixel
+    together = min(
+        (turning + b - np.array([[[b], [0], [0]]]) for b in range(LEVEL - value, 1)), key=lambda steps: law._cost(steps)
+    )
+    false = sum(not c.abstained and (c.answer == 0 or law.covers(together, Fraction(c.radius))) for c in found)
+    assert false <= at_most(IMAGES, ALPHA)
+    if value == 160:
+        border = law.sigma * float(law._cost(together)) ** 0.5
+        assert border < 0.7 * 60 / 255  # brightness takes most of the way
+        assert 0.7 * border < np.median([c.radius for c in found]) < border
+        wider = [c for c in found if law.covers(together, Fraction(c.radius) * Fraction(3, 2))]
+        assert len(wider) > at_most(IMAGES, ALPHA)  # claims of half as much again would not pass
 
 
 @pytest.mark.parametrize("value", [101, 106])

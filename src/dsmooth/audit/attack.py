@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dsmooth.audit.ball import distance_text, inside, snap
+from dsmooth.audit.ball import distance_text, inside, snap, snap_covered
 from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, begin_findings, read_findings
 from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
@@ -34,7 +34,8 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
-from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.laws.base import Law
+from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
@@ -154,7 +155,8 @@ class _Attacker:
         defended: bool,
         folder: Path,
     ) -> Finding:
-        attack = self.attack
+        attack, law = self.attack, record.law
+        spread = law.spread(image.pixels.shape) if norm == law.norm else None
         seed = (attack.seed + record.index) % 2**63
         delta = attack.ascent.attack(
             self.behind if defended else self.alone,
@@ -164,9 +166,14 @@ class _Attacker:
             norm=norm,
             radius=float(strength),
             seed=seed,
+            spread=spread,
         )
-        moved = snap(image.pixels, delta, norm, Fraction(strength))
-        votes = self._votes(moved) if defended else Votes({}, 0)
+        if spread is None:
+            moved = snap(image.pixels, delta, norm, Fraction(strength))
+        else:
+            moved = snap_covered(image.pixels, delta, law, Fraction(strength))
+        majority = self._majority(moved) if defended else None
+        votes = Votes({}, 0) if majority is None else majority.votes
         answer = votes.ranked()[0][0] if votes.counts else None
         finding = Finding(
             name=record.name,
@@ -178,9 +185,9 @@ class _Attacker:
             label=record.label,
             certified=record.answer,
             radius=radius,
-            inside=record.answer is not None and inside(image.pixels, moved, norm, Fraction(radius)),
+            inside=record.answer is not None and _covered(law, image.pixels, moved, norm, Fraction(radius)),
             answer=answer if defended else self._plain_answer(moved),
-            sure=defended and not predict_votes(votes, attack.alpha).abstained,
+            sure=majority is not None and not majority.abstained,
             votes=[list(pair) for pair in votes.ranked()],
         )
         if finding.flip:
@@ -190,11 +197,11 @@ class _Attacker:
             write_whole(folder / f"flip-{finding.digest[:16]}.png", picture.getvalue(), inside=folder.parent)
         return finding
 
-    def _votes(self, pixels: Pixels) -> Votes:
+    def _majority(self, pixels: Pixels) -> Prediction:
         images = [LabelledImage("attacked", pixels)]
         question = self.smoothed.question(n=self.attack.n, alpha=self.attack.alpha, bound=PREDICTION)
         (tally,) = self.smoothed.tallies(images, question, MasterKey.draw(self.attack.seed))
-        return tally.votes(Phase.PREDICTION)
+        return tally.prediction(question)
 
     def _noise_on(self, pixels: Pixels, seed: int) -> Draw:
         """The noise of the law that was certified under, from a stream that no certificate uses."""
@@ -213,3 +220,10 @@ class _Attacker:
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.inference_mode():
             return labels_of(self.alone(x))[0]
+
+
+def _covered(law: Law, pixels: Pixels, moved: Pixels, norm: float, radius: Fraction) -> bool:
+    """Whether the radius, which is one in this norm, speaks of the moved image."""
+    if norm == law.norm:
+        return law.covers(moved.astype(np.int64) - pixels, radius)
+    return inside(pixels, moved, norm, radius)

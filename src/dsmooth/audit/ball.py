@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
 from dsmooth.images.pixels import Pixels
-from dsmooth.theory.grid import LEVELS
+from dsmooth.theory.grid import LEVELS, is_within
+from dsmooth.theory.laws.base import Law
 
-__all__ = ["distance_text", "inside", "snap"]
+__all__ = ["distance_text", "inside", "snap", "snap_covered"]
+
+_SHARES = 101  # of an attack's length that are tried
 
 
 def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction) -> Pixels:
@@ -36,14 +39,19 @@ def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction)
     return moved
 
 
+def snap_covered(pixels: Pixels, delta: npt.NDArray[Any], law: Law, radius: Fraction) -> Pixels:
+    """pixels + delta as bytes, delta shortened until the law's radius speaks of the change."""
+    steps = delta.astype(np.float64) * LEVELS
+    for share in np.linspace(1.0, 0.0, _SHARES):
+        moved: Pixels = np.clip(np.rint(pixels + share * steps), 0, LEVELS).astype(np.uint8)
+        if law.covers(moved.astype(np.int64) - pixels, radius):
+            break
+    return moved
+
+
 def inside(a: Pixels, b: Pixels, norm: float, radius: Fraction) -> bool:
     """Whether the images are closer than the radius in l1, l2 or l_inf, in exact arithmetic."""
-    steps = np.abs(a.astype(np.int64) - b.astype(np.int64))
-    if norm == float("inf"):
-        return int(steps.max()) < LEVELS * radius
-    if norm == 1.0:
-        return int(steps.sum()) < LEVELS * radius
-    return int((steps**2).sum()) < (LEVELS * radius) ** 2
+    return is_within(b.astype(np.int64) - a.astype(np.int64), norm, radius)
 
 
 def distance_text(a: Pixels, b: Pixels, norm: float) -> str:

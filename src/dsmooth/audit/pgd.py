@@ -58,31 +58,46 @@ class Ascent:
         norm: float,
         radius: float,
         seed: int,
+        spread: npt.NDArray[np.float64] | None = None,
     ) -> npt.NDArray[Any]:
         """A perturbation (H, W, C) in the scale [0, 1] within the radius, that lowers the probability of the label.
 
-        `logits` are those of the base classifier, denoiser included.
+        `logits` are those of the base classifier, denoiser included. `spread`: further images (m, H, W, C) to move along, in
+        l2; their coefficients and the pixels are within the radius together.
         """
         if norm not in (1.0, 2.0, float("inf")):
             raise BadParameter(f"expected an attack in the norm 1, 2 or inf, got {norm:g}")
         chance = torch.Generator().manual_seed(seed)
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(LEVELS)
-        delta = _project(torch.randn(x.shape, generator=chance), norm, 0.1 * radius)
+        images = (
+            torch.zeros((0, *x.shape)) if spread is None else torch.from_numpy(spread.transpose(0, 3, 1, 2)).float()
+        )
+        further = images.flatten(1)
+
+        def change(z: Tensor) -> Tensor:
+            """The perturbation of pixels and coefficients, one after the other in z."""
+            return (z[: x.numel()] + z[x.numel() :] @ further).view(x.shape)
+
+        z = _project(torch.randn(x.numel() + len(further), generator=chance), norm, 0.1 * radius)
         for _ in range(self.steps):
-            delta = delta.detach().requires_grad_(True)
+            z = z.detach().requires_grad_(True)
             noise = torch.from_numpy(np.ascontiguousarray(draw(self.draws).transpose(0, 3, 1, 2))).float()
             draws = len(noise)
             target = torch.full((draws,), label)
-            log_probabilities = logits(x + delta + noise).log_softmax(dim=1)
+            log_probabilities = logits(x + change(z) + noise).log_softmax(dim=1)
             picked = log_probabilities.gather(1, target[:, None])
             loss = np.log(draws) - picked.logsumexp(dim=0).sum()
-            (gradient,) = torch.autograd.grad(loss, delta)
+            (gradient,) = torch.autograd.grad(loss, z)
             if norm == 1.0:  # few coordinates share the step: none of them may be one that cannot move
-                at = x + delta.detach()
+                at = (x + change(z)).detach().flatten()
                 gradient = gradient * torch.where(gradient > 0, at < 1.0, at > 0.0)
-            moved = delta.detach() + _LONG * radius / self.steps * _steepest(gradient, norm)
-            delta = (x + _project(moved, norm, radius)).clamp_(0.0, 1.0) - x
-        return delta.detach().numpy().transpose(1, 2, 0)
+            moved = z.detach() + _LONG * radius / self.steps * _steepest(gradient, norm)
+            z = _project(moved, norm, radius)
+            if (
+                spread is None
+            ):  # otherwise what is clipped costs more than it gives: whoever rounds the attack shortens it
+                z = (x.flatten() + z).clamp_(0.0, 1.0) - x.flatten()
+        return change(z).detach().numpy().transpose(1, 2, 0)
 
 
 def _steepest(gradient: Tensor, norm: float) -> Tensor:

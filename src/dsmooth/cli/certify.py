@@ -63,6 +63,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --noise uniform --levels 127 --out runs/l1
 
+        dsmooth certify photos/ -c timm:resnet50 --noise splitting --levels 127 --out runs/certain
+
         dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
         --dry-run --out runs/azure
 
@@ -179,7 +181,7 @@ def certify(
         f"({law}, {run.question.rule} bound, alpha {each.alpha:g}, {samples:,} samples"
         f"{saving(len(run.records) * votes, samples)})",
         *([spent(smoothed.classifier, out)] if billed else []),
-        key_line(run.header),
+        key_line(run.header, run.question.law),
         f"run: {out}",
         f"next: dsmooth report {out}",
     )

@@ -79,11 +79,19 @@ class Model:
 
     classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
     noise: str = "gaussian"
-    """gaussian (l2), uniform (l1), or a law of your own as import:package.module:factory."""
+    """gaussian (l2), uniform (l1), splitting (l1, without chance), or a law of your own as import:package.module:factory."""
     sigma: Annotated[float | None, Parameter(alias="-s")] = None
     """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default."""
     levels: Whole | None = None
-    """For uniform: how many steps of 1/255 are equally likely, an odd number; the half-width is levels / 510."""
+    """The half-width is levels / 510. For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting:
+    how many outcomes are asked for."""
+    brightness: float | None = None
+    """With Gaussian noise, noise on the brightness of the whole image too, of this standard deviation (0.1, say): the
+    certificate then covers changes of brightness beside those of the pixels."""
+    colour: float | None = None
+    """The same for each of the three channels."""
+    ramp: float | None = None
+    """The same for light from a side: a ramp across and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
     """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
@@ -96,11 +104,15 @@ class Model:
 
     def law(self) -> Law:
         """The noise that the options choose."""
-        parameters = {"sigma": self.sigma, "levels": self.levels}
+        light = {"brightness": self.brightness, "colour": self.colour, "ramp": self.ramp}
+        parameters = {"sigma": self.sigma, "levels": self.levels, **light}
         given = {name: value for name, value in parameters.items() if value is not None}
-        if self.noise == "gaussian" and not given:
-            given = {"sigma": 0.25}
-        return law_of(self.noise, given)
+        noise = self.noise
+        if noise == "gaussian" and not given.keys().isdisjoint(light):
+            noise, given = "lighting", {**dict.fromkeys(light, 0.0), **given}
+        if noise in ("gaussian", "lighting"):
+            given.setdefault("sigma", 0.25)
+        return law_of(noise, given)
 
     def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
@@ -287,14 +299,19 @@ class Data:
 
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
-        from dsmooth.images.opening import holds_arrays, open_images
+        from dsmooth.images.opening import holds_arrays
 
         size, names = self.size, None if classifier is None else classifier.class_names
         if size is None and classifier is not None and not holds_arrays(path):
             size = classifier.input_size
         by_order = classifier is None or not classifier.traits.billed
-        images = open_images(path, labels=self.labels, size=size or None, class_names=names, by_order=by_order)
-        return images[:: self.skip][: self.max]
+        return self.chosen(path, size=size or None, class_names=names, by_order=by_order)
+
+    def chosen(self, path: Path, **reading: Any) -> ImageSet:
+        """The images that the options choose, read in this way (images/opening.py)."""
+        from dsmooth.images.opening import open_images
+
+        return open_images(path, labels=self.labels, **reading)[:: self.skip][: self.max]
 
 
 ALL = Data()

@@ -56,7 +56,6 @@ def predict(
 
     from dsmooth.records.question import PREDICTION
     from dsmooth.smoothing.chunks import MasterKey
-    from dsmooth.theory.votes import Phase
 
     chosen = data.open(images, smoothed.classifier)
     if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
@@ -74,5 +73,5 @@ def predict(
             bar.to(done)
 
         for tally in smoothed.tallies(chosen, question, MasterKey.draw(seed), on_votes=count):
-            prediction = predict_votes(tally.votes(Phase.PREDICTION), alpha)
+            prediction = tally.prediction(question)
             bar.say(prediction_line(tally.image.name, prediction, smoothed.classifier.class_names, tally.image.label))

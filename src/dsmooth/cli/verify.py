@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import FLAG, LOCAL, Laws, Service, introduce_laws
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, say
 from dsmooth.errors import BadParameter, Disproved
 
@@ -31,6 +31,7 @@ def verify(
     /,
     *,
     images: Path | None = None,
+    data: Data = ALL,
     classifier: Annotated[str | None, Parameter(alias="-c")] = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
@@ -55,6 +56,9 @@ def verify(
         dsmooth verify runs/photos
 
         dsmooth verify certificates/000003.json --images cat.png -c timm:resnet50@resnet50.safetensors --all
+
+        dsmooth verify runs/cifar --images cifar-10-batches-bin/ --skip 20 -c cifar:resnet56@resnet56.safetensors
+        -d cifar10-stab
 
         dsmooth verify runs/laplace --noise import:my_laws:laplace
 
@@ -86,6 +90,7 @@ def verify(
     beacon: Path | None
         The beacon that you trust, as drand's /info describes its chain (JSON); drand's quicknet by default.
     """
+    from dsmooth.classifiers.specs import load_classifier
     from dsmooth.records.beacon import read_beacon
     from dsmooth.runs.verify import Check, Outcome, read_evidence, verify_evidence
     from dsmooth.runs.witnessing import standing_of
@@ -94,6 +99,7 @@ def verify(
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
     if again and (images is None or classifier is None):
         raise BadParameter("--again certifies anew: give --images and -c too")
+    data.check()
     introduce_laws(noise)
     chain, roots = read_beacon(beacon), None if timestamp_roots is None else _roots(timestamp_roots)
     try:
@@ -102,7 +108,9 @@ def verify(
         complain(str(error))
         say(f"{certificate}: does not hold")
         sys.exit(1)
-    shown = None if images is None else _images(images, evidence)
+    chosen = None if classifier is None else service.classifier(classifier)
+    network = load_classifier(chosen) if isinstance(chosen, str) else chosen
+    shown = None if images is None else _images(images, data, evidence, network)
     checks: list[Check] = []
 
     def tell(check: Check) -> None:
@@ -112,14 +120,11 @@ def verify(
     key_standing = standing_of(evidence, roots, chain)
     for check in verify_evidence(evidence, shown, key_standing):
         tell(check)
-    if classifier is None:
+    if network is None:
         tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
     else:
-        from dsmooth.classifiers.specs import load_classifier
         from dsmooth.denoisers.loading import load_denoiser
 
-        chosen = service.classifier(classifier)
-        network = load_classifier(chosen) if isinstance(chosen, str) else chosen
         first = evidence.first
         none = denoiser == "none" or (denoiser is None and first is not None and first.asked.denoiser is None)
         cleaner = None if none else load_denoiser(denoiser or "photo")
@@ -158,14 +163,26 @@ def _roots(path: Path) -> bytes:
         raise BadParameter(f"{path}: expected root certificates (PEM), cannot read them ({error.strerror})") from error
 
 
-def _images(path: Path, evidence: Evidence) -> ImageSet:
-    """The images, cut as the records say; other pixels than those certified are noticed later."""
-    from dsmooth.images.opening import holds_arrays, open_images
+def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier | None) -> ImageSet:
+    """The images, cut as the records say where nothing else is asked for; other pixels are noticed later.
+
+    Sub-folders are classes of the classifier by name. Where it is not given, of the names that the run has for them: then
+    nothing is verified, whatever the names are.
+    """
+    from dsmooth.images.opening import holds_arrays
     from dsmooth.runs.verify import size_of_images
 
-    first = evidence.first
-    size = None if holds_arrays(path) else size_of_images(evidence.records)
-    return open_images(path, channels=3 if first is None else first.shape[2], size=size)
+    first, size = evidence.first, data.size
+    if size is None and not holds_arrays(path):
+        size = size_of_images(evidence.records)
+    names = None if evidence.run is None else evidence.run.header.get("class_names")
+    return data.chosen(
+        path,
+        channels=3 if first is None else first.shape[2],
+        size=size or None,
+        class_names=names if classifier is None else classifier.class_names,
+        by_order=classifier is None or not classifier.traits.billed,
+    )
 
 
 def _replayed(

@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dsmooth.errors import BadImage, BadParameter
 from dsmooth.images.pixels import Pixels
 from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.repeats import mark
 
 __all__ = ["ImageSet", "LabelledImage", "image_set"]
 
@@ -49,13 +53,17 @@ class ImageSet(Sequence[LabelledImage]):
         return (self._read(i) for i in range(len(self)))
 
     @cached_property
-    def _position(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.names)}
+    def _places(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.intp]]:
+        """The marks of the names in rising order, and whose they are: a dict would take five times as much."""
+        marks = np.fromiter(map(mark, self.names), np.uint64, len(self))
+        order = np.argsort(marks, kind="stable")
+        return marks[order], order
 
     def find(self, name: str) -> LabelledImage | None:
         """The image of that name."""
-        position = self._position.get(name)
-        return None if position is None else self._read(position)
+        marks, order = self._places
+        first, last = (np.searchsorted(marks, np.uint64(mark(name)), side=side) for side in ("left", "right"))
+        return next((self._read(int(i)) for i in order[first:last] if self.names[i] == name), None)
 
     def pinned(self, digests: Sequence[str]) -> ImageSet:
         """The same images; reading one whose pixels have another digest than it has here raises BadImage."""

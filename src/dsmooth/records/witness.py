@@ -25,9 +25,10 @@ from dsmooth.records.beacon import Beacon, Round
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.files import TEXT, make_folder, read_bounded, write_whole
 from dsmooth.records.reading import strict_json
+from dsmooth.theory.laws.base import EnumeratedLaw, Law
 
 __all__ = [
-    "FOLDER", "ROUND", "TOKEN", "Commitment", "Standing", "Witness", "key_line", "read_witness", "standing",
+    "FOLDER", "ROUND", "TOKEN", "UNKEYED", "Commitment", "Standing", "Witness", "key_line", "read_witness", "standing",
     "witness_of",
 ]  # fmt: skip
 
@@ -224,8 +225,14 @@ class Standing:
     """Whether the witness contradicts itself, or what it is about."""
 
 
-def key_line(header: Mapping[str, Any]) -> str:
-    """What a run says of its witness, for who checks nothing: `dsmooth verify` does."""
+UNKEYED: Final = Standing("no key: all outcomes of the noise were asked for, so nothing could be chosen")
+"""Under an enumerated law no key decides anything."""
+
+
+def key_line(header: Mapping[str, Any], law: Law) -> str:
+    """What a run under this law says of its witness, for who checks nothing: `dsmooth verify` does."""
+    if isinstance(law, EnumeratedLaw):
+        return UNKEYED.text
     if header.get("witness") is None:
         return _SELF_CHOSEN
     return "key said to be witnessed; not checked here (dsmooth verify --timestamp-roots)"

@@ -34,6 +34,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
         "name": marked(run),
         "doubts": list(_doubts(run)),
         "law": str(question.law),
+        "also": ", ".join(question.law.allowed(1.0)),
         "law_norm": index_of(question.law.norm),
         "n0": f"{question.n0:,}",
         "n": f"{question.n:,}",
@@ -65,7 +66,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
         "versions": sorted({(name, value) for record in run.records for name, value in record.versions.items()}),
         "evidence": {
             "commitment to the key of the noise": str(header.get("key_commitment", "not recorded")),
-            "key": f"{header.get('key_source') or 'source not recorded'}; {key_line(header)}",
+            "key": f"{header.get('key_source') or 'source not recorded'}; {key_line(header, question.law)}",
             "attempt at this question": str(header.get("attempt", "not recorded")),
             "end": "sealed, the key is revealed" if run.key is not None else "open: the key is still secret",
             "digest of the last record": run.records[-1].digest or "not recorded",

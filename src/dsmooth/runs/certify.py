@@ -34,6 +34,7 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.votes import Label, StoppedVotes
 
@@ -78,7 +79,9 @@ def certify_run(
     """
     out = Path(out)
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
-    smoothed.question(**terms)  # complains of bad numbers before anything is read
+    asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
+    if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
+        raise BadParameter(f"a witness is for the key of noise that is drawn, and noise {smoothed.law.name} has none")
     check_free(out, resume)
     check_writable(out)
     if not images:
@@ -91,16 +94,16 @@ def certify_run(
             raise BadRun(f"{out} was begun without a witness: resume without --witness, or choose another --out")
         smoothed.adopt(begun.question)
     else:
-        smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (n0 + n))
+        smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (asked.n0 + asked.n))
     question = smoothed.question(**terms)
     key = MasterKey.draw(seed)
     digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
     images = images.pinned(digests)
     first = images[0].pixels
     data = digest_list(list(one) for one in zip(images.names, images.labels, digests, strict=True))
-    asked = {"question": question.to_json(), "data": data}
+    subject = {"question": question.to_json(), "data": data}
     header = {
-        **asked,
+        **subject,
         "evaluated": None,
         "images": len(images),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,7 +113,7 @@ def certify_run(
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
         "key_source": key.source,
         "key_commitment": key.commitment,
-        "attempt": count_attempts(out, asked, key.commitment),
+        "attempt": count_attempts(out, subject, key.commitment),
         "noise_test": source_of(smoothed.law).self_test(
             list(key.streams(question, digest_image(first)).values()), first.shape
         ),

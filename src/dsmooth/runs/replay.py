@@ -28,6 +28,8 @@ _LEAST = 100
 """Estimation votes of an image that are asked for again at least: fewer show too little."""
 _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
+_NAMED = 5
+"""Claims of a smaller radius that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _judged(
 ) -> Check:
     made: dict[tuple[object, ...], SmoothedClassifier] = {}
     asked = different = claims = kept = 0
-    weakest = ""
+    weaker: list[tuple[Record, Certificate, Certificate]] = []
     samples: list[tuple[int, int, int]] = []
     for record in evidence.records:
         image = image_of(images, record, alone=evidence.run is None)
@@ -192,39 +194,50 @@ def _judged(
             strict = record.question.mode.name == "radius" and replay.different > 0
             if replay.selected and not strict and not replay.certificate.abstained:
                 kept += 1
-                weakest = _weaker(weakest, record, found.certificate, replay.certificate)
+                if replay.certificate.radius < found.certificate.radius:
+                    weaker.append((record, found.certificate, replay.certificate))
     for smoothed in made.values():
         smoothed.close()
     if different > tolerated(asked, _dtype(evidence)):
         return Check(
             "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
         )
-    return _told(asked, different, claims, kept, weakest, samples)
+    return _told(asked, different, claims, kept, weaker, samples)
 
 
 def _told(
-    asked: int, different: int, claims: int, kept: int, weakest: str, samples: Sequence[tuple[int, int, int]]
+    asked: int,
+    different: int,
+    claims: int,
+    kept: int,
+    weaker: Sequence[tuple[Record, Certificate, Certificate]],
+    samples: Sequence[tuple[int, int, int]],
 ) -> Check:
     same = f"{asked - different:,} of {asked:,} votes are the same"
     told = (
         f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.0e}"
         for part in _INVENTED
     )
-    detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
+    if all(n == of for n, _, of in samples):
+        detail = f"{same}: all there are"
+    else:
+        detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
         return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
-    return Check("replay", Outcome.HOLDS, f"{detail}{weakest and f'; {weakest}'}")
+    return Check("replay", Outcome.HOLDS, f"{detail}{_weakest(weaker)}")
 
 
-def _weaker(held: str, record: Record, claimed: Certificate, left: Certificate) -> str:
-    """What is said of the last claim: of a single one its verified radius, where that is below the claimed one."""
-    if left.radius >= claimed.radius:
-        return held
-    return (
-        f"{record.name}: verified within l{left.norm:g} {round_down(left.radius)} "
-        f"(claimed {round_down(claimed.radius)}), with {CONFIDENCE:g} added to alpha"
-    )
+def _weakest(weaker: Sequence[tuple[Record, Certificate, Certificate]]) -> str:
+    """What is said of the claims that hold within a smaller radius than was claimed, those that lose most first."""
+    if not weaker:
+        return ""
+    told = [
+        f"{record.name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed.radius)})"
+        for record, claimed, left in sorted(weaker, key=lambda one: one[2].radius / one[1].radius)[:_NAMED]
+    ]
+    more = [f"and {len(weaker) - _NAMED} more"] if len(weaker) > _NAMED else []
+    return f"; {'; '.join((*told, *more))}; with {CONFIDENCE:g} added to alpha"
 
 
 def _part(record: Record, trials: int, share: float) -> int:

@@ -23,7 +23,7 @@ from dsmooth.records.repeats import Repeats, mark
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import RunHead, open_run
-from dsmooth.records.witness import Standing, Witness, witness_of
+from dsmooth.records.witness import UNKEYED, Standing, Witness, witness_of
 from dsmooth.runs.recount import Recount, differs, recount
 from dsmooth.runs.witnessing import standing_of
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
@@ -285,6 +285,8 @@ def _key_check(evidence: Evidence, faults: _Faults, key_standing: Standing) -> C
         return Check(
             "key", Outcome.OPEN, "the run is unfinished, its key is still secret", "the finished run (--resume)"
         )
+    if key_standing == UNKEYED:
+        return Check("key", Outcome.HOLDS, key_standing.text)
     told = "the noise follows from the key that was committed to, and from the question"
     if key_standing.false:
         return Check("key", Outcome.FAILS, key_standing.text)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from dsmooth.errors import BadParameter, Disproved, WitnessAwaited, require
 from dsmooth.records.beacon import QUICKNET, Beacon
 from dsmooth.records.keys import commitment_of
-from dsmooth.records.witness import FOLDER, ROUND, TOKEN, Commitment, Standing, read_witness, standing
+from dsmooth.records.witness import FOLDER, ROUND, TOKEN, UNKEYED, Commitment, Standing, read_witness, standing
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.laws.base import EnumeratedLaw
 
 if TYPE_CHECKING:
     from dsmooth.runs.verify import Evidence
@@ -65,7 +66,9 @@ def witnessed(folder: Path, header: Mapping[str, Any], key: MasterKey) -> tuple[
 
 def standing_of(evidence: Evidence, roots: bytes | None = None, beacon: Beacon = QUICKNET) -> Standing:
     """What is known of the key, to who trusts these roots of time-stamp authorities (PEM) and this beacon."""
-    witness = evidence.witness
+    first, witness = evidence.first, evidence.witness
+    if first is not None and isinstance(first.law, EnumeratedLaw):
+        return UNKEYED
     if witness is None or evidence.key is None:
         return standing(None, [], alone=True, roots=roots, beacon=beacon)
     commitment, named = witness.commitment, {}

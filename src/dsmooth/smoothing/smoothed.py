@@ -39,7 +39,7 @@ from dsmooth.theory.laws.base import Law
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.known import introduce
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.prediction import Prediction, predict_votes
+from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["SmoothedClassifier"]
@@ -201,10 +201,10 @@ class SmoothedClassifier:
         operating system.
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
-        self.question(**terms)  # complains of bad numbers first
+        asked = self.question(**terms)  # complains of bad numbers first
         batch = _batch(images)
         if batch:
-            self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
+            self.settle(batch[0].pixels.shape, samples=len(batch) * (asked.n0 + asked.n))
         question = self.question(**terms)
         found = {tally.image.name: tally.certificate(question) for tally in self._votes(batch, question, seed)}
         certificates = [found[image.name] for image in batch]
@@ -224,10 +224,7 @@ class SmoothedClassifier:
         if batch:
             self.settle(batch[0].pixels.shape)
         question = self.question(**terms)
-        found = {
-            tally.image.name: predict_votes(tally.votes(Phase.PREDICTION), question.alpha)
-            for tally in self._votes(batch, question, seed)
-        }
+        found = {tally.image.name: tally.prediction(question) for tally in self._votes(batch, question, seed)}
         predictions = [found[image.name] for image in batch]
         return predictions if _is_batch(images) else predictions[0]
 

@@ -12,8 +12,10 @@ from dsmooth.records.question import Question
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.modes import Demand
 from dsmooth.theory.pilot import Sizes
+from dsmooth.theory.prediction import Prediction, predict_exactly, predict_votes
 from dsmooth.theory.stopping import StoppingRule
 from dsmooth.theory.votes import Label, Phase, StoppedVotes, Votes
 
@@ -131,6 +133,12 @@ class Tally:
         """What these votes promise, in answer to the question that they were asked for."""
         selection = self.votes(Phase.SELECTION) if Phase.SELECTION in self.demand else _NONE
         return question.plan.certify(selection, self.estimation, self.image.pixels.size)
+
+    def prediction(self, question: Question) -> Prediction:
+        """The most probable label by these votes, in answer to the question that they were asked for."""
+        if isinstance(question.law, EnumeratedLaw):
+            return predict_exactly(self.votes(Phase.ESTIMATION))
+        return predict_votes(self.votes(Phase.PREDICTION), question.alpha)
 
     def _votes(self, phase: Phase) -> Votes:
         return Votes(self.counts.get(phase, {}), self.trials[phase])

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper, round_down
+from dsmooth.theory.grid import LEVELS, is_within
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Label, StoppedVotes, Votes, selected
@@ -21,6 +26,7 @@ __all__ = [
     "Multiclass",
     "certifier_named",
     "conclude",
+    "foremost",
     "least_votes",
 ]
 
@@ -60,6 +66,27 @@ class Certificate:
         warnings.warn("Certificate.label is now Certificate.answer", DeprecationWarning, stacklevel=2)
         return self.answer
 
+    @property
+    def allowed(self) -> dict[str, str]:
+        """How far brightness and the like may change on their own, under noise that has them: levels, rounded down."""
+        return {name: f"{int(LEVELS * extent)}/{LEVELS}" for name, extent in self.law.allowed(self._own_radius).items()}
+
+    @property
+    def _own_radius(self) -> float:
+        return self.radius if self.norm == self.law.norm else self.radius_in(self.law.norm)
+
+    def covers(self, image: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
+        """Whether the promise that was made at `image` holds at `other`; both (H, W, C) bytes of one shape."""
+        if image.dtype != np.uint8 or other.dtype != np.uint8 or image.shape != other.shape or image.size != self.dim:
+            raise BadParameter(
+                f"expected two uint8 images of {self.dim} numbers and one shape, "
+                f"got {image.dtype} {image.shape} and {other.dtype} {other.shape}"
+            )
+        steps, radius = other.astype(np.int64) - image, Fraction(self.radius)
+        if self.norm == self.law.norm:
+            return self.law.covers(steps, radius)
+        return is_within(steps, self.norm, radius)
+
     def radius_in(self, norm: float) -> float:
         """The same promise in another norm; 0.0 where the certificate abstained."""
         return (
@@ -69,8 +96,9 @@ class Certificate:
     def __str__(self) -> str:
         if self.answer is None:
             return f"abstain ({self.estimation.trials} votes, alpha {self.alpha:g})"
+        alone = "".join(f", or of {name} by {extent}" for name, extent in self.allowed.items())
         return (
-            f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)} "
+            f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
             f"({self.estimation.of(self.answer)} of {self.estimation.trials} votes, alpha {self.alpha:g})"
         )
 
@@ -178,11 +206,8 @@ class Exact:
             raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
         if estimation.trials != law.samples:
             raise BadParameter(f"expected the votes of all {law.samples} outcomes, got {estimation.trials}")
-        ranked, samples = estimation.ranked(), law.samples
-        label = ranked[0][0] if ranked else None
-        lead = ranked[0][1] if ranked else 0
-        others = (count + (_order(other) < _order(label)) for other, count in ranked[1:] if label is not None)
-        rival = estimation.missing + max(1, *others, 1)  # 1: a label never seen, that comes before and wins a tie
+        label, lead, rival = foremost(estimation)
+        samples = law.samples
         return conclude(
             certifier=self.name,
             answer=label,
@@ -195,6 +220,19 @@ class Exact:
             norm=norm,
             dim=dim,
         )
+
+
+def foremost(votes: Votes) -> tuple[Label | None, int, int]:
+    """The label with the most votes, the smallest of those with as many; its votes; and the most that a rival can have.
+
+    A rival has the missing votes too, and one vote more where it would win a tie.
+    """
+    ranked = votes.ranked()
+    if not ranked:
+        return None, 0, votes.trials
+    label, lead = ranked[0]
+    others = (count + (_order(other) < _order(label)) for other, count in ranked[1:])
+    return label, lead, votes.missing + max(1, *others, 1)  # 1: a label never seen, that comes before
 
 
 CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Multiclass, "cohen": Cohen}

@@ -10,6 +10,7 @@ Source: docs/theory.md, claim 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
@@ -18,11 +19,27 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
 
-__all__ = ["LEVELS", "WORD_BITS", "Table"]
+__all__ = ["LEVELS", "WORD_BITS", "Table", "is_within"]
 
 LEVELS: Final = 255  # steps of the pixel grid in [0, 1]
 WORD_BITS: Final = 64  # a uniform word of so many bits decides one coordinate
 _MOST: Final = (1 << 15) - 1 - LEVELS  # a noisy pixel is an int16
+
+
+def is_within(steps: npt.NDArray[np.int64], norm: float, radius: Fraction) -> bool:
+    """Whether a change by whole steps is shorter than the radius (pixels in [0, 1]): exact in l1, l2 and l_inf.
+
+    In other norms a hair less is granted than would be true.
+    """
+    sizes = np.abs(steps)
+    if norm == float("inf"):
+        return int(sizes.max()) < LEVELS * radius
+    if norm == 1.0:
+        return int(sizes.sum()) < LEVELS * radius
+    if norm == 2.0:
+        return int((sizes**2).sum()) < (LEVELS * radius) ** 2
+    length = float((sizes.astype(np.float64) ** norm).sum() ** (1.0 / norm))
+    return length * (1.0 + 1e-9) < LEVELS * float(radius)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from scipy import special
 
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level
+from dsmooth.theory.certifiers import foremost
 from dsmooth.theory.votes import Label, Votes
 
-__all__ = ["Prediction", "predict_votes"]
+__all__ = ["Prediction", "predict_exactly", "predict_votes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ class Prediction:
     def __str__(self) -> str:
         said = "abstain" if self.answer is None else str(self.answer)
         return f"{said} ({self.votes.trials} votes, p-value {self.p_value:.2g}, alpha {self.alpha:g})"
+
+
+def predict_exactly(votes: Votes) -> Prediction:
+    """The label that all outcomes of an enumerated law give, whatever the missing ones would have said; or abstention."""
+    label, lead, rival = foremost(votes)
+    return Prediction(label if lead >= rival else None, 0.0, 0.0, votes)
 
 
 def predict_votes(votes: Votes, alpha: float) -> Prediction:

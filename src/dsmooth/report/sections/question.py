@@ -25,7 +25,7 @@ class Asked(RunSection):
             name=marked(run),
             run=run,
             question={name: _told(value) for name, value in run.question.to_json().items()},
-            key=key_line(run.header),
+            key=key_line(run.header, run.question.law),
             commitment=run.header.get("key_commitment", ""),
         )
 

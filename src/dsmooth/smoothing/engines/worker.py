@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from dsmooth.errors import BadModel
 from dsmooth.records.querylog import Address
 from dsmooth.smoothing.engines.base import Answers, Block, Part
 from dsmooth.smoothing.independence import depends_on_chance
@@ -37,7 +38,13 @@ class Worker:
         if shape not in self._chance:
             with self._probing:
                 if shape not in self._chance:
-                    self._chance[shape] = depends_on_chance(self.pipeline, self.source, block)
+                    chance = depends_on_chance(self.pipeline, self.source, block)
+                    if chance and self.source.exhaustive:
+                        raise BadModel(
+                            "the networks answer the same image differently, and a certificate without chance is about one "
+                            "fixed answer: put all of them in eval mode, or use noise that is drawn (gaussian, uniform)"
+                        )
+                    self._chance[shape] = chance
         return self._chance[shape]
 
 

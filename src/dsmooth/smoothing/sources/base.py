@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,9 @@ class Source(ABC):
     Phases differ by their streams; a chunk of the phase `probe` may have any numbers, the others have those that the
     law allows.
     """
+
+    exhaustive: ClassVar[bool] = False
+    """Whether its samples are all outcomes there are, so that certificates are certain: of one fixed function only."""
 
     @final
     def noisy(self, asked: Asked, rows: int) -> Rows:

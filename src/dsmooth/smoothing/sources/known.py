@@ -17,6 +17,8 @@ SOURCES: Final = Registry(
     "source",
     {
         "grid": "dsmooth.smoothing.sources.grid:GridSource",
+        "lighting": "dsmooth.smoothing.sources.lighting:LightingSource",
+        "splitting": "dsmooth.smoothing.sources.splitting:SplittingSource",
         "grid on cuda": "dsmooth.smoothing.sources.grid_cuda:CudaGridSource",
     },
 )

@@ -18,7 +18,7 @@ from dsmooth.theory.votes import Phase
 if TYPE_CHECKING:
     from dsmooth.smoothing.sources.grid import GridSource
 
-__all__ = ["check_noise", "judge_noise"]
+__all__ = ["check_noise", "judge_noise", "tested_samples"]
 
 _COORDINATES: Final = 1 << 20
 _MOST_SAMPLES: Final = 1 << 14  # of a small image: enough, and its law is tested by the tests of the source
@@ -41,9 +41,14 @@ def check_noise(source: GridSource, streams: Sequence[bytes], dim: int) -> dict[
 
     Raises NoiseFailed where it cannot be chance. A sound generator fails fewer than one run in 1e9.
     """
-    samples = min(_MOST_SAMPLES, -(-_COORDINATES // (2 * dim)))
+    samples = tested_samples(dim)
     drawn = [source.draw(Chunk(Phase.PROBE, stream, 0, samples), dim)[0] for stream in streams]
     return judge_noise(source.law.table, *drawn)
+
+
+def tested_samples(dim: int) -> int:
+    """How many samples of each stream are tested, for an image of dim coordinates."""
+    return min(_MOST_SAMPLES, -(-_COORDINATES // (2 * dim)))
 
 
 def judge_noise(table: Table, first: npt.NDArray[np.int16], second: npt.NDArray[np.int16]) -> dict[str, Any]:

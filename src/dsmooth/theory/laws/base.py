@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Self, final
 
+import numpy as np
+import numpy.typing as npt
+
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import number_or_nan, shown
-from dsmooth.theory.grid import LEVELS, Table
+from dsmooth.theory.grid import LEVELS, Table, is_within
 
 __all__ = ["RADIUS_MARGIN", "EnumeratedLaw", "GridLaw", "Law", "RandomLaw", "check_norm"]
 
@@ -76,8 +80,10 @@ class Law(ABC):
 
     @final
     def __str__(self) -> str:
-        """Name and parameters, as tables show them: gaussian 0.25."""
-        return " ".join([self.name, *(f"{value:g}" for name, value in self.to_json().items() if name != "name")])
+        """Name and parameters, as tables show them: gaussian 0.25; several parameters with their names."""
+        parameters = {name: f"{value:g}" for name, value in self.to_json().items() if name != "name"}
+        told = [f"{name} {value}" for name, value in parameters.items()] if len(parameters) > 1 else parameters.values()
+        return " ".join([self.name, *told])
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
@@ -114,6 +120,21 @@ class Law(ABC):
         relative, absolute = RADIUS_MARGIN
         radius = radius * (1.0 - relative) - absolute
         return radius if radius > 0.0 else 0.0
+
+    def allowed(self, radius: float) -> dict[str, float]:
+        """How far each further parameter of the noise may change on its own within this radius; none, for most laws."""
+        return {}
+
+    def spread(self, shape: Sequence[int]) -> npt.NDArray[np.float64] | None:
+        """Further images (m, H, W, C) along which a change costs less than pixel by pixel; None, for most laws.
+
+        With coefficients w, a change r + sum w_j image_j of pixels in [0, 1] is within an l2 radius where |r|^2 + |w|^2 is.
+        """
+        return None
+
+    def covers(self, steps: npt.NDArray[np.int64], radius: Fraction) -> bool:
+        """Whether a change (H, W, C) by whole steps of 1/255 is one that this radius speaks of, in exact arithmetic."""
+        return is_within(steps, self.norm, radius)
 
     @final
     def tail(self, radius: float, *, norm: float | None = None, dim: int) -> float:

@@ -16,6 +16,8 @@ LAWS: Final = Registry(
     {
         "gaussian": "dsmooth.theory.laws.gaussian:Gaussian",
         "uniform": "dsmooth.theory.laws.uniform:Uniform",
+        "lighting": "dsmooth.theory.laws.lighting:Lighting",
+        "splitting": "dsmooth.theory.laws.splitting:Splitting",
     },
 )
 
