@@ -46,6 +46,8 @@ _FIELDS: Final = {
 """Types of what is read of run.json beside questions and data."""
 _ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None, "classifier_name": None, "denoiser_name": None}
 """Of runs of version 0.1.0, which do not say all of it."""
+_FOR_PEOPLE: Final = {"denoiser_name"}
+"""A run that was begun before this was recorded goes on without it."""
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 
@@ -194,7 +196,7 @@ class RunWriter:
                 told = json.dumps({"schema": SCHEMA, **header}, indent=2)
                 write_whole(folder / _HEADER, f"{told}\n", inside=folder)
             run = read_run(folder)
-            if lacking := header.keys() - run.header.keys():
+            if lacking := header.keys() - run.header.keys() - _FOR_PEOPLE:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 _check_same(folder, run, header)

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from dsmooth.report.axes import Drawing, drawn
+from dsmooth.report.cells import one_line
 from dsmooth.report.export import index_of
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
@@ -50,7 +51,7 @@ def curve_of(summary: Summary) -> Drawing:
                 linestyle="-" if row.main else ":",
                 linewidth=1.8 if row.main else 1.2,
                 where="pre",
-                label=f"{row.noise}: {row.name}".replace("$", r"\$") if row.main else None,
+                label=one_line(f"{row.noise}: {row.name}").replace("$", r"\$") if row.main else None,
             )
         if not all(row.main for row in summary.rows):
             axes.plot([], [], color="grey", linestyle=":", linewidth=1.2, label="the same votes, Cohen's bound")
