@@ -1,4 +1,5 @@
 # make demo   set up, then certify photographs and write a page to look at
+# make docs   set up, then build the documentation into docs/_build/html
 # make test   set up, then check and test everything that takes less than half a minute
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-all check bench wheel clean
+.PHONY: demo test test-all check bench docs dist clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsmooth demo --out demo-out
@@ -26,8 +27,14 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 
-wheel: $(VENV)/.dev
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b doctest docs docs/_build/doctest
+
+dist: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,4 +47,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -78,7 +78,7 @@ RECIPES: dict[str, Recipe] = {
     "mse": Recipe(**WIDE_RANGE, surrogates=POOL, steps=60_000),  # the pool judges only
     # one network for all that strong noise is for; how long it takes is counted in steps, so that pauses change nothing
     "white": Recipe(
-        **{**RECOGNISING, "steps": 6_000, "weight_decay": 0.05},
+        **{**RECOGNISING, "steps": 5_000, "weight_decay": 0.05},
         surrogates=ATTACKED,
         sigma_range=(0.2, 1.0),
         sigma_law="log-uniform",

@@ -198,8 +198,19 @@ def test_the_demo_convinces(tmp_path):
     with_denoiser = {line[:12].strip(): line for line in lines if "  yes  " in line}
     for photograph, label in (("cat", "Egyptian cat"), ("coffee cup", "espresso")):
         assert label in with_denoiser[photograph].split("votes")[0]
+    assert lines[1].startswith("rocket")
+    assert "missile" in lines[1]
+    rocket_alone = next(line for line in lines if line.startswith("rocket") and "  no   " in line)
+    assert "abstain" in rocket_alone
+    attacked = {line[:12].strip(): line for line in lines if "attacked within the radius" in line}
+    assert {"rocket", "cat", "coffee cup"} <= set(attacked)
+    for photograph, line in attacked.items():  # nothing within the radius turns what was certified
+        assert re.search(r"smoothed (.*?) \d+", line)[1] in with_denoiser[photograph].split("votes")[0]
     html = page.read_text()
-    assert html.count("<img") == 6 * 3
+    assert html.count("is turned") >= len(attacked) // 2
+    assert html.count("<img") == 6 * 3 + 2 * len(attacked)
+    assert "it is still" in html
+    assert "most votes are for" not in html
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", html)
 
 

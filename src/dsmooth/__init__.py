@@ -38,6 +38,7 @@ _HOME = {
     "Prediction": "theory.prediction",
     "Question": "records.question",
     "RemoteClassifier": "classifiers.remote",
+    "Run": "records.store",
     "ServiceStopped": "errors",
     "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
@@ -50,6 +51,7 @@ _HOME = {
     "load_denoiser": "denoisers.loading",
     "open_images": "images.opening",
     "predict_votes": "theory.prediction",
+    "read_run": "records.store",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "Prediction",
     "Question",
     "RemoteClassifier",
+    "Run",
     "ServiceStopped",
     "SessionClosed",
     "SmoothedClassifier",
@@ -88,6 +91,7 @@ __all__ = [
     "load_denoiser",
     "open_images",
     "predict_votes",
+    "read_run",
 ]
 
 if TYPE_CHECKING:
@@ -114,6 +118,7 @@ if TYPE_CHECKING:
     )
     from dsmooth.images.opening import open_images
     from dsmooth.records.question import Question
+    from dsmooth.records.store import Run, read_run
     from dsmooth.smoothing.smoothed import SmoothedClassifier
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.base import Law

@@ -7,22 +7,26 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
+from dsmooth.audit.ball import snap
+from dsmooth.audit.pgd import Ascent, no_noise
 from dsmooth.backends.eager import Eager
-from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.base import DifferentiableClassifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadParameter, BadRun, require
 from dsmooth.images.decoding import centred
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.files import write_whole
-from dsmooth.report.filling import TEMPLATES, filled
+from dsmooth.records.question import PREDICTION
+from dsmooth.report.filling import TEMPLATES, page
 from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -31,19 +35,21 @@ from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count, round_down
 from dsmooth.theory.certifiers import Certificate
-from dsmooth.theory.votes import Phase
+from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Demo"]
 
 _PHOTOGRAPHS: Final = {
-    "cat": "chelsea",
-    "coffee cup": "coffee",
-    "motorcycle": "stereo_motorcycle",
+    "rocket": "rocket",  # first what the denoiser changes the most
     "cameraman": "camera",
-    "rocket": "rocket",
+    "coffee cup": "coffee",
+    "cat": "chelsea",
+    "motorcycle": "stereo_motorcycle",
     "astronaut": "astronaut",
 }
 _N0, _ALPHA = 20, 0.001
+_UNDER_ATTACK = 40  # votes on each attacked image
+_ASCENT: Final = Ascent(steps=20)
 _HEADING: Final = "photograph    sigma  denoiser  certified answer          l2 radius      l_inf  votes"
 _TOP = 4  # labels in each bar chart
 
@@ -57,6 +63,18 @@ class _Trial:
     certificate: Certificate
     noisy: Pixels
     shown: Pixels
+    attacked: _Attacked | None = None
+
+
+@dataclass(frozen=True)
+class _Attacked:
+    """An image within the certified radius, made against the classifier alone, and what becomes of it."""
+
+    pixels: Pixels
+    alone: str
+    """What the classifier alone calls it."""
+    votes: Votes
+    """Of the smoothed classifier."""
 
 
 class Demo:
@@ -74,7 +92,9 @@ class Demo:
         check_count(n, "n")
         if not sigmas:
             raise BadParameter("expected at least one sigma, got none")
-        self.classifier: Classifier = load_classifier("efficientnet-lite0")
+        self.classifier = load_classifier("efficientnet-lite0")
+        assert isinstance(self.classifier, DifferentiableClassifier)
+        self.network = self.classifier.network()
         self.names = self.classifier.class_names or ()
         self.photographs = _photographs(self.classifier.input_size or 224)
         self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
@@ -88,7 +108,8 @@ class Demo:
     @property
     def samples(self) -> int:
         """Noisy copies that the demo classifies, all in all."""
-        return len(self.photographs) * len(self.smoothed) * (_N0 + self.n)
+        each = [_N0 + self.n + (_UNDER_ATTACK if denoised else 0) for _, denoised, _ in self.smoothed]
+        return len(self.photographs) * sum(each)
 
     def run(self, out: Path, *, on_samples: Callable[[int], None], on_line: Callable[[str], None]) -> Path:
         """`out`/demo.html shows every photograph: clean, noisy, denoised, the votes, the radius."""
@@ -113,12 +134,15 @@ class Demo:
                 trial = self._trial(smoothed, sigma, denoised, tally, tally.certificate(question))
                 trials[tally.image.name].append(trial)
                 on_line(self._line(tally.image.name, trial))
+            if denoised:
+                self._attack(smoothed, trials, count, on_line)
+                drawn += _UNDER_ATTACK * sum(trials[each.name][-1].attacked is None for each in self.photographs)
             smoothed.close()
         seconds = time.monotonic() - started
         on_line(f"each certificate holds with confidence {100 * (1 - _ALPHA):g} %; sampling took {seconds:.0f} s")
-        page = out / "demo.html"
-        write_whole(page, self._page(trials, seconds))
-        return page
+        file = out / "demo.html"
+        write_whole(file, self._page(trials, seconds))
+        return file
 
     def _trial(
         self, smoothed: SmoothedClassifier, sigma: float, denoised: bool, tally: Tally, certificate: Certificate
@@ -129,6 +153,39 @@ class Demo:
         noisy = np.asarray(rows.steps)[0].clip(0, 255).astype(np.uint8)
         shown = np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8)
         return _Trial(sigma, denoised, certificate, noisy, shown)
+
+    def _attack(
+        self,
+        smoothed: SmoothedClassifier,
+        trials: dict[str, list[_Trial]],
+        count: Callable[[Tally, Chunk, Sequence[Any]], None],
+        on_line: Callable[[str], None],
+    ) -> None:
+        """Every photograph certified just now is attacked within the radius that is shown, and asked about again."""
+        shown = {each.name: round_down(trials[each.name][-1].certificate.radius) for each in self.photographs}
+        made = {
+            each.name: self._turned(each.pixels, shown[each.name])
+            for each in self.photographs
+            if float(shown[each.name]) > 0.0
+        }
+        images = [LabelledImage(name, pixels) for name, pixels in made.items()]
+        question = smoothed.question(n=_UNDER_ATTACK, alpha=_ALPHA, bound=PREDICTION)
+        for tally in smoothed.tallies(images, question, self.key, on_votes=count):
+            name, votes = tally.image.name, tally.votes(Phase.PREDICTION)
+            trial = trials[name][-1]
+            attacked = _Attacked(made[name], self._plain_answer(made[name]), votes)
+            trials[name][-1] = replace(trial, attacked=attacked)
+            on_line(
+                f"{name:<12}  {trial.sigma:>5g}  attacked within the radius: the classifier alone says {attacked.alone}, "
+                f"smoothed {', '.join(f'{self._name(label)} {number}' for label, number in votes.ranked()[:2])}"
+            )
+
+    def _turned(self, pixels: Pixels, radius: str) -> Pixels:
+        """The image of whole bytes, strictly within the radius, that an attack on the classifier alone finds."""
+        answer = self.plain.labels(_row(pixels))[0]
+        assert isinstance(answer, int)
+        delta = _ASCENT.attack(self.network, pixels, answer, no_noise, norm=2.0, radius=float(radius), seed=0)
+        return snap(pixels, delta, 2.0, Fraction(radius))
 
     def _line(self, photograph: str, trial: _Trial) -> str:
         certificate = trial.certificate
@@ -144,20 +201,22 @@ class Demo:
 
     def _plain_answer(self, pixels: Pixels) -> str:
         """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
-        return self._name(self.plain.labels(Rows(pixels[None].astype(np.int16)))[0])
+        return self._name(self.plain.labels(_row(pixels))[0])
 
     def _name(self, label: Any) -> str:
         return "abstain" if label is None else self.names[label]
 
     def _page(self, trials: dict[str, list[_Trial]], seconds: float) -> str:
-        return filled(
+        return page(
             TEMPLATES / "demo.html",
+            styles=("style.css", "demo.css"),
             classifier=self.classifier.name,
             denoiser=self.denoiser,
             n0=_N0,
             n=self.n,
             alpha=_ALPHA,
             confidence=100 * (1 - _ALPHA),
+            under_attack=_UNDER_ATTACK,
             samples=self.samples,
             seconds=seconds,
             commitment=self.key.commitment,
@@ -166,13 +225,13 @@ class Demo:
                     "name": photograph.name,
                     "clean": _uri(photograph.pixels),
                     "answer": self._plain_answer(photograph.pixels),
-                    "sigmas": list(self._sides(trials[photograph.name])),
+                    "sigmas": list(self._sides(photograph.pixels, trials[photograph.name])),
                 }
                 for photograph in self.photographs
             ],
         )
 
-    def _sides(self, trials: Sequence[_Trial]) -> Iterator[dict[str, Any]]:
+    def _sides(self, pixels: Pixels, trials: Sequence[_Trial]) -> Iterator[dict[str, Any]]:
         for with_denoiser in (trial for trial in trials if trial.denoised):
             without = next(t for t in trials if t.sigma == with_denoiser.sigma and not t.denoised)
             yield {
@@ -181,7 +240,26 @@ class Demo:
                 "denoised": _uri(with_denoiser.shown),
                 "with": self._outcome(with_denoiser.certificate),
                 "without": self._outcome(without.certificate),
+                "attack": self._under_attack(pixels, with_denoiser),
             }
+
+    def _under_attack(self, pixels: Pixels, trial: _Trial) -> dict[str, Any] | None:
+        if (attacked := trial.attacked) is None:
+            return None
+        change = attacked.pixels.astype(np.int64) - pixels
+        gain = max(1, 127 // max(1, int(abs(change).max())))
+        label, votes = attacked.votes.ranked()[0] if attacked.votes.counts else (None, 0)
+        return {
+            "pixels": _uri(attacked.pixels),
+            "change": _uri((128 + gain * change).clip(0, 255).astype(np.uint8)),
+            "gain": gain,
+            "size": round_down(math.sqrt(float((change**2).sum())) / 255),
+            "alone": attacked.alone,
+            "turned": attacked.alone != self._plain_answer(pixels),
+            "smoothed": self._name(label),
+            "votes": votes,
+            "stood": label == trial.certificate.answer,
+        }
 
     def _outcome(self, certificate: Certificate) -> dict[str, Any]:
         ranked = certificate.estimation.ranked()
@@ -206,6 +284,11 @@ def _photographs(size: int) -> list[LabelledImage]:
         picture, steps = centred(Image.fromarray(np.asarray(array)).convert("RGB"), size)
         photographs.append(LabelledImage(name, np.asarray(picture), None, tuple(steps)))
     return photographs
+
+
+def _row(pixels: Pixels) -> Rows:
+    """The image without noise, to be classified."""
+    return Rows(pixels[None].astype(np.int16))
 
 
 def _uri(pixels: Pixels) -> str:

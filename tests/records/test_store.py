@@ -170,6 +170,13 @@ def test_a_header_that_lacks_a_field_is_refused(tmp_path):
         RunWriter(folder, HEADER, KEY, resume=True)
 
 
+def test_a_run_from_before_the_denoiser_had_a_name_goes_on(tmp_path):
+    folder = written(tmp_path / "run", 2)
+    with RunWriter(folder, {**HEADER, "denoiser_name": "photo"}, KEY, resume=True) as writer:
+        writer.append(record(2))
+    assert len(read_run(folder).records) == 3
+
+
 STRANGE = [None, True, "3", 3.0, -1, 10**400, [], {}, "\ud800"]
 
 

@@ -14,6 +14,7 @@ from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import read_run
 from dsmooth.report.export import latex_table, markdown_table, tsv
 from dsmooth.report.page import write_report
+from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
 from dsmooth.theory.accuracy import population_lower_bound
@@ -89,11 +90,16 @@ def test_report_files(runs, tmp_path):
     assert {p.name for p in page.parent.iterdir()} == {
         "report.html", "curve.svg", "table.md", "table.tex", "s0.12.tsv", "s0.5.tsv",
     }  # fmt: skip
-    assert "<script" not in html
+    assert html.count("<script") == html.count("</script>") == 1
     assert "&lt;script&gt;" in html
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#)""", html)  # self-contained: nothing is fetched
     ET.fromstring((page.parent / "curve.svg").read_text())
     assert "upper envelope" in html
+
+
+def test_a_curve_is_xml_whatever_a_folder_is_called(runs, tmp_path):
+    odd = replace(runs[0], folder=tmp_path / "a\x01\n<$x$>&_")
+    ET.fromstring(curve_of(summarise([odd])).svg)
 
 
 def test_tables(runs):

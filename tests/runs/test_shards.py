@@ -40,7 +40,7 @@ def planned(images, out, count=3, mode=FIXED, but=()):
 
 
 def told(run):
-    """All that a record says, but for times, what was drawn ahead and not needed, and the chain, which begins with a date."""
+    """All that a record says, but for times, what was drawn ahead and not needed, and the chain, begun with a date."""
     left = ("seconds", "drawn", "previous", "digest")
     return [{name: value for name, value in vars_of(record).items() if name not in left} for record in run.records]
 
@@ -58,6 +58,7 @@ def test_merged_shards_are_the_run_on_one_machine(images, tmp_path, mode):
     assert merged.key == alone.key
     names = sorted(path.name for path in (tmp_path / "many" / "run").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "alone" / "run").iterdir())
+    assert len(list((merged.folder / "thumbnails").iterdir())) == 7
     for record in merged.records:
         held = [run.folder / record.votes["file"] for run in (merged, alone)]
         assert held[0].read_bytes() == held[1].read_bytes()

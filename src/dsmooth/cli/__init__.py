@@ -5,7 +5,8 @@ merge.py                                make one run of its shards
 recertify.py, verify.py, attack.py      ask again what a run says: from its log, from its evidence, inside its balls
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
-report.py, demo.py                      show
+report.py, export.py, demo.py           show
+doctor.py                               say what is installed and what works
 options.py                              what several commands take: the model, the images, the service
 expense.py                              what a service costs: said and agreed to before the first query
 """
@@ -23,6 +24,8 @@ import dsmooth
 from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
+from dsmooth.cli.doctor import doctor
+from dsmooth.cli.export import export
 from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.merge import merge
 from dsmooth.cli.predict import predict
@@ -44,7 +47,9 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, merge, recertify, verify, attack, predict, train, train_classifier, report, demo):
+for command in (
+    certify, merge, recertify, verify, attack, predict, train, train_classifier, report, export, demo, doctor,
+):  # fmt: skip
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

@@ -37,6 +37,7 @@ def certify(
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     seed: Whole | None = None,
     certificates: Path | None = None,
+    thumbnails: Literal["small", "none"] = "small",
     witness: Annotated[bool, FLAG] = False,
     witness_minutes: float = 15.0,
     beacon: Path | None = None,
@@ -93,6 +94,8 @@ def certify(
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
     certificates: Path | None
         A new folder for one certificate file an image, which others can check with `dsmooth verify`.
+    thumbnails: Literal["small", "none"]
+        small: a picture of each image, at most 64 pixels a side, is kept in the run folder for the report. none: no pixels.
     witness: bool
         Before any vote, have the key's commitment time-stamped, and let a public beacon's later round into the key: so
         that others can see that no keys were tried. Stops, and says what to do before --resume (extra witness).
@@ -174,6 +177,7 @@ def certify(
                 seed=seed,
                 witness=chain,
                 witness_in=until,
+                thumbnails=thumbnails == "small",
                 resume=resume,
                 plan=plan,
                 shard=part,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import MANY, Laws, introduce_laws
+from dsmooth.cli.options import FLAG, MANY, Laws, introduce_laws
 from dsmooth.console import say
 
 __all__ = ["report"]
@@ -19,6 +19,7 @@ def report(
     *,
     radii: Annotated[list[float] | None, MANY] = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    dossier: Annotated[bool, FLAG] = False,
     noise: Laws = None,
 ) -> None:
     """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
@@ -33,6 +34,8 @@ def report(
 
         dsmooth report cohen/resnet110-sigma-0.25.tsv --radii 0 0.25 0.5
 
+        dsmooth report runs/photos --dossier
+
         dsmooth report runs/sigma-0.12 runs/sigma-0.25 runs/sigma-0.5 --radii 0 0.25 0.5 0.75 --out report
 
     Parameters
@@ -45,6 +48,9 @@ def report(
         The radii of the table; those in question, or six that the noise can reach, by default.
     out: Path | None
         Where the page and the tables go; RUN/report of the first run by default.
+    dossier: bool
+        Also write dossier.html, a page for an auditor: declared threat, method, alpha, population bound, versions, digests,
+        witness.
     noise: list[str] | None
         Laws of noise of your own that the records name, as import:package.module:factory.
     """
@@ -63,8 +69,10 @@ def report(
     if not runs:
         return
     summary = summarise([read_run(run) for run in runs], radii)
-    page = write_report(summary, out or runs[0] / "report")
+    page = write_report(summary, out or runs[0] / "report", dossier=dossier)
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
     less = saving(summary.samples_if_fixed, summary.samples)
     say(f"{summary.samples:,} samples{less}; {summary.seconds:.0f} s", f"page: {page}")
+    if dossier:
+        say(f"dossier: {page.with_name('dossier.html')}")

@@ -4,6 +4,7 @@ run.json        the question, fixed before the first image, and the commitment t
 key.secret      the key, while the run goes on
 records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
+thumbnails/     pictures to look at; nothing else reads them
 end.json        the key, revealed when every image has its record
 """
 
@@ -30,6 +31,8 @@ from dsmooth.records.reading import strict_json
 from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.table import frame_of
+from dsmooth.records.thumbnails import FOLDER as THUMBNAILS
 from dsmooth.records.typed import check_values
 
 __all__ = [
@@ -47,10 +50,14 @@ __all__ = [
 _HEADER, _VOTES, _LOCK = "run.json", "votes", "lock"
 _OURS = (_LOCK, SECRET)  # these, and unfinished ones: what a crash can leave of a run that had not begun
 _FIELDS: Final = {
-    "images": int, "key_commitment": str, "key_source": str, "attempt": int, "class_names": list[str] | None
+    "images": int, "key_commitment": str, "key_source": str, "attempt": int, "class_names": list[str] | None,
+    "classifier_name": str | None, "denoiser_name": str | None,
 }  # fmt: skip
 """Types of what is read of run.json beside questions and data."""
-_ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None}  # runs of version 0.1.0 do not say all of it
+_ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None, "classifier_name": None, "denoiser_name": None}
+"""Of runs of version 0.1.0, which do not say all of it."""
+_FOR_PEOPLE: Final = {"denoiser_name"}
+"""A run that was begun before this was recorded goes on without it."""
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 
@@ -97,12 +104,27 @@ class RunHead:
         """How many images the finished run has."""
         return int(self.header["images"])
 
+    def label_name(self, label: int | str) -> str:
+        """The label by the name of its class, with its number where classes share a name; as it is without a name."""
+        names = self.header.get("class_names") or []
+        if not isinstance(label, int) or not 0 <= label < len(names):
+            return str(label)
+        name = str(names[label])
+        return name if names.count(name) == 1 else f"{name} ({label})"
+
 
 @dataclass(frozen=True)
 class Run(RunHead):
     """A run as it stands on disk, all records in memory."""
 
     records: list[Record]
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame with a row for each image, its columns as in `dsmooth.records.table.COLUMNS`.
+
+        Raises MissingPackage where pandas is not installed.
+        """
+        return frame_of([self])
 
 
 def holds_run(folder: Path) -> bool:
@@ -184,7 +206,7 @@ class RunWriter:
                 told = json.dumps({"schema": SCHEMA, **header}, indent=2)
                 write_whole(folder / _HEADER, f"{told}\n", inside=folder)
             run = read_run(folder)
-            if lacking := header.keys() - run.header.keys():
+            if lacking := header.keys() - run.header.keys() - _FOR_PEOPLE:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 check_same(folder, run, header)
@@ -281,7 +303,7 @@ def check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
 
 
 def _check_no_links(folder: Path) -> None:
-    for held in (folder, folder / _VOTES):
+    for held in (folder, folder / _VOTES, folder / THUMBNAILS):
         if not held.is_dir():
             continue
         with os.scandir(held) as entries:

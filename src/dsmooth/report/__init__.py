@@ -5,6 +5,7 @@ export.py    markdown and LaTeX tables, Cohen's TSV
 cells.py     text as a cell of one of them
 imported.py  TSV files of other programs, as they stand
 page.py      one self-contained HTML page, from its sections
+dossier.py   one page for an auditor: claim, threat, method, confidence, evidence
 sections/    one file for each table or picture of the page
 axes.py      what the pictures have in common
 filling.py   Jinja templates, filled in and escaped

@@ -1,21 +1,36 @@
-"""Axes of a picture of shares in percent, which becomes one inline <svg>."""
+"""Axes of a picture of shares in percent, which becomes one SVG."""
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["axes_of_shares"]
+__all__ = ["Drawing", "drawn"]
 
 
-@contextmanager
-def axes_of_shares() -> Iterator[tuple[Any, list[str]]]:
-    """Axes from 0 to 100 %; afterwards the list holds them as one <svg>, the same bytes for the same picture."""
+@dataclass(frozen=True)
+class Drawing:
+    """A picture, and where its axes lie."""
+
+    svg: str
+    """One <svg>."""
+    left: float
+    right: float
+    """Where the horizontal axis begins and ends, in shares of the width."""
+
+    @property
+    def uri(self) -> str:
+        """The picture as the source of an <img>: there it is a document of its own, and no script in it would run."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
+
+
+def drawn(draw: Callable[[Any], None]) -> Drawing:
+    """What `draw` puts on axes from 0 to 100 %: the same bytes for the same picture."""
     import matplotlib
 
-    drawn: list[str] = []
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dsmooth", "font.size": 10}):
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
@@ -23,11 +38,12 @@ def axes_of_shares() -> Iterator[tuple[Any, list[str]]]:
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
-        yield axes, drawn
+        draw(axes)
         axes.set_ylim(0.0, 100.0)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
+        place = axes.get_position()
     svg = text.getvalue()
-    drawn.append(svg[svg.index("<svg") :])
+    return Drawing(svg[svg.index("<svg") :], place.x0, place.x1)

@@ -12,27 +12,32 @@ from dsmooth.errors import BadRun
 from dsmooth.records.files import make_folder, write_whole
 from dsmooth.records.store import holds_run
 from dsmooth.registry import Registry
+from dsmooth.report.dossier import dossier_of
 from dsmooth.report.export import latex_table, markdown_table, tsv
-from dsmooth.report.filling import TEMPLATES, filled
+from dsmooth.report.filling import TEMPLATES, page
 from dsmooth.report.sections.base import RunSection, Section
-from dsmooth.report.sections.curve import curve_svg
+from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.sections.known import SECTIONS, sections_in
 from dsmooth.report.summary import Summary, marked
 
 __all__ = ["page_of", "write_report"]
 
 
-def write_report(summary: Summary, out: Path) -> Path:
+def write_report(summary: Summary, out: Path, *, dossier: bool = False) -> Path:
     """`out` holds report.html (everything in one page), curve.svg, table.md, table.tex and a TSV for each run.
+
+    With `dossier` also dossier.html, the page for an auditor.
 
     Raises BadRun where it cannot be written, or where a symbolic link within a run leads there.
     """
     files = {
         "report.html": page_of(summary),
-        "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_svg(summary)}',
+        "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_of(summary).svg}',
         "table.md": markdown_table(summary),
         "table.tex": latex_table(summary),
     }
+    if dossier:
+        files["dossier.html"] = dossier_of(summary)
     for run, name in zip(summary.runs, _names(summary), strict=True):
         files[f"{name}.tsv"] = tsv(run)
     inside = out.parent if holds_run(out.parent) else None
@@ -50,7 +55,13 @@ def write_report(summary: Summary, out: Path) -> Path:
 
 def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
     """The page of these sections, in their order: Registry("section", {**SECTIONS, "mine": "module:Mine"}) has one more."""
-    return filled(TEMPLATES / "report.html", parts=list(_parts(summary, sections_in(sections))))
+    return page(
+        TEMPLATES / "report.html",
+        styles=("style.css", "report.css"),
+        script="report.js",
+        title=", ".join(_names(summary)),
+        parts=list(_parts(summary, sections_in(sections))),
+    )
 
 
 def _parts(summary: Summary, sections: list[Section | RunSection]) -> Iterator[tuple[str, Markup]]:

@@ -26,6 +26,7 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
+from dsmooth.records.thumbnails import write_thumbnail
 from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
@@ -54,7 +55,7 @@ class Progress:
 def certify_run(
     smoothed: SmoothedClassifier,
     images: ImageSet,
-    out: Path,
+    out: Path | str,
     *,
     n0: int = 100,
     n: int = 1000,
@@ -64,6 +65,7 @@ def certify_run(
     seed: int | None = None,
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
+    thumbnails: bool = True,
     resume: bool = False,
     plan: bool = False,
     shard: Shard | None = None,
@@ -75,12 +77,13 @@ def certify_run(
     After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
     refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
     theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
-    which comes after `witness_in`, `resume` goes on.
+    which comes after `witness_in`, `resume` goes on. With `thumbnails` the folder also holds a small picture of each image,
+    for the report.
 
     With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
     and `merge_shards` makes one run of them.
     """
-    resume = resume or shard is not None
+    out, resume = Path(out), resume or shard is not None
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
@@ -112,6 +115,7 @@ def certify_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "classifier_name": smoothed.classifier.name,
+        "denoiser_name": smoothed.denoiser_name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
         "key_source": key.source,
         "key_commitment": key.commitment,
@@ -153,7 +157,7 @@ def certify_run(
             on_notice(f"{len(done)} of {len(chosen)} images are done; going on with the other {len(missing)}")
         if plan:
             return read_run(out)
-        recorder = _Recorder(smoothed, question, writer, missing, key, promise, on_progress, on_notice)
+        recorder = _Recorder(smoothed, question, writer, missing, key, promise, thumbnails, on_progress, on_notice)
         try:
             if not smoothed.classifier.traits.logged:
                 recorder.run(images.subset(missing))
@@ -185,12 +189,13 @@ class _Recorder:
         positions: Sequence[int],
         key: MasterKey,
         promise: str | None,
+        thumbnails: bool,
         on_progress: Callable[[Progress], None],
         on_notice: Callable[[str], None],
     ) -> None:
         self.on_notice = on_notice
         self.smoothed, self.question, self.writer, self.positions = smoothed, question, writer, positions
-        self.key, self.promise, self.on_progress = key, promise, on_progress
+        self.key, self.promise, self.thumbnails, self.on_progress = key, promise, thumbnails, on_progress
         self.versions = versions()
         self.samples = 0
         self.in_all = len(positions) * (question.n0 + question.n)
@@ -262,6 +267,8 @@ class _Recorder:
         )
         self.clock = now
         record = self.writer.append(record)
+        if self.thumbnails:
+            write_thumbnail(self.writer.folder, record.index, image.pixels)
         self.on_progress(Progress(self.samples, self.in_all, record, certificate))
 
     def _service(self) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.files import make_folder, read_bounded, write_whole
 from dsmooth.records.keys import read_secret
 from dsmooth.records.store import Run, RunWriter, check_same, holds_run, read_run
+from dsmooth.records.thumbnails import copy_thumbnail
 
 __all__ = ["SHARDS", "Shard", "merge_shards", "plan_of", "shard_of_environment"]
 
@@ -139,6 +140,7 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
             name = str(record.votes["file"])
             make_folder((run / name).parent, inside=run)
             write_whole(run / name, read_bounded(shard.folder / name, _MOST_VOTES, inside=shard.folder), inside=run)
+            copy_thumbnail(shard.folder, run, index)
             writer.append(record)
             on_progress(len(writer.records))
         writer.finish()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -22,7 +23,7 @@ from dsmooth.records.querylog import Address
 from dsmooth.smoothing.sources.base import Rows
 from dsmooth.theory.votes import Label
 
-__all__ = ["Pipeline", "denoiser_at", "denoiser_digest"]
+__all__ = ["Pipeline", "denoiser_at", "denoiser_digest", "denoiser_name"]
 
 _NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")  # torch says it in a RuntimeError
 _ONE_AT_A_TIME = threading.RLock()
@@ -141,6 +142,19 @@ def denoiser_at(denoiser: Any, level: float) -> nn.Module | TensorFunction | Non
 
         return one_at_a_time
     raise BadModel(f"expected a denoiser, a callable (x, sigma) -> x, or None, got {type(denoiser).__name__}")
+
+
+def denoiser_name(denoiser: object) -> str | None:
+    """What people call it: the name or the last part of the path that it was asked for by, else what it is."""
+    if denoiser is None or denoiser == "none":
+        return None
+    if isinstance(denoiser, Path):
+        return denoiser.name
+    if isinstance(denoiser, str):
+        return denoiser if ":" in denoiser else Path(denoiser).name
+    if isinstance(denoiser, Denoiser):
+        return denoiser.architecture
+    return str(getattr(denoiser, "__qualname__", type(denoiser).__qualname__))
 
 
 def denoiser_digest(denoiser: object) -> str | None:

@@ -28,7 +28,7 @@ from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
 from dsmooth.smoothing.engines.worker import Worker
-from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest
+from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest, denoiser_name
 from dsmooth.smoothing.scheduler import USUAL, Urgency
 from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
 from dsmooth.smoothing.sources.known import source_of
@@ -88,6 +88,7 @@ class SmoothedClassifier:
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
         checked_names(self.classifier.class_names)
+        self.denoiser_name = denoiser_name(denoiser)
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)
         self.denoiser = denoiser

@@ -2,11 +2,14 @@
 
 base.py      the contract: Section (of all runs) and RunSection (of each run)
 totals.py    samples, seconds, and what every certificate promises
+subjects.py  what was smoothed in each run, by name
 accuracy.py  the table of certified accuracy
+controls.py  the slider of the radius and the filter of the images
 curve.py     certified accuracy against radius, drawn
-question.py  what was asked of each image of a run, and the commitment to its key
+images.py    the images of all runs, with each run's answer, radius and votes
+classes.py   the classes of a run, each by itself
 attack.py    what `dsmooth attack` found in a run
-images.py    the images of a run, with answer, radius and votes
+question.py  what was asked of each image of a run, and the commitment to its key
 known.py     the order in which they stand on the page
 
 The Jinja template of each lies beside it, under the same name.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from dsmooth.report.export import index_of, table_cells
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import RunSummary, Summary
+from dsmooth.theory.bounds import round_down
 
 __all__ = ["Accuracy"]
 
@@ -19,5 +21,25 @@ class Accuracy(Section):
 
     def _html(self, summary: Summary) -> Markup:
         heading, rows = table_cells(summary)
-        template = Path(__file__).with_suffix(".html")
-        return filled(template, summary=summary, heading=heading, rows=rows, norm=index_of(summary.norm))
+        moving = [_of_run(row) for row in summary.rows] + [{"envelope": name} for name in summary.envelope]
+        return filled(
+            Path(__file__).with_suffix(".html"),
+            summary=summary,
+            heading=heading,
+            rows=list(zip(rows, moving, strict=True)),
+            norm=index_of(summary.norm),
+        )
+
+
+def _of_run(row: RunSummary) -> dict[str, Any]:
+    """What the script needs to say the share at any radius."""
+    right = [
+        certificate.radius
+        for certificate, label in zip(row.certificates, row.labels, strict=True)
+        if certificate.answer is not None and label in (None, certificate.answer)
+    ]
+    return {
+        "bound": row.certifier,
+        "images": len(row.certificates),
+        "radii": " ".join(round_down(radius, 9) for radius in sorted(right)),
+    }

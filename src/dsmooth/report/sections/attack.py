@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from dsmooth.audit.findings import FOLDER, Curve, curve_of, read_findings
 from dsmooth.records.store import Run
-from dsmooth.report.axes import axes_of_shares
+from dsmooth.report.axes import drawn
 from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import Summary, marked
 
 __all__ = ["UnderAttack"]
 
@@ -32,6 +33,7 @@ class UnderAttack(RunSection):
             rows = [(f"{strength:g}", *map(percent, shares)) for strength, *shares in columns]
         return filled(
             Path(__file__).with_suffix(".html"),
+            name=marked(run),
             images=len(findings.images),
             norms=sorted({index_of(float(finding.norm)) for finding in findings.all if finding.inside}),
             inside=sum(finding.inside for finding in findings.all),
@@ -39,18 +41,19 @@ class UnderAttack(RunSection):
             parameters=findings.parameters,
             norm=None if curve is None else index_of(curve.norm),
             rows=rows,
-            svg=Markup(_svg(curve)) if curve is not None and rows else None,
+            picture=_drawn(curve) if curve is not None and rows else None,
         )
 
 
-def _svg(curve: Curve) -> str:
-    """One inline <svg>: accuracy against the strength of the attack, without defence, smoothed, and certified."""
+def _drawn(curve: Curve) -> str:
+    """Accuracy against the strength of the attack, without defence, smoothed, and certified: the source of an <img>."""
     lines = (
         ("classifier alone, attacked", curve.undefended, "#c8553d", "--"),
         ("smoothed, attacked", curve.smoothed, "#0b6e99", "-"),
         ("certified: no attack goes below", curve.certified, "#588157", ":"),
     )
-    with axes_of_shares() as (axes, drawn):
+
+    def draw(axes: Any) -> None:
         for label, shares, colour, style in lines:
             axes.plot(
                 curve.strengths,
@@ -63,4 +66,5 @@ def _svg(curve: Curve) -> str:
         axes.set_xlabel(f"strength of the attack ($\\ell_{{{index_of(curve.norm)}}}$)")
         axes.set_ylabel("accuracy (%)")
         axes.set_xlim(left=0.0)
-    return drawn[0]
+
+    return drawn(draw).uri

@@ -13,11 +13,14 @@ SECTIONS: Final = Registry(
     "section",
     {
         "totals": "dsmooth.report.sections.totals:Totals",
+        "subjects": "dsmooth.report.sections.subjects:Subjects",
         "accuracy": "dsmooth.report.sections.accuracy:Accuracy",
+        "controls": "dsmooth.report.sections.controls:Controls",
         "curve": "dsmooth.report.sections.curve:Curve",
-        "question": "dsmooth.report.sections.question:Asked",
-        "attack": "dsmooth.report.sections.attack:UnderAttack",
         "images": "dsmooth.report.sections.images:Images",
+        "classes": "dsmooth.report.sections.classes:Classes",
+        "attack": "dsmooth.report.sections.attack:UnderAttack",
+        "question": "dsmooth.report.sections.question:Asked",
     },
 )
 

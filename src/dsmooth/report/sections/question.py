@@ -11,7 +11,7 @@ from dsmooth.records.store import Run
 from dsmooth.records.witness import key_line
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
-from dsmooth.report.summary import Summary
+from dsmooth.report.summary import Summary, marked
 
 __all__ = ["Asked"]
 
@@ -22,6 +22,7 @@ class Asked(RunSection):
     def _html(self, summary: Summary, run: Run) -> Markup:
         return filled(
             Path(__file__).with_suffix(".html"),
+            name=marked(run),
             run=run,
             question={name: _told(value) for name, value in run.question.to_json().items()},
             key=key_line(run.header, run.question.law),

@@ -1,0 +1,23 @@
+"""The slider of the radius and the filter of the images: shown where the page's script runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from dsmooth.report.export import index_of
+from dsmooth.report.filling import filled
+from dsmooth.report.sections.base import Section
+from dsmooth.report.sections.curve import reach_of
+from dsmooth.report.summary import Summary
+
+__all__ = ["Controls"]
+
+
+class Controls(Section):
+    """A bar that stays in sight below its place, and moves what stands there."""
+
+    def _html(self, summary: Summary) -> Markup:
+        template = Path(__file__).with_suffix(".html")
+        return filled(template, reach=reach_of(summary), norm=index_of(summary.norm), labelled=summary.labelled)

@@ -1,0 +1,86 @@
+"use strict";
+// Sorts and filters the images, and moves tables and curve to a radius. All figures are in the page already.
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const at = id => document.getElementById(id);
+const controls = document.querySelector(".controls");
+const body = document.querySelector("#images tbody");
+let radius = 0;
+
+// A share in percent, rounded down like every share in the page.
+const percent = (count, of) => (Math.floor(1000 * count / of + 1e-9) / 10).toFixed(1);
+
+function moveTable() {
+  const best = {};
+  for (const row of all("tr[data-radii]")) {
+    const radii = row.dataset.radii === "" ? [] : row.dataset.radii.split(" ").map(Number);
+    const share = radii.filter(each => each > radius).length / row.dataset.images;
+    best[row.dataset.bound] = Math.max(best[row.dataset.bound] || 0, share);
+    row.querySelector(".at").textContent = percent(share, 1);
+  }
+  for (const row of all("tr[data-envelope]")) row.querySelector(".at").textContent = percent(best[row.dataset.envelope], 1);
+  for (const heading of all("th.at")) heading.textContent = "at r = " + radius.toFixed(4);
+}
+
+function moveCurve() {
+  const plot = document.querySelector(".plot[data-left]");
+  if (!plot) return;
+  const { left, right } = plot.dataset;
+  const share = radius / at("radius").dataset.reach;
+  plot.querySelector(".cursor").style.left = 100 * (Number(left) + share * (right - left)) + "%";
+}
+
+function filter() {
+  const state = at("state").value, sought = at("sought").value.trim().toLowerCase();
+  let found = 0;
+  for (const row of body.rows) {
+    let fits = state === "";
+    for (const cell of all("[data-state]", row)) {
+      const beyond = cell.dataset.state !== "none" && Number(cell.dataset.radius) > radius;
+      cell.classList.toggle("below", cell.dataset.state !== "none" && !beyond);
+      fits = fits || (beyond ? cell.dataset.state : "none") === state;
+    }
+    row.hidden = !(fits && row.textContent.toLowerCase().includes(sought));
+    found += !row.hidden;
+  }
+  at("found").textContent = found < body.rows.length ? found + " shown." : "";
+}
+
+function moved() {
+  radius = Number((at("radius").value / at("radius").max * at("radius").dataset.reach).toFixed(4)); // as it is shown
+  at("radius-shown").textContent = radius.toFixed(4);
+  at("radius").setAttribute("aria-valuetext", radius.toFixed(4));
+  moveTable();
+  moveCurve();
+  filter();
+}
+
+// Numbers before text, and nothing last, whichever the direction.
+function compare(a, b, sign) {
+  if (a === "" || b === "") return (a === "") - (b === "");
+  const difference = a - b;
+  return sign * (Number.isNaN(difference) ? a.localeCompare(b, undefined, { numeric: true }) : difference);
+}
+
+function sortBy(heading, column) {
+  const sign = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  for (const each of all("#images th[aria-sort]")) each.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+  const text = row => row.cells[column] ? row.cells[column].textContent.trim() : "";
+  body.append(...[...body.rows].sort((a, b) => compare(text(a), text(b), sign)));
+}
+
+if (controls && body) {
+  controls.hidden = false;
+  for (const each of all(".at, .cursor")) each.hidden = false;
+  all("#images thead tr:last-child > *").forEach((heading, column) => {
+    if (heading.textContent === "") return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => sortBy(heading, column));
+  });
+  controls.addEventListener("input", moved);
+  controls.addEventListener("submit", event => event.preventDefault());
+  moved();
+}
