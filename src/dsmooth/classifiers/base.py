@@ -73,6 +73,9 @@ class Classifier(ABC):
     input_size: int | None = None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
 
+    version: str | None = None
+    """The version that a service says its model has, once it has said one."""
+
     traits: Traits = Traits()
 
     limits: Limits = Limits()

@@ -5,6 +5,7 @@ recertify.py, verify.py, attack.py      ask again what a run says: from its log,
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
 report.py, demo.py                      show
+serve.py                                answer over HTTP
 options.py                              what several commands take: the model, the images, the service
 expense.py                              what a service costs: said and agreed to before the first query
 """
@@ -26,6 +27,7 @@ from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
+from dsmooth.cli.serve import serve
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.cli.verify import verify
@@ -42,7 +44,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo):
+for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo, serve):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

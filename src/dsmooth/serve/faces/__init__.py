@@ -1,0 +1,12 @@
+"""The ways to ask the gateway, one file each; each translates, and none certifies.
+
+base.py           the contract
+known.py          the faces by name
+asking.py         several pictures in one request
+own.py            raw images, certificates, jobs, metrics
+inference.py      the Open Inference Protocol, version 2
+rekognition.py    Amazon Rekognition
+google_vision.py  Google Cloud Vision
+azure_vision.py   Azure AI Vision
+clarifai.py       Clarifai
+"""
