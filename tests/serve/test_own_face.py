@@ -10,6 +10,7 @@ from PIL import Image
 from dsmooth import TorchClassifier
 from dsmooth.images.decoding import read_image
 from dsmooth.records.certificate_file import read_certificate
+from dsmooth.records.envelope import SigningKey
 from dsmooth.records.keys import commitment_of
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -186,3 +187,18 @@ def test_a_request_is_one_line_of_the_log_without_its_words(running):
     assert (line["status"], line["reason"], line["endpoint"]) == (400, "bad_request", "/v1/certify")
     assert "hunter2" not in str(line)
     assert "value" not in str(line)
+
+
+def test_a_signed_certificate(tmp_path):
+    assert dsmooth("keygen", tmp_path / "key.pem").code == 0
+    signer = SigningKey(tmp_path / "key.pem")
+    (tmp_path / "x.png").write_bytes(picture(180))
+    with gateway(record=tmp_path / "record", sealed=signer.sealed) as running:
+        told = [running.ask("POST", "/v1/certify", (tmp_path / "x.png").read_bytes()) for _ in range(2)]
+        document = running.ask("GET", f"/v1/certificates/{told[0].value['certificate']}").body
+    assert told[1].headers["Dsmooth-Cached"] == "true"
+    (tmp_path / "certificate.json").write_bytes(document)
+    shown = ("--images", tmp_path / "x.png", "-d", "none", "-c", "import:support:Linear", "--all")
+    done = dsmooth("verify", tmp_path / "certificate.json", *shown, "--public-key", tmp_path / "key.pem.pub")
+    assert done.code == 0, done.out + done.err
+    assert f"signed by {signer.name}" in done.out

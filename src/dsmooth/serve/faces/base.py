@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Final, TypeVar, final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -19,7 +19,7 @@ from dsmooth.serve.desk import Desk
 from dsmooth.serve.guard import note_of
 from dsmooth.serve.refusals import Refused
 
-__all__ = ["Face", "Handler", "bearer", "bytes_of", "json_body", "parsed", "typed"]
+__all__ = ["Face", "Handler", "bearer", "bytes_of", "json_body", "parsed", "typed", "whole_body"]
 
 _DEEPEST: Final = 32
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ class Face(ABC):
                     caller = await self.caller(request)
                     note["caller"] = caller.name
                     self.desk.callers.request(caller)
-                await request.body()
+                await whole_body(request)
                 response = await _unless_gone(request, handler(request, caller))
             except Refused as refusal:
                 note["reason"] = refusal.reason
@@ -82,6 +82,14 @@ class Face(ABC):
 
 
 _NOBODY: Final = Caller("nobody")
+
+
+async def whole_body(request: Request) -> bytes:
+    """The body; raises Refused (closed) where the client hangs up before it is there."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise Refused("closed", "the client hung up") from None
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from dsmooth.serve.callers import LOCAL, Caller
 from dsmooth.serve.desk import Request
-from dsmooth.serve.faces.base import Face, bytes_of, json_body, typed
+from dsmooth.serve.faces.base import Face, bytes_of, json_body, typed, whole_body
 from dsmooth.serve.refusals import Refused
 
 __all__ = ["RekognitionFace"]
@@ -42,7 +42,7 @@ class RekognitionFace(Face):
     async def caller(self, request: HttpRequest) -> Caller:
         if not self.desk.callers.needed:
             return LOCAL
-        return self.desk.callers.of_signature(request.headers, request.url.query, await request.body())
+        return self.desk.callers.of_signature(request.headers, request.url.query, await whole_body(request))
 
     def refused(self, refusal: Refused) -> Response:
         kind = _ERRORS.get(refusal.reason, _SERVER)
