@@ -5,7 +5,7 @@ recertify.py, verify.py, attack.py      ask again what a run says: from its log,
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
 report.py, demo.py                      show
-serve.py                                answer over HTTP
+serve.py, keygen.py                     answer over HTTP, sign certificates
 options.py                              what several commands take: the model, the images, the service
 expense.py                              what a service costs: said and agreed to before the first query
 """
@@ -23,6 +23,7 @@ import dsmooth
 from dsmooth.cli.attack import attack
 from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
+from dsmooth.cli.keygen import keygen
 from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
@@ -44,7 +45,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo, serve):
+for command in (certify, recertify, verify, attack, predict, train, train_classifier, report, demo, serve, keygen):
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 

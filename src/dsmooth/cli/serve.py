@@ -27,6 +27,7 @@ def serve(
     tls_key: Path | None = None,
     behind_proxy: Annotated[bool, FLAG] = False,
     record: Path | None = None,
+    signing_key: Path | None = None,
     fresh: Annotated[bool, FLAG] = False,
     most_votes: Whole = 10_000,
     deadline: float = 60.0,
@@ -73,6 +74,8 @@ def serve(
         TLS ends in front of this server; keys are needed on a loopback address too.
     record: Path | None
         Folder for a certificate file for each answer, which `dsmooth verify` takes.
+    signing_key: Path | None
+        Key of `dsmooth keygen` that signs every certificate; `dsmooth verify --public-key` checks it.
     fresh: bool
         Certify a repeated picture anew, and count the attempt; by default it is answered by the certificate that exists.
     most_votes: int
@@ -113,13 +116,16 @@ def serve(
     callers = Callers(
         [] if keys is None else read_callers(keys), {} if aws_secrets is None else read_secrets(aws_secrets)
     )
+    from dsmooth.records.envelope import SigningKey
+
+    signer = None if signing_key is None else SigningKey(signing_key)
     from dsmooth.serve.archive import Archive
     from dsmooth.serve.desk import Desk
     from dsmooth.serve.metrics import Metrics
     from dsmooth.serve.served import Limits, Served
     from dsmooth.serve.server import Server
 
-    archive = Archive(record)
+    archive = Archive(record) if signer is None else Archive(record, signer.sealed)
     smoothed = model.smoothed(asked.pop("bound"), service)
     limits = Limits(most_votes=most_votes, deadline=deadline)
     served = Served("default", smoothed, terms=asked, limits=limits, size=size)
