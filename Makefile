@@ -6,7 +6,7 @@ PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-all check bench wheel clean
+.PHONY: demo test test-all check bench bench-serve wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsmooth demo --out demo-out
@@ -25,6 +25,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
+
+bench-serve: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.serve
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .

@@ -29,6 +29,7 @@ def serve(
     record: Path | None = None,
     signing_key: Path | None = None,
     fresh: Annotated[bool, FLAG] = False,
+    allow_attack: Annotated[bool, FLAG] = False,
     most_votes: Whole = 10_000,
     deadline: float = 60.0,
     drain: float = 30.0,
@@ -78,6 +79,8 @@ def serve(
         Key of `dsmooth keygen` that signs every certificate; `dsmooth verify --public-key` checks it.
     fresh: bool
         Certify a repeated picture anew, and count the attempt; by default it is answered by the certificate that exists.
+    allow_attack: bool
+        Let the page look for changes that turn the classifier alone: a second of one core each.
     most_votes: int
         Most votes (n0 + n) of one request; a job may have 100 times as many.
     deadline: float
@@ -129,12 +132,19 @@ def serve(
     smoothed = model.smoothed(asked.pop("bound"), service)
     limits = Limits(most_votes=most_votes, deadline=deadline)
     served = Served("default", smoothed, terms=asked, limits=limits, size=size)
-    desk = Desk({"default": served}, callers=callers, archive=archive, metrics=Metrics(), cache=not fresh)
+    desk = Desk(
+        {"default": served},
+        callers=callers,
+        archive=archive,
+        metrics=Metrics(),
+        cache=not fresh,
+        allow_attack=allow_attack,
+    )
 
     def started(listening: int) -> None:
         scheme = "http" if tls_key is None else "https"
         say(f"{served.smoothed.classifier.name}, {law}: {served.queue.rate:.0f} samples a second")
-        say(f"listening on {scheme}://{host}:{listening}")
+        say(f"listening on {scheme}://{host}:{listening}, with a page at /")
 
     try:
         server = Server(desk, settings, on_start=started)

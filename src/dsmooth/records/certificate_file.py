@@ -25,7 +25,9 @@ from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
 from dsmooth.records.witness import Witness, witness_of
 
-__all__ = ["VERSION", "CertificateFile", "check_certificates_folder", "read_certificate", "write_certificates"]
+__all__ = [
+    "VERSION", "CertificateFile", "check_certificates_folder", "parse_certificate", "read_certificate", "write_certificates",
+]  # fmt: skip
 
 VERSION: Final = "dsmooth-certificate-2"
 
@@ -71,11 +73,21 @@ def read_certificate(path: Path) -> CertificateFile:
     if not path.is_file():
         raise BadRun(f"{path}: expected a certificate file, found none")
     try:
-        return _parse(read_bounded(path, _MOST_BYTES).decode())
+        return parse_certificate(read_bounded(path, _MOST_BYTES))
     except BadRun as error:
         raise type(error)(f"{path}: {error}") from error
-    except (binascii.Error, OSError, ValueError) as error:
+    except OSError as error:
         raise BadRun(f"{path}: expected a certificate, cannot read it ({error})") from error
+
+
+def parse_certificate(content: bytes) -> CertificateFile:
+    """The certificate that a file of this content is; raises as `read_certificate` does."""
+    try:
+        return _parse(content.decode())
+    except BadRun:
+        raise
+    except (binascii.Error, ValueError) as error:
+        raise BadRun(f"expected a certificate, cannot read it ({error})") from error
 
 
 def check_certificates_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadInput, BadRun, Disproved
 from dsmooth.images.sets import ImageSet, LabelledImage
-from dsmooth.records.certificate_file import read_certificate
+from dsmooth.records.certificate_file import CertificateFile, read_certificate
 from dsmooth.records.digests import digest_image, digest_json, digest_list
 from dsmooth.records.envelope import Envelope, name_of
 from dsmooth.records.keys import commitment_of, count_attempts
@@ -31,8 +31,8 @@ from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.theory.votes import Label
 
 __all__ = [
-    "Check", "Evidence", "Outcome", "data_digest", "image_of", "read_evidence", "recounted", "signature_check",
-    "size_of_images", "verify_evidence",
+    "Check", "Evidence", "Outcome", "data_digest", "evidence_of", "image_of", "read_evidence", "recounted",
+    "signature_check", "size_of_images", "verify_evidence",
 ]  # fmt: skip
 
 
@@ -105,6 +105,11 @@ def read_evidence(path: Path) -> Evidence:
         )
     one = read_certificate(path)
     _check_size(path, one.record.question)
+    return evidence_of(one)
+
+
+def evidence_of(one: CertificateFile) -> Evidence:
+    """A certificate file as evidence."""
     return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name, one.witness, one.envelope)
 
 

@@ -1,6 +1,8 @@
 """The gateway: a certified answer over HTTP, in front of any classifier (extra `serve`). No file here samples or certifies.
 
 faces/         the ways to ask, one file each
+page/          the page: HTML, CSS, JavaScript; openapi.json describes the protocol
+showing.py     what the page shows beside certificates
 server.py      uvicorn, slow heads, the end
 app.py         all faces behind one guard
 settings.py    where to listen, and who is let in

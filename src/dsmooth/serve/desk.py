@@ -38,7 +38,7 @@ from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Label, Phase
 
-__all__ = ["Desk", "OnBegun", "OnLabels", "Request"]
+__all__ = ["Desk", "OnBegun", "OnLabels", "Request", "decoded"]
 
 _DECODERS: Final = 2  # a picture of 25 megapixels takes 75 MB while it is decoded
 _NAME: Final = "image"  # what a record calls the picture: what clients call theirs stays with them
@@ -69,15 +69,23 @@ class Desk:
     """Everything behind the faces: models by name (the first is the usual one), callers, archive and metrics.
 
     cache: whether a repeated question about the same picture is answered by the certificate that exists; otherwise it is
-    certified anew, and the record counts the attempt.
+    certified anew, and the record counts the attempt. allow_attack: whether clients may have the classifier attacked.
     """
 
     def __init__(
-        self, models: Mapping[str, Served], *, callers: Callers, archive: Archive, metrics: Metrics, cache: bool = True
+        self,
+        models: Mapping[str, Served],
+        *,
+        callers: Callers,
+        archive: Archive,
+        metrics: Metrics,
+        cache: bool = True,
+        allow_attack: bool = False,
     ) -> None:
         self.models, self.callers, self.archive, self.metrics = dict(models), callers, archive, metrics
-        self.draining = False
+        self.allow_attack, self.draining = allow_attack, False
         self._cache = cache
+        self.aside = ThreadPoolExecutor(1, "dsmooth-aside")  # for what is no certificate
         self._decoders = ThreadPoolExecutor(_DECODERS, "dsmooth-decode")
         self._writers = ThreadPoolExecutor(1, "dsmooth-record")
         self._versions = versions()
@@ -104,7 +112,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         try:
             with queue.enter(samples) as place:
-                image = await loop.run_in_executor(self._decoders, _decoded, request.picture, served)
+                image = await loop.run_in_executor(self._decoders, decoded, request.picture, served)
                 subject = Subject(request.caller.name, digest_image(image.pixels), question)
                 if self._cache and question.bound != PREDICTION:
                     kept = await loop.run_in_executor(self._writers, self.archive.find, subject)
@@ -207,8 +215,8 @@ class Desk:
         self.draining = True
         for served in self.models.values():
             served.close()
-        self._decoders.shutdown()
-        self._writers.shutdown()
+        for threads in (self._decoders, self._writers, self.aside):
+            threads.shutdown()
 
 
 class _Ballot:
@@ -246,8 +254,8 @@ def _answer(served: Served, kept: Kept, *, cached: bool) -> Answer:
     )
 
 
-def _decoded(picture: bytes | Pixels, served: Served) -> LabelledImage:
-    """The picture at the size of the classifier."""
+def decoded(picture: bytes | Pixels, served: Served) -> LabelledImage:
+    """The picture at the size of the classifier; raises BadImage."""
     if isinstance(picture, bytes):
         return read_image(io.BytesIO(picture), name=_NAME, channels=served.shape[2], size=served.size)
     pixels = check_pixels(picture, name=_NAME)

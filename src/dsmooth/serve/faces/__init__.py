@@ -3,6 +3,7 @@
 base.py           the contract
 known.py          the faces by name
 asking.py         several pictures in one request
+page.py           the page at /, and what it shows
 own.py            raw images, certificates, jobs, metrics
 inference.py      the Open Inference Protocol, version 2
 rekognition.py    Amazon Rekognition

@@ -11,6 +11,7 @@ __all__ = ["FACES"]
 FACES: Final = Registry(
     "face",
     {
+        "page": "dsmooth.serve.faces.page:Page",
         "own": "dsmooth.serve.faces.own:Own",
         "inference": "dsmooth.serve.faces.inference:Inference",
         "aws": "dsmooth.serve.faces.rekognition:RekognitionFace",
