@@ -12,7 +12,7 @@ __all__ = ["keygen"]
 def keygen(key: Path, /) -> None:
     """Make an Ed25519 key: KEY for `dsmooth serve --signing-key`, KEY.pub for everybody who checks certificates.
 
-    Examples:
+    For example:
 
         dsmooth keygen gateway.pem
 
