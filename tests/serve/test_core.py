@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,3 +280,40 @@ def test_the_program_serves_and_ends_with_0_on_sigterm(tmp_path):
     assert "Traceback" not in log
     assert json.loads(log.splitlines()[0])["status"] == 200
     assert len(list(record.rglob("*.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_minutes_of_sixteen_clients_lose_nothing_and_need_no_more_memory(tmp_path):
+    """Every answer is recorded once, and memory in the last half is within 5 % of that of the first."""
+
+    def memory():
+        status = Path("/proc/self/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+    names, sizes, end = [], [], time.monotonic() + 600
+    with gateway(record=tmp_path, cache=False) as running:
+
+        def ask(client):
+            number = client
+            while time.monotonic() < end:
+                answer = running.ask("POST", "/v1/certify", noisy(number % 4000))
+                assert answer.status in (200, 429, 503)
+                if answer.status == 200:
+                    names.append(answer.headers["Dsmooth-Certificate"])
+                number += 16
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in range(16)]
+        for thread in threads:
+            thread.start()
+        time.sleep(120)  # all buffers have their size
+        while time.monotonic() < end - 5:
+            running.log.clear()  # the test's own
+            sizes.append(memory())
+            time.sleep(5)
+        for thread in threads:
+            thread.join()
+    assert len(set(names)) == len(names) > 1000
+    assert len(list(tmp_path.rglob("*.json"))) == len(names)
+    half = len(sizes) // 2
+    assert np.median(sizes[half:]) < 1.05 * np.median(sizes[:half]), sizes

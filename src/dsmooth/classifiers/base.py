@@ -76,6 +76,9 @@ class Classifier(ABC):
     version: str | None = None
     """The version that a service says its model has, once it has said one."""
 
+    queries: int = 0
+    """How many a billed classifier has sent, retries included."""
+
     traits: Traits = Traits()
 
     limits: Limits = Limits()

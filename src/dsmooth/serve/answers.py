@@ -13,9 +13,10 @@ from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Label, Votes
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "header_text"]
 
 _READABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_MOST_LETTERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Answer:
             "Dsmooth-Commitment": self.commitment,
         }
         if self.name is not None:
-            headers["Dsmooth-Label"] = quote(self.name, safe=_READABLE)
+            headers["Dsmooth-Label"] = header_text(self.name)
         if self.certificate is not None and self.id is not None:
             headers["Dsmooth-Radius"] = self.radius
             headers["Dsmooth-Norm"] = f"{question.norm:g}"
@@ -116,6 +117,14 @@ class Answer:
                 cached=self.cached,
             )
         return told
+
+
+def header_text(text: str) -> str:
+    """A stranger's text as a header can carry it: printable ASCII as it is, all else as its UTF-8 in %XX; cut off."""
+    quoted = quote(text, safe=_READABLE)[:_MOST_LETTERS]
+    inner = quoted.strip(" ")
+    at = quoted.find(inner) if inner else len(quoted)  # blanks at the ends are none of a header's value
+    return "%20" * at + inner + "%20" * (len(quoted) - at - len(inner))
 
 
 def _yes(fact: bool) -> str:

@@ -141,8 +141,8 @@ class Desk:
         attempt = self.archive.begin(subject)
         key = MasterKey.draw()  # after the picture is known, and nobody's choice
         on_begun(key.commitment)
-        ballot = _Ballot(place, on_labels)
         started = time.monotonic()
+        ballot = _Ballot(place, on_labels, lambda: self.metrics.begun(time.monotonic() - started))
         handle = served.smoothed.session.submit(image, question, key=key, urgency=urgency, on_votes=ballot.count)
         tally = await self._waited(handle)
         self.metrics.voted(tally)
@@ -222,13 +222,15 @@ class Desk:
 class _Ballot:
     """The votes of one picture as they come, packed for its certificate file."""
 
-    def __init__(self, place: Place, on_labels: OnLabels) -> None:
-        self._place, self._on_labels = place, on_labels
+    def __init__(self, place: Place, on_labels: OnLabels, on_first: Callable[[], None]) -> None:
+        self._place, self._on_labels, self._on_first = place, on_labels, on_first
         self._tally: Tally | None = None
         self._packer, self._pieces = VotePacker(), [b""]
 
     def count(self, tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
         if tally is not self._tally:  # where memory ran out, an image starts again: its votes so far count for nothing
+            if self._tally is None:
+                self._on_first()
             self._tally, self._packer, self._pieces = tally, VotePacker(), []
         self._pieces.append(self._packer.add(labels))
         self._place.count(len(labels))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dsmooth.serve.refusals import REASONS
@@ -40,6 +40,12 @@ class Metrics:
         self._rejections = Counter(
             "dsmooth_rejections", "Requests that were refused, by reason.", ["reason"], registry=self.registry
         )
+        self._wait = Histogram(
+            "dsmooth_queue_wait_seconds",
+            "From the session's door to the first votes.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._samples = Counter("dsmooth_samples", "Votes that were drawn for clients.", registry=self.registry)
         self._missing = Counter(
             "dsmooth_missing_votes", "Trials without a usable answer.", ["reason"], registry=self.registry
@@ -67,6 +73,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """A request was refused."""
         self._rejections.labels(reason).inc()
+
+    def begun(self, seconds: float) -> None:
+        """The first votes of an image came so many seconds after it was handed to the session."""
+        self._wait.observe(seconds)
 
     def voted(self, tally: Tally) -> None:
         """An image has all its votes."""
@@ -97,9 +107,15 @@ class _Queues(Collector):
         images = GaugeMetricFamily("dsmooth_queue_images", "Requests that wait.", labels=["model", "queue"])
         samples = GaugeMetricFamily("dsmooth_queue_samples", "Votes to come, at most.", labels=["model", "queue"])
         rate = GaugeMetricFamily("dsmooth_samples_per_second", "Measured while busy.", labels=["model", "queue"])
+        queries = CounterMetricFamily("dsmooth_upstream_queries", "Sent to a service, retries too.", labels=["model"])
+        dollars = CounterMetricFamily("dsmooth_upstream_cost_dollars", "The same at its price.", labels=["model"])
         for name, served in self._desk.models.items():
             for kind, queue in (("requests", served.queue), ("jobs", served.jobs)):
                 images.add_metric([name, kind], queue.requests)
                 samples.add_metric([name, kind], queue.samples)
                 rate.add_metric([name, kind], queue.rate)
-        yield from (images, samples, rate)
+            classifier = served.smoothed.classifier
+            if classifier.traits.billed:
+                queries.add_metric([name], classifier.queries)
+                dollars.add_metric([name], classifier.queries * (classifier.limits.price or 0.0) / 1000)
+        yield from (images, samples, rate, queries, dollars)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsmooth.errors import BadInput, DsmoothError, Expired, ServiceStopped, SessionClosed
+from dsmooth.errors import BadInput, BadModel, DsmoothError, Expired, ServiceStopped, SessionClosed
 
 __all__ = ["REASONS", "Refused", "refusal_of"]
 
@@ -35,6 +35,6 @@ def refusal_of(error: DsmoothError) -> Refused:
         return Refused("draining", "the server is closing; ask again in a moment", retry_after=5.0)
     if isinstance(error, ServiceStopped):
         return Refused("upstream", f"the service behind this server gave out: {error}")
-    if isinstance(error, BadInput):
+    if isinstance(error, BadInput) and not isinstance(error, BadModel):
         return Refused("bad_request", str(error))
     return Refused("failed", f"nothing was certified: {error}")
