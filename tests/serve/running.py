@@ -103,6 +103,13 @@ def gateway(
     desk = Desk(
         {"default": served}, callers=Callers(callers, aws_secrets), archive=archive, metrics=Metrics(), cache=cache
     )
+    with running_desk(desk, settings, **options) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_desk(desk: Desk, settings: Settings = Settings(port=0, drain=10.0), **options: Any) -> Iterator[Running]:  # noqa: B008
+    """The server of this desk."""
     started, log = threading.Event(), []
     server = Server(desk, settings, on_start=lambda port: started.set(), log=log.append, **options)
     thread = threading.Thread(target=server.run, name="gateway")

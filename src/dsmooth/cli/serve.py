@@ -32,6 +32,8 @@ class Door:
     """Address to listen on. Any but a loopback address needs --keys, and TLS or --behind-proxy."""
     port: Whole = 8080
     """0: any free one."""
+    grpc_port: Whole | None = None
+    """Speak gRPC here: the Open Inference Protocol and Clarifai (extra grpc)."""
     keys: Path | None = None
     """JSON file {"keys": [{"name": "alice", "sha256": "..."}]}: who may ask, by the SHA-256 of their keys; and perhaps
     requests_per_minute, samples_per_day and aws_access_key of each."""
@@ -161,6 +163,7 @@ def _run(wanted: Mapping[str, _Wanted], door: Door) -> None:
     settings = Settings(
         host=door.host,
         port=door.port,
+        grpc_port=door.grpc_port,
         keys=door.keys,
         tls_certificate=door.tls_certificate,
         tls_key=door.tls_key,
@@ -200,6 +203,8 @@ def _run(wanted: Mapping[str, _Wanted], door: Door) -> None:
             say(f"{name}: {classifier}, {law}: {served.queue.rate:.0f} samples a second")
         scheme = "http" if door.tls_key is None else "https"
         say(f"listening on {scheme}://{door.host}:{listening}, with a page at /")
+        if server.grpc_port is not None:
+            say(f"gRPC on port {server.grpc_port}")
 
     try:
         server = Server(desk, settings, on_start=started)

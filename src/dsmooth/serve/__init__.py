@@ -1,6 +1,7 @@
 """The gateway: a certified answer over HTTP, in front of any classifier (extra `serve`). No file here samples or certifies.
 
-faces/         the ways to ask, one file each
+faces/         the ways to ask over HTTP, one file each
+rpc/           those over gRPC
 page/          the page: HTML, CSS, JavaScript; openapi.json describes the protocol
 showing.py     what the page shows beside certificates
 server.py      uvicorn, slow heads, the end

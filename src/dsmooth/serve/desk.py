@@ -91,6 +91,11 @@ class Desk:
         self._versions = versions()
         metrics.watch(self)
 
+    @property
+    def ready(self) -> bool:
+        """Whether everything answers, as far as is known."""
+        return not self.draining and all(served.ready for served in self.models.values())
+
     def model(self, name: str | None = None) -> Served:
         """The model of that name, the usual one for None; raises Refused (404)."""
         if name is None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dsmooth.serve.metrics import Metrics
 from dsmooth.serve.refusals import Refused
 
-__all__ = ["Guard", "note_of", "to_stderr"]
+__all__ = ["Guard", "Log", "note_of", "to_stderr", "where_of"]
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _BODY_SECONDS: Final = 60.0
@@ -96,7 +96,7 @@ class Guard:
                 await _plain(refusal)(scope, receive, sent)
         except Exception as error:
             # a fault of this program: whoever asked learns nothing of it, the operator where it is
-            note.update(reason="failed", error=type(error).__name__, where=_where(error))
+            note.update(reason="failed", error=type(error).__name__, where=where_of(error))
             self._metrics.refused("failed")
             if not status:
                 await _plain(Refused("failed", "the server failed; its log says where"))(scope, receive, sent)
@@ -181,7 +181,7 @@ def _plain(refusal: Refused) -> JSONResponse:
     return JSONResponse({"error": str(refusal)}, refusal.status, refusal.headers)
 
 
-def _where(error: BaseException) -> str:
+def where_of(error: BaseException) -> str:
     """File and line where it went wrong: of this program, so nothing of the request is in it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -18,6 +18,7 @@ from dsmooth.serve.app import gateway
 from dsmooth.serve.desk import Desk
 from dsmooth.serve.faces.own import Own
 from dsmooth.serve.guard import Log, to_stderr
+from dsmooth.serve.rpc.base import RpcServer
 from dsmooth.serve.settings import Settings
 
 __all__ = ["Server"]
@@ -79,7 +80,8 @@ class Server:
         head_seconds: float = _HEAD_SECONDS,
         **limits: Any,
     ) -> None:
-        self._desk, self._settings, self._on_start = desk, settings, on_start
+        self._desk, self._settings, self._on_start, self._log = desk, settings, on_start, log
+        self.grpc_port: int | None = None
         app = gateway(desk, settings, log=log, **limits)
         own = app.state.faces["own"]
         assert isinstance(own, Own)
@@ -119,13 +121,25 @@ class Server:
         self._server.should_exit = True
 
     async def _run(self) -> None:
+        rpc = await self._start_rpc()
         serving = asyncio.ensure_future(self._server.serve([self._socket]))
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.01)
         if self._server.started:
             self._on_start(self.port)
         await serving
-        await self._own.jobs.finish(self._settings.drain)
+        await asyncio.gather(
+            self._own.jobs.finish(self._settings.drain),
+            *([] if rpc is None else [rpc.stop(self._settings.drain)]),
+        )
+
+    async def _start_rpc(self) -> RpcServer | None:
+        if self._settings.grpc_port is None:
+            return None
+        rpc = RpcServer(self._desk, self._settings, self._settings.grpc_port, self._log)
+        await rpc.start()
+        self.grpc_port = rpc.port
+        return rpc
 
 
 class _Uvicorn(uvicorn.Server):

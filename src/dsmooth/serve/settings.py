@@ -20,6 +20,8 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
+    """None: nothing speaks gRPC."""
     keys: Path | None = None
     """File of the callers, with the hashes of their keys."""
     aws_secrets: Path | None = None
@@ -34,8 +36,9 @@ class Settings:
     """Seconds that requests in progress have when the server is told to end."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise BadParameter(f"port must be from 0 (any free one) to 65535, got {self.port}")
+        for name, port in (("port", self.port), ("grpc_port", self.grpc_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise BadParameter(f"{name} must be from 0 (any free one) to 65535, got {port}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise BadParameter("TLS needs both: --tls-certificate and --tls-key")
         if self.drain < 0.0 or self.most_body < 1:

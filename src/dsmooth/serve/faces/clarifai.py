@@ -16,13 +16,19 @@ from dsmooth.serve.faces.base import Face, bearer, bytes_of, json_body, typed
 from dsmooth.serve.refusals import Refused
 from dsmooth.serve.served import Served
 
-__all__ = ["ClarifaiFace"]
+__all__ = ["MOST_IMAGES", "OK", "ClarifaiFace", "code_of", "concepts_of"]
 
-_MOST_IMAGES: Final = 16
-_OK: Final = {"code": 10000, "description": "Ok"}
+MOST_IMAGES: Final = 16
+OK: Final = {"code": 10000, "description": "Ok"}
 _THROTTLED: Final = 11005
-_CODES: Final = {"unauthenticated": 11001, "overloaded": _THROTTLED, "quota": _THROTTLED, "full": _THROTTLED}
 _BAD_IMAGE, _BAD_REQUEST, _FAILED = 30002, 11102, 99009
+_CODES: Final = {
+    "unauthenticated": 11001,
+    "overloaded": _THROTTLED,
+    "quota": _THROTTLED,
+    "full": _THROTTLED,
+    "bad_image": _BAD_IMAGE,
+}
 
 
 class ClarifaiFace(Face):
@@ -39,21 +45,20 @@ class ClarifaiFace(Face):
         return bearer(request, "Key") or bearer(request, "Bearer")
 
     def refused(self, refusal: Refused) -> Response:
-        code = _CODES.get(refusal.reason, _BAD_REQUEST if refusal.status < 500 else _FAILED)
-        code = _BAD_IMAGE if refusal.reason == "bad_image" else code
-        return JSONResponse({"status": {"code": code, "description": str(refusal)}}, refusal.status, refusal.headers)
+        status = {"code": code_of(refusal), "description": str(refusal)}
+        return JSONResponse({"status": status}, refusal.status, refusal.headers)
 
     async def _outputs(self, request: HttpRequest, caller: Caller) -> Response:
         inputs = typed((await json_body(request)).get("inputs"), list, "inputs")
-        if not 1 <= len(inputs) <= _MOST_IMAGES:
-            raise Refused("bad_request", f"expected 1 to {_MOST_IMAGES} inputs, got {len(inputs)}")
+        if not 1 <= len(inputs) <= MOST_IMAGES:
+            raise Refused("bad_request", f"expected 1 to {MOST_IMAGES} inputs, got {len(inputs)}")
         pictures = [_picture(each) for each in inputs]
         served = self.desk.model()
         question = served.question({})
         answers = await ask_all(self.desk, [Request(served, question, picture, caller) for picture in pictures])
         headers = answers[0].headers if len(answers) == 1 else {}
         outputs = [_output(answer, served) for answer in answers]
-        return JSONResponse({"status": _OK, "outputs": outputs}, headers=headers)
+        return JSONResponse({"status": OK, "outputs": outputs}, headers=headers)
 
 
 def _picture(asked: object) -> bytes:
@@ -65,8 +70,17 @@ def _picture(asked: object) -> bytes:
 
 
 def _output(answer: Answer, served: Served) -> dict[str, Any]:
-    concepts: list[dict[str, Any]] = []
-    if answer.name is not None:
-        concepts = [{"id": answer.name, "name": answer.name, "value": float(answer.least_probability)}]
     model = {"id": served.name, "model_version": {"id": served.version}}
-    return {"status": _OK, "model": model, "data": {"concepts": concepts}}
+    return {"status": OK, "model": model, "data": {"concepts": concepts_of(answer)}}
+
+
+def concepts_of(answer: Answer) -> list[dict[str, Any]]:
+    """The certified label as a concept; none for an abstention."""
+    if answer.name is None:
+        return []
+    return [{"id": answer.name, "name": answer.name, "value": float(answer.least_probability)}]
+
+
+def code_of(refusal: Refused) -> int:
+    """Clarifai's number for it."""
+    return _CODES.get(refusal.reason, _BAD_REQUEST if refusal.status < 500 else _FAILED)
