@@ -269,7 +269,7 @@ def test_the_program_serves_and_ends_with_0_on_sigterm(tmp_path):
             assert "samples a second" in program.stdout.readline()
             line = program.stdout.readline()
             assert line.startswith("listening on http://127.0.0.1:"), line
-            port = int(line.rpartition(":")[2])
+            port = int(line.partition(",")[0].rpartition(":")[2])
             address = f"http://127.0.0.1:{port}/v1/certify"
             with urllib.request.urlopen(address, picture(200), timeout=60) as answer:
                 assert answer.headers["Dsmooth-Label"] == "1"

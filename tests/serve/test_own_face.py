@@ -202,3 +202,20 @@ def test_a_signed_certificate(tmp_path):
     done = dsmooth("verify", tmp_path / "certificate.json", *shown, "--public-key", tmp_path / "key.pem.pub")
     assert done.code == 0, done.out + done.err
     assert f"signed by {signer.name}" in done.out
+
+
+def test_without_a_folder_the_last_certificates_are_kept_within_bounds(monkeypatch):
+    monkeypatch.setattr("dsmooth.serve.archive._MOST_BYTES", 20_000)
+    with gateway() as running:
+        names = [running.ask("POST", "/v1/certify", picture(180, spot=i)).value["certificate"] for i in range(30)]
+        statuses = [running.ask("GET", f"/v1/certificates/{name}").status for name in names]
+        assert sum(len(kept.document) for _, kept in running.desk.archive._kept.values()) <= 20_000
+    assert statuses[-1] == 200
+    assert statuses[0] == 404
+    assert statuses == sorted(statuses, reverse=True)
+
+
+def test_predictions_are_no_attempts(running):
+    for _ in range(3):
+        running.ask("POST", "/v1/predict", picture(177, spot=5))
+    assert running.ask("POST", "/v1/certify", picture(177, spot=5)).value["certificate"].endswith("-1")

@@ -26,6 +26,7 @@ __all__ = ["Archive", "Kept", "Subject"]
 
 _ID: Final = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,8})", re.ASCII)
 _MOST_KEPT: Final = 1000  # certificates in memory, where there is no folder
+_MOST_BYTES: Final = 64 << 20  # of their files
 _MOST_COUNTED: Final = 1 << 16  # pictures whose attempts are remembered beyond those that were answered
 
 
@@ -60,7 +61,9 @@ class Kept:
 
 
 class Archive:
-    """Where certificates are kept. Without a folder: the last thousand, in memory. Threads may use it at once.
+    """Where certificates are kept. Without a folder: the last thousand (64 MB at most), in memory.
+
+    Threads may use it at once; one server has a folder.
 
     sealed: what becomes of a certificate's text before it is kept (a signature, say). Raises BadRun where the folder
     cannot be written to.
@@ -73,6 +76,7 @@ class Archive:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str], tuple[str, Kept]] = OrderedDict()
         self._begun: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._bytes = 0
 
     def begin(self, subject: Subject) -> int:
         """The number of this attempt at a picture and subject, from 1: one that is given up counts too."""
@@ -90,8 +94,9 @@ class Archive:
         if self._folder is None:
             with self._lock:
                 self._kept[subject.caller, kept.id] = (subject.asked, kept)
-                if len(self._kept) > _MOST_KEPT:
-                    self._kept.popitem(last=False)
+                self._bytes += len(kept.document)
+                while len(self._kept) > _MOST_KEPT or (self._bytes > _MOST_BYTES and len(self._kept) > 1):
+                    self._bytes -= len(self._kept.popitem(last=False)[1][1].document)
         else:
             place = self._folder / subject.caller / subject.address
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ class Desk:
         on_labels: OnLabels,
     ) -> Answer:
         question = subject.question
-        attempt = self.archive.begin(subject)
+        attempt = 0 if question.bound == PREDICTION else self.archive.begin(subject)
         key = MasterKey.draw()  # after the picture is known, and nobody's choice
         on_begun(key.commitment)
         started = time.monotonic()

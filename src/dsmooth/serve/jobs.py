@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from dsmooth.serve.answers import Answer
@@ -15,7 +16,7 @@ from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["Job", "Jobs"]
 
-_MOST_KEPT: Final = 1000
+_MOST_KEPT: Final = 1000  # without their certificate files, which the archive has
 _TOP: Final = 5  # labels that an event lists
 _HEARTBEAT: Final = 15.0
 _PAUSE: Final = 0.1  # seconds between two events: votes come by the block, people read slower
@@ -51,7 +52,8 @@ class Job:
             loop.call_soon_threadsafe(self._count, phase, labels)
 
         try:
-            self.answer = await desk.ask(request, on_begun=self._begun, on_labels=heard)
+            answer = await desk.ask(request, on_begun=self._begun, on_labels=heard)
+            self.answer = replace(answer, document=b"")
         except Refused as refusal:
             self.refusal = refusal
         except asyncio.CancelledError:

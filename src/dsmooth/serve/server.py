@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -81,6 +83,7 @@ class Server:
         **limits: Any,
     ) -> None:
         self._desk, self._settings, self._on_start, self._log = desk, settings, on_start, log
+        self._end = math.inf  # when what is in progress is given up
         self.grpc_port: int | None = None
         app = gateway(desk, settings, log=log, **limits)
         own = app.state.faces["own"]
@@ -117,6 +120,7 @@ class Server:
 
     def stop(self) -> None:
         """Told to end: from any thread, or by a signal."""
+        self._end = min(self._end, time.monotonic() + self._settings.drain)
         self._desk.draining = True
         self._server.should_exit = True
 
@@ -128,10 +132,8 @@ class Server:
         if self._server.started:
             self._on_start(self.port)
         await serving
-        await asyncio.gather(
-            self._own.jobs.finish(self._settings.drain),
-            *([] if rpc is None else [rpc.stop(self._settings.drain)]),
-        )
+        left = max(0.0, min(self._settings.drain, self._end - time.monotonic()))
+        await asyncio.gather(self._own.jobs.finish(left), *([] if rpc is None else [rpc.stop(left)]))
 
     async def _start_rpc(self) -> RpcServer | None:
         if self._settings.grpc_port is None:

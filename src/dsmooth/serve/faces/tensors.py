@@ -116,6 +116,9 @@ class Tensor:
 
 
 def outputs_of(answers: Sequence[Answer], served: Served) -> list[Tensor]:
+    """label (empty: abstains), label_index (-1: abstains, or no number), radius (0: abstains), votes of each class where
+    classes have names, and the certificate file.
+    """
     many = len(answers)
     indices = [answer.answer if isinstance(answer.answer, int) else -1 for answer in answers]
     outputs = [
