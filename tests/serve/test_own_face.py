@@ -219,3 +219,13 @@ def test_predictions_are_no_attempts(running):
     for _ in range(3):
         running.ask("POST", "/v1/predict", picture(177, spot=5))
     assert running.ask("POST", "/v1/certify", picture(177, spot=5)).value["certificate"].endswith("-1")
+
+
+def test_a_job_that_is_sent_twice_is_one_job(running):
+    first = running.ask("POST", "/v1/jobs?n=300", picture(171), Idempotency_Key="mine")
+    again = running.ask("POST", "/v1/jobs?n=300", picture(171), Idempotency_Key="mine")
+    assert first.headers["Location"] == again.headers["Location"]
+    assert running.ask("POST", "/v1/jobs?n=300", picture(171)).headers["Location"] != first.headers["Location"]
+    for path, file in (("/v1/jobs?n=301", picture(171)), ("/v1/jobs?n=300", picture(172))):
+        assert running.ask("POST", path, file, Idempotency_Key="mine").status == 400
+    assert running.ask("POST", "/v1/jobs?n=300", picture(171), Idempotency_Key="x" * 200).status == 400

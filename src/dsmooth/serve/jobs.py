@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from dsmooth.images.pixels import Pixels
+from dsmooth.records.digests import digest_json
 from dsmooth.serve.answers import Answer
 from dsmooth.serve.desk import Desk, Request
 from dsmooth.serve.refusals import Refused
@@ -123,20 +126,38 @@ class Jobs:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._once: dict[tuple[str, str], tuple[str, str]] = {}
+        """Caller and the client's name for a job -> its id, and what it is about."""
 
-    def begin(self, request: Request) -> Job:
-        """A job is under way; raises Refused where too many are."""
+    def begin(self, request: Request, once: str | None = None) -> Job:
+        """A job is under way; raises Refused where too many are.
+
+        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already; Refused
+        where that is about something else.
+        """
+        asked = digest_json([request.question.to_json(), _digest(request.picture)])
+        if once is not None and (known := self._once.get((request.caller.name, once))) is not None:
+            job = self._jobs.get(known[0])
+            if job is not None and known[1] != asked:
+                raise Refused(
+                    "bad_request", "this Idempotency-Key was used for another picture or question: choose another"
+                )
+            if job is not None:
+                return job
         open_jobs = sum(job.state in ("waiting", "voting") for job in self._jobs.values())
         if open_jobs >= request.served.limits.most_jobs:
             raise Refused("full", f"{open_jobs} jobs are under way; ask again later", retry_after=10.0)
         job = Job(request)
         self._jobs[job.id] = job
+        if once is not None:
+            self._once[request.caller.name, once] = (job.id, asked)
         job.task = asyncio.ensure_future(job.run(self._desk, request))
         while len(self._jobs) > _MOST_KEPT:
             oldest = next((name for name, each in self._jobs.items() if each.state in ("done", "failed")), None)
             if oldest is None:
                 break
             del self._jobs[oldest]
+            self._once = {name: known for name, known in self._once.items() if known[0] != oldest}
         return job
 
     def get(self, caller: str, name: str) -> Job:
@@ -155,3 +176,7 @@ class Jobs:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+def _digest(picture: bytes | Pixels) -> str:
+    return hashlib.sha256(picture if isinstance(picture, bytes) else picture.tobytes()).hexdigest()

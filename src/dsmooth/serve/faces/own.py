@@ -19,6 +19,7 @@ from dsmooth.serve.refusals import Refused
 __all__ = ["Own"]
 
 _JOB = "/v1/jobs/{id}"
+_LONGEST_NAME = 128
 
 
 class Own(Face):
@@ -75,7 +76,10 @@ class Own(Face):
         return Response(document, media_type="application/json")
 
     async def _begin(self, request: HttpRequest, caller: Caller) -> Response:
-        job = self.jobs.begin(await self._asked(request, caller, job=True))
+        once = request.headers.get("idempotency-key")
+        if once is not None and not 1 <= len(once) <= _LONGEST_NAME:
+            raise Refused("bad_request", f"expected an Idempotency-Key of 1 to {_LONGEST_NAME} characters")
+        job = self.jobs.begin(await self._asked(request, caller, job=True), once)
         return JSONResponse(job.value(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     async def _job(self, request: HttpRequest, caller: Caller) -> Response:
