@@ -27,7 +27,7 @@ from dsmooth.serve.settings import Settings
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.votes import Phase
 from serve.running import NAMES, SIZE, gateway, picture, until
-from support import CHECKOUT, Linear
+from support import CHECKOUT, Linear, dsmooth
 
 
 class Gate(Linear):
@@ -241,6 +241,34 @@ def test_a_folder_that_cannot_be_written_any_more_loses_no_answer_in_silence(tmp
         answer = running.ask("POST", "/v1/certify", picture(199))
         assert answer.status == 500
         assert "could not be recorded" in answer.value["error"]
+
+
+def test_where_memory_runs_out_the_votes_start_again_and_are_counted_once(tmp_path):
+    class Greedy(Linear):
+        def __init__(self):
+            super().__init__()
+            self.held = [threading.Event()]  # a list: no part of what is certified
+
+        def __deepcopy__(self, memo):
+            return self
+
+        def forward(self, x):
+            if self.held[0].is_set() and len(x) > 8:
+                raise MemoryError("out of memory")
+            return super().forward(x)
+
+    module = Greedy()
+    with gateway(module, record=tmp_path) as running:
+        place = running.ask("POST", "/v1/jobs?n=60000", noisy(1)).headers["Location"]
+        until(lambda: running.ask("GET", place).value["votes"]["estimation"]["trials"] > 500)
+        module.held[0].set()
+        until(lambda: running.ask("GET", place).value["state"] == "done")
+        votes = running.ask("GET", place).value["votes"]
+    assert (votes["selection"]["trials"], votes["estimation"]["trials"]) == (20, 60_000)
+    (path,) = tmp_path.rglob("*.json")
+    record = read_certificate(path).record
+    assert record.batch[0] <= 8
+    assert dsmooth("verify", path).code == 4  # consistent: the packed votes are those of the counts
 
 
 def test_a_size_is_needed_where_the_classifier_has_none():

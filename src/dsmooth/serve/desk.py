@@ -48,8 +48,9 @@ _JOB_DEADLINE: Final = 3600.0
 OnBegun = Callable[[str], None]
 """Called with the commitment to the key, before the first vote is asked for."""
 
-OnLabels = Callable[[Phase, Sequence[Label | None]], None]
-"""Called by the session's thread with the votes that count, as they come."""
+OnLabels = Callable[[Phase, Sequence[Label | None], bool], None]
+"""Called by the session's thread with the votes that count, as they come; True with the first ones, also where memory ran
+out and the votes so far count for nothing."""
 
 
 @dataclass(frozen=True)
@@ -233,13 +234,14 @@ class _Ballot:
         self._packer, self._pieces = VotePacker(), [b""]
 
     def count(self, tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
-        if tally is not self._tally:  # where memory ran out, an image starts again: its votes so far count for nothing
+        fresh = tally is not self._tally
+        if fresh:  # where memory ran out, an image starts again: its votes so far count for nothing
             if self._tally is None:
                 self._on_first()
             self._tally, self._packer, self._pieces = tally, VotePacker(), []
         self._pieces.append(self._packer.add(labels))
         self._place.count(len(labels))
-        self._on_labels(chunk.phase, labels)
+        self._on_labels(chunk.phase, labels, fresh)
 
     def packed(self) -> tuple[bytes, dict[str, Any]]:
         """The packed votes, and what a record says of them."""

@@ -51,8 +51,8 @@ class Job:
         """The answer is there, or why there is none."""
         loop = asyncio.get_running_loop()
 
-        def heard(phase: Phase, labels: Sequence[Label | None]) -> None:
-            loop.call_soon_threadsafe(self._count, phase, labels)
+        def heard(phase: Phase, labels: Sequence[Label | None], fresh: bool) -> None:
+            loop.call_soon_threadsafe(self._count, phase, labels, fresh)
 
         try:
             answer = await desk.ask(request, on_begun=self._begun, on_labels=heard)
@@ -100,7 +100,9 @@ class Job:
         self.commitment = commitment
         self._changed.set()
 
-    def _count(self, phase: Phase, labels: Sequence[Label | None]) -> None:
+    def _count(self, phase: Phase, labels: Sequence[Label | None], fresh: bool) -> None:
+        if fresh:
+            self._counts = {each: Counter() for each in self._asked}
         self._counts[phase].update(labels)
         self._changed.set()
 

@@ -80,17 +80,12 @@ class Served:
         source_of(self.smoothed.law).self_test(list(streams.values()), self.shape)
         if self.smoothed.classifier.traits.billed:
             return _PAID_RATE
-        self.probe()
+        self._ask_about_grey()
         started = time.monotonic()
-        return self.probe() / max(1e-6, time.monotonic() - started)
+        return self._ask_about_grey() / max(1e-6, time.monotonic() - started)
 
-    def probe(self) -> int:
-        """A grey image has been asked about, as many samples as keep every worker busy; how many those were.
-
-        Raises what a request would meet. A billed service is not asked.
-        """
-        if self.smoothed.classifier.traits.billed:
-            return 0
+    def _ask_about_grey(self) -> int:
+        """A grey image was asked about, with as many samples as keep every worker busy; how many those were."""
         samples = 2 * self.smoothed.sizes.rows(self.shape) * self.smoothed.pipeline.backend.workers
         grey: Pixels = np.full(self.shape, 128, np.uint8)
         self.smoothed.submit(grey, question=self.smoothed.question(n=samples, alpha=0.05, bound=PREDICTION)).result()
@@ -105,8 +100,9 @@ class Served:
     def class_name(self, answer: Label | None) -> str | None:
         """The name of the class with this index; None where it has none."""
         names = self.smoothed.classifier.class_names
-        known = isinstance(answer, int) and names is not None and 0 <= answer < len(names)
-        return str(names[int(answer)]) if known and names is not None and answer is not None else None
+        if names is None or not isinstance(answer, int) or not 0 <= answer < len(names):
+            return None
+        return str(names[answer])
 
     def named(self, answer: Label | None) -> str | None:
         """What people call this answer, its index where it has no name; None for an abstention."""
