@@ -251,6 +251,58 @@ def test_behind_a_proxy_any_name_is_accepted_with_a_key(tmp_path):
         assert running.ask("POST", "/v1/certify", picture(), Host="gateway.example").status == 401
 
 
+def self_signed(folder):
+    """A certificate for localhost, and its key."""
+    import datetime
+
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(secret)
+
+
+def test_tls_with_a_key(tmp_path):
+    import http.client
+    import ssl
+
+    self_signed(tmp_path)
+    settings = Settings(
+        host="0.0.0.0",
+        port=0,
+        keys=tmp_path / "keys.json",
+        tls_certificate=tmp_path / "cert.pem",
+        tls_key=tmp_path / "key.pem",
+    )
+    with gateway(callers=[Caller("alice", hashed("alice-key"))], settings=settings) as running:
+        trust = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        for key, status in (("alice-key", 200), ("bob-key", 401)):
+            connection = http.client.HTTPSConnection("localhost", running.server.port, timeout=30, context=trust)
+            with contextlib.closing(connection):
+                connection.request("POST", "/v1/certify", picture(), {"Authorization": f"Bearer {key}"})
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == status
+        assert not raw(running, post(body=picture())).startswith(b"HTTP/1.1 2")  # nothing in the clear
+
+
 def test_quotas():
     now = [0.0]
     callers = Callers([Caller("a", "", requests_per_minute=2, samples_per_day=1000)], clock=lambda: now[0])
@@ -331,6 +383,10 @@ REFUSED = {
     "a host without keys": (("--host", "0.0.0.0"), "give --keys"),
     "a proxy without keys": (("--behind-proxy",), "give --keys"),
     "keys in the clear": (("--host", "0.0.0.0", "--keys", "keys.json"), "give --tls-certificate"),
+    "TLS without its files": (
+        ("--host", "0.0.0.0", "--keys", "k", "--tls-certificate", "c.pem", "--tls-key", "k.pem"),
+        "expected a certificate chain",
+    ),
     "half of TLS": (("--tls-key", "key.pem"), "TLS needs both"),
     "a port of 70000": (("--port", "70000"), "port must be from 0"),
     "a port that is a word": (("--port", "http"), "must be a whole number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,14 @@ class Settings:
             raise BadParameter(
                 f"{self.host} would carry keys in the clear: give --tls-certificate and --tls-key, or --behind-proxy"
             )
+        if self.tls_certificate is not None and self.tls_key is not None:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.tls_certificate, self.tls_key)
+            except OSError as error:  # ssl.SSLError too
+                raise BadParameter(
+                    f"{self.tls_certificate}: expected a certificate chain (PEM), and in {self.tls_key} its private key "
+                    f"({error.strerror or error})"
+                ) from error
 
     @property
     def loopback(self) -> bool:
