@@ -7,7 +7,7 @@ PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-all check bench docs dist clean
+.PHONY: demo test test-all check bench bench-serve docs dist clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsmooth demo --out demo-out
@@ -35,6 +35,9 @@ dist: $(VENV)/.dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
+
+bench-serve: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.serve
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -19,7 +19,7 @@ from dsmooth import RemoteClassifier, SmoothedClassifier
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import radius_text
-from dsmooth.runs.certify import versions
+from dsmooth.runs.recording import versions
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.sources.grid import GridSource
 from dsmooth.theory.laws.gaussian import Gaussian

@@ -73,6 +73,12 @@ class Classifier(ABC):
     input_size: int | None = None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
 
+    version: str | None = None
+    """The version that a service says its model has, once it has said one."""
+
+    queries: int = 0
+    """How many a billed classifier has sent, retries included."""
+
     traits: Traits = Traits()
 
     limits: Limits = Limits()

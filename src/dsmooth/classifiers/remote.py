@@ -84,6 +84,16 @@ class RemoteClassifier(Classifier):
             "voting": self.rule.describe(),
         }
 
+    @property
+    def version(self) -> str | None:  # type: ignore[override]  # read only here
+        """As in the contract."""
+        return None if self._client is None else self._client.version
+
+    @property
+    def queries(self) -> int:  # type: ignore[override]  # read only here
+        """As in the contract."""
+        return 0 if self._client is None else self._client.gate.sent
+
     def digest(self) -> str:
         """SHA-256 of the description. The model behind the service is not in it: its version is in each record."""
         return digest_json(self.description)

@@ -7,6 +7,7 @@ train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
 report.py, export.py, demo.py           show
 doctor.py                               say what is installed and what works
+serve.py, keygen.py                     answer over HTTP, sign certificates
 options.py                              what several commands take: the model, the images, the service
 expense.py                              what a service costs: said and agreed to before the first query
 """
@@ -26,11 +27,13 @@ from dsmooth.cli.certify import certify
 from dsmooth.cli.demo import demo
 from dsmooth.cli.doctor import doctor
 from dsmooth.cli.export import export
+from dsmooth.cli.keygen import keygen
 from dsmooth.cli.measure_denoiser import measure_denoiser
 from dsmooth.cli.merge import merge
 from dsmooth.cli.predict import predict
 from dsmooth.cli.recertify import recertify
 from dsmooth.cli.report import report
+from dsmooth.cli.serve import serve
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.cli.verify import verify
@@ -48,7 +51,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 for command in (
-    certify, merge, recertify, verify, attack, predict, train, train_classifier, report, export, demo, doctor,
+    certify, merge, recertify, verify, attack, predict, serve, keygen, train, train_classifier, report, export, demo, doctor,
 ):  # fmt: skip
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")

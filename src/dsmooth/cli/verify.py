@@ -42,6 +42,7 @@ def verify(
     dtype: Literal["fp32", "bf16", "tf32"] = "fp32",
     timestamp_roots: Path | None = None,
     beacon: Path | None = None,
+    public_key: Path | None = None,
 ) -> None:
     """Check a certificate file or a run. Exit code 0: verified; 1: it does not hold; 2: it cannot be read; 4: consistent.
 
@@ -89,16 +90,22 @@ def verify(
         Root certificates (PEM) of the time-stamp authorities that you trust: for keys that were witnessed.
     beacon: Path | None
         The beacon that you trust, as drand's /info describes its chain (JSON); drand's quicknet by default.
+    public_key: Path | None
+        The key (PEM) by which a certificate file must be signed.
     """
     from dsmooth.classifiers.specs import load_classifier
     from dsmooth.records.beacon import read_beacon
-    from dsmooth.runs.verify import Check, Outcome, read_evidence, verify_evidence
+    from dsmooth.records.envelope import read_public_key
+    from dsmooth.runs.verify import Check, Outcome, read_evidence, signature_check, verify_evidence
     from dsmooth.runs.witnessing import standing_of
 
     if not 0.0 < share <= 1.0:
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
     if again and (images is None or classifier is None):
         raise BadParameter("--again certifies anew: give --images and -c too")
+    if public_key is not None and certificate.is_dir():
+        raise BadParameter("--public-key is for certificate files: runs are not signed")
+    signer = None if public_key is None else read_public_key(public_key)
     data.check()
     introduce_laws(noise)
     chain, roots = read_beacon(beacon), None if timestamp_roots is None else _roots(timestamp_roots)
@@ -117,6 +124,8 @@ def verify(
         checks.append(check)
         say(f"{check.what:<13} {check.outcome.value:<14} {check.detail}")
 
+    if signer is not None or evidence.envelope is not None:
+        tell(signature_check(evidence, signer))
     key_standing = standing_of(evidence, roots, chain)
     for check in verify_evidence(evidence, shown, key_standing):
         tell(check)

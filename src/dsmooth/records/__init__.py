@@ -6,6 +6,7 @@ outputs.py   folders that results go to: writable before any work is done, gone 
 keys.py      the key of a run: committed to, kept secret, revealed at the end
 question.py  Question: everything that is asked of an image
 certificate_file.py  one image's certificate as a file that a third party can check
+envelope.py  signed certificate files
 certificate_schema.py  the format of that file, as a JSON Schema
 reading.py   JSON from strangers: how deep it may be nested, each name of an object once
 schema.py    Record: everything that a certificate rests on, as one line of JSON; certificates from counts

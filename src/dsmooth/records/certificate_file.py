@@ -10,13 +10,14 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.certificate_schema import SPACE, check_certificate, decimal, spelled, unspelled
 from dsmooth.records.digests import canonical_json
+from dsmooth.records.envelope import Envelope
 from dsmooth.records.files import read_bounded, write_whole
 from dsmooth.records.reading import strict_json
 from dsmooth.records.schema import Record
@@ -24,7 +25,9 @@ from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
 from dsmooth.records.witness import Witness, witness_of
 
-__all__ = ["VERSION", "CertificateFile", "check_certificates_folder", "read_certificate", "write_certificates"]
+__all__ = [
+    "VERSION", "CertificateFile", "check_certificates_folder", "parse_certificate", "read_certificate", "write_certificates",
+]  # fmt: skip
 
 VERSION: Final = "dsmooth-certificate-2"
 
@@ -45,6 +48,8 @@ class CertificateFile:
     """What the label is called."""
     witness: Witness | None = None
     """The evidence that the key was fixed before the noise could be known; absent from the file where there is none."""
+    envelope: Envelope | None = None
+    """What it came in, where it was signed; `text` is what is inside."""
 
     def text(self) -> str:
         """The file's text."""
@@ -62,16 +67,27 @@ class CertificateFile:
 def read_certificate(path: Path) -> CertificateFile:
     """The certificate in a file; raises BadRun where it is none, Disproved where it contradicts itself.
 
-    The claim must follow from the record's counts, and the record must carry the digest of its content.
+    It may be signed; no signature is checked here. The claim must follow from the record's counts, and the record must
+    carry the digest of its content.
     """
     if not path.is_file():
         raise BadRun(f"{path}: expected a certificate file, found none")
     try:
-        return _parse(read_bounded(path, _MOST_BYTES).decode())
+        return parse_certificate(read_bounded(path, _MOST_BYTES))
     except BadRun as error:
         raise type(error)(f"{path}: {error}") from error
-    except (binascii.Error, OSError, ValueError) as error:
+    except OSError as error:
         raise BadRun(f"{path}: expected a certificate, cannot read it ({error})") from error
+
+
+def parse_certificate(content: bytes) -> CertificateFile:
+    """The certificate that a file of this content is; raises as `read_certificate` does."""
+    try:
+        return _parse(content.decode())
+    except BadRun:
+        raise
+    except (binascii.Error, ValueError) as error:
+        raise BadRun(f"expected a certificate, cannot read it ({error})") from error
 
 
 def check_certificates_folder(folder: Path) -> None:
@@ -107,6 +123,12 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
 
 def _parse(text: str) -> CertificateFile:
     value = strict_json(text, parse_float=_refuse, parse_constant=_refuse)
+    if Envelope.is_one(value):
+        envelope = Envelope.from_json(value)
+        inside = envelope.payload.decode()
+        if Envelope.is_one(strict_json(inside)):
+            raise BadRun("expected a certificate in the envelope, got another envelope")
+        return replace(_parse(inside), envelope=envelope)
     version = value.get("schema") if isinstance(value, dict) else None
     if version not in (VERSION, _VERSION_1):
         raise BadRun(f"expected a certificate of schema {VERSION}, got {version!r}")

@@ -13,7 +13,7 @@ import numpy as np
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.files import WholeFile, make_folder, read_bounded
 
-__all__ = ["FORMAT", "SidecarWriter", "read_packed", "read_sidecar", "unpack_votes"]
+__all__ = ["FORMAT", "SidecarWriter", "VotePacker", "read_packed", "read_sidecar", "unpack_votes"]
 
 FORMAT = "zlib-u16"
 """Two bytes a sample, little-endian, in order of samples, phase after phase, then zlib. 0 is a missing vote, and
@@ -24,6 +24,42 @@ _MOST_PACKED: Final = 1032
 """Bytes that one byte of a zlib stream can stand for, at most: 258 for every two bits (RFC 1951, 3.2.5)."""
 
 
+class VotePacker:
+    """Packs the labels of one image as they come; memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._zip = zlib.compressobj(6)
+        self._hash = hashlib.sha256()
+        self._codes: dict[int | str, int] = {}
+        self.count = 0
+
+    def add(self, labels: Sequence[int | str | None]) -> bytes:
+        """The next samples' labels (None is a missing vote), and the bytes that are ready by then.
+
+        Raises BadRun for more different labels than the format can tell apart.
+        """
+        codes = np.empty(len(labels), dtype="<u2")
+        for i, label in enumerate(labels):
+            code = 0 if label is None else self._codes.setdefault(label, len(self._codes) + 1)
+            if code > _MOST_LABELS:
+                raise BadRun(f"expected at most {_MOST_LABELS} different labels for an image, got more")
+            codes[i] = code
+        self.count += len(labels)
+        return self._hashed(self._zip.compress(codes.tobytes()))
+
+    def finish(self) -> bytes:
+        """The last bytes: no label follows."""
+        return self._hashed(self._zip.flush())
+
+    def entry(self, file: str) -> dict[str, Any]:
+        """What a record says of the finished bytes, which lie in a file of this name."""
+        return {"file": file, "format": FORMAT, "labels": list(self._codes), "sha256": self._hash.hexdigest()}
+
+    def _hashed(self, data: bytes) -> bytes:
+        self._hash.update(data)
+        return data
+
+
 class SidecarWriter:
     """Writes the labels of one image as they come, to RUN/votes/NAME; memory does not grow with their number."""
 
@@ -32,40 +68,29 @@ class SidecarWriter:
         folder = path.parent.parent
         make_folder(path.parent, inside=folder)
         self._file = WholeFile(path, inside=folder, temporary=f".{path.name}")
-        self._zip = zlib.compressobj(6)
-        self._hash = hashlib.sha256()
-        self._codes: dict[int | str, int] = {}
-        self.count = 0
+        self._packer = VotePacker()
+
+    @property
+    def count(self) -> int:
+        """Labels so far."""
+        return self._packer.count
 
     def add(self, labels: Sequence[int | str | None]) -> None:
         """The next samples' labels; None is a missing vote."""
-        codes = np.empty(len(labels), dtype="<u2")
-        for i, label in enumerate(labels):
-            code = 0 if label is None else self._codes.setdefault(label, len(self._codes) + 1)
-            if code > _MOST_LABELS:
-                raise BadRun(f"{self.path}: expected at most {_MOST_LABELS} different labels for an image, got more")
-            codes[i] = code
-        self.count += len(labels)
-        self._write(self._zip.compress(codes.tobytes()))
+        try:
+            self._file.write(self._packer.add(labels))
+        except BadRun as error:
+            raise BadRun(f"{self.path}: {error}") from None
 
     def close(self) -> dict[str, Any]:
         """The file is on disk; what the record says of it."""
-        self._write(self._zip.flush())
+        self._file.write(self._packer.finish())
         self._file.keep()
-        return {
-            "file": f"{self.path.parent.name}/{self.path.name}",
-            "format": FORMAT,
-            "labels": list(self._codes),
-            "sha256": self._hash.hexdigest(),
-        }
+        return self._packer.entry(f"{self.path.parent.name}/{self.path.name}")
 
     def abandon(self) -> None:
         """Nothing is left of an image that was not finished."""
         self._file.discard()
-
-    def _write(self, data: bytes) -> None:
-        self._hash.update(data)
-        self._file.write(data)
 
 
 def read_sidecar(folder: Path, entry: dict[str, Any], samples: int) -> Iterator[int | str | None]:

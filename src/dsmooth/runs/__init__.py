@@ -2,6 +2,7 @@
 
 certify.py    certify a set of images into a run folder; resume
 shards.py     one run by many machines: planned, done in shards, merged
+recording.py  from an image that has all its votes to the record of them
 verify.py     check a run or a certificate file: claims, key, images, labels, completeness
 recount.py    a record's claim, made again from its packed votes
 replay.py     ask again for recorded votes, and judge what comes

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
@@ -23,10 +17,11 @@ from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, radius_text, votes_to_json
+from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
 from dsmooth.records.thumbnails import write_thumbnail
+from dsmooth.runs.recording import record_of, versions
 from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
@@ -37,9 +32,9 @@ from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.modes import FIXED, Mode
-from dsmooth.theory.votes import Label, StoppedVotes
+from dsmooth.theory.votes import Label
 
-__all__ = ["Progress", "certify_run", "versions"]
+__all__ = ["Progress", "certify_run"]
 
 
 @dataclass(frozen=True)
@@ -233,35 +228,19 @@ class _Recorder:
     def _finish(self, tally: Tally) -> None:
         now = time.monotonic()
         question, image = self.question, tally.image
-        height, width, channels = image.pixels.shape
-        certificate, estimation = tally.certificate(question), tally.estimation
+        certificate = tally.certificate(question)
         counted = certificate.selection.trials + certificate.estimation.trials
         self.samples += question.n0 + question.n - counted  # those that are not needed are done too
-        record = Record(
+        record = record_of(
+            tally,
+            question,
+            self.key,
+            certificate,
             index=self.order[image.name],
-            name=image.name,
-            image=tally.digest,
-            shape=(height, width, channels),
-            decoding=image.decoding,
-            label=image.label,
-            answer=certificate.answer,
-            radius=radius_text(certificate.radius),
-            asked=question,
-            selection=votes_to_json(certificate.selection),
-            estimation=votes_to_json(certificate.estimation),
-            reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
-            drawn=tally.drawn,
             votes=self.sidecars.pop(image.name).close(),
-            key={
-                "commitment": self.key.commitment,
-                "source": self.key.source,
-                **({} if self.promise is None else {"witness": self.promise}),
-                **{phase.value: stream.hex() for phase, stream in tally.streams.items()},
-            },
-            batch=(tally.batch_size, channels, height, width),
+            promise=self.promise,
             versions=self.versions,
-            seconds=round(now - self.clock, 3),
-            nondeterministic=tally.nondeterministic,
+            seconds=now - self.clock,
             attempt=self.writer.header["attempt"],
             service=self._service(),
         )
@@ -277,14 +256,3 @@ class _Recorder:
             return None
         self.client.log.sync()
         return {**self.smoothed.classifier.description, "version": self.client.version, "log": LOG}
-
-
-def versions() -> dict[str, str]:
-    """What the votes were computed with."""
-    packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
-    if importlib.util.find_spec("openvino"):
-        packages["openvino"] = importlib.metadata.version("openvino")
-    machine = {"machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(), "os": os.name}
-    if torch.cuda.is_available():
-        machine["gpu"] = torch.cuda.get_device_name()
-    return {**packages, "python": platform.python_version(), **machine}

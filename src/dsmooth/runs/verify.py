@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from dsmooth.errors import BadInput, BadRun, Disproved
 from dsmooth.images.sets import ImageSet, LabelledImage
-from dsmooth.records.certificate_file import read_certificate
+from dsmooth.records.certificate_file import CertificateFile, read_certificate
 from dsmooth.records.digests import digest_image, digest_json, digest_list
+from dsmooth.records.envelope import Envelope, name_of
 from dsmooth.records.keys import commitment_of, count_attempts
 from dsmooth.records.question import Question
 from dsmooth.records.repeats import Repeats, mark
@@ -30,8 +31,8 @@ from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.theory.votes import Label
 
 __all__ = [
-    "Check", "Evidence", "Outcome", "data_digest", "image_of", "read_evidence", "recounted", "size_of_images",
-    "verify_evidence",
+    "Check", "Evidence", "Outcome", "data_digest", "evidence_of", "image_of", "read_evidence", "recounted",
+    "signature_check", "size_of_images", "verify_evidence",
 ]  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class Evidence:
     """What a certificate file calls its label."""
     witness: Witness | None = None
     """What is said to prove that the key was fixed before the noise could be known."""
+    envelope: Envelope | None = None
+    """What a certificate file came in, where it was signed."""
 
     @property
     def first(self) -> Record | None:
@@ -102,7 +105,12 @@ def read_evidence(path: Path) -> Evidence:
         )
     one = read_certificate(path)
     _check_size(path, one.record.question)
-    return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name, one.witness)
+    return evidence_of(one)
+
+
+def evidence_of(one: CertificateFile) -> Evidence:
+    """A certificate file as evidence."""
+    return Evidence([one.record], 1, one.key, lambda record: one.packed, None, one.name, one.witness, one.envelope)
 
 
 def verify_evidence(
@@ -140,6 +148,22 @@ def verify_evidence(
         return
     yield faults.check("images", "the pixels and shapes are those certified")
     yield _label_check(evidence, images, faults)
+
+
+def signature_check(evidence: Evidence, public_key: Any) -> Check:
+    """Whether the certificate file was signed by this key (of `read_public_key`); None: no key is at hand.
+
+    A signature says who vouches for a certificate. It holds with or without one, so a missing key leaves nothing open.
+    """
+    envelope = evidence.envelope
+    if public_key is None:
+        names = [] if envelope is None else [name for name, _ in envelope.signatures]
+        return Check("signature", Outcome.TOLD, f"said to be by {', '.join(names)[:80]}; checked with --public-key")
+    if envelope is None:
+        return Check("signature", Outcome.FAILS, "it is not signed")
+    if not envelope.signed_by(public_key):
+        return Check("signature", Outcome.FAILS, f"none of the signatures is by {name_of(public_key)}")
+    return Check("signature", Outcome.HOLDS, f"signed by {name_of(public_key)}")
 
 
 def _check_size(path: Path, question: Question) -> None:

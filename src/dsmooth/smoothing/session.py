@@ -76,6 +76,10 @@ class Handle:
         """Whether `result` returns or raises at once."""
         return self._future.done()
 
+    def on_done(self, call: Callable[[], None]) -> None:
+        """`call` is made once `result` returns or raises at once: by the session's thread, or here where it does already."""
+        self._future.add_done_callback(lambda _: call())
+
     def cancel(self) -> None:
         """The answer is not wanted any more: at most the blocks under way are still worked on."""
         self._cancel()
@@ -194,6 +198,11 @@ class Session:
                     yield from event.labels
                 elif isinstance(event, Finished):
                     on_chance(event.tally.nondeterministic)
+
+    @property
+    def failed(self) -> BaseException | None:
+        """Why nothing more is answered: the classifier changed its answers, or the session ended; None where it is open."""
+        return self._loop.failed
 
     def close(self) -> None:
         """Open images fail (SessionClosed), and nothing more is accepted; what is under way was waited for."""

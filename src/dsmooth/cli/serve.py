@@ -1,0 +1,264 @@
+"""Serve certified answers over HTTP."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import App, CycloptsError, Parameter
+
+from dsmooth.cli.options import FLAG, LOCAL, USUAL, Model, Service, Terms, Whole
+from dsmooth.console import note, say
+from dsmooth.errors import BadParameter, require
+
+if TYPE_CHECKING:
+    from dsmooth.serve.served import Limits, Served
+
+__all__ = ["serve"]
+
+_MOST_SECONDS: Final = 3600.0
+_MOST_BYTES: Final = 1 << 20
+
+
+@Parameter(name="*", group="Server")
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """Where the server listens, who is let in, and what it keeps."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but a loopback address needs --keys, and TLS or --behind-proxy."""
+    port: Whole = 8080
+    """0: any free one."""
+    grpc_port: Whole | None = None
+    """Speak gRPC here: the Open Inference Protocol and Clarifai (extra grpc)."""
+    keys: Path | None = None
+    """JSON file {"keys": [{"name": "alice", "sha256": "..."}]}: who may ask, by the SHA-256 of their keys; and perhaps
+    requests_per_minute, samples_per_day and aws_access_key of each."""
+    aws_secrets: Path | None = None
+    """JSON file {"ACCESS KEY": "secret"}, mode 0600, for callers with an aws_access_key."""
+    tls_certificate: Path | None = None
+    """Certificate chain (PEM)."""
+    tls_key: Path | None = None
+    """Its private key (PEM)."""
+    behind_proxy: Annotated[bool, FLAG] = False
+    """TLS ends in front of this server; keys are needed on a loopback address too."""
+    record: Path | None = None
+    """Folder for a certificate file for each answer, which `dsmooth verify` takes."""
+    signing_key: Path | None = None
+    """Key of `dsmooth keygen` that signs every certificate; `dsmooth verify --public-key` checks it."""
+    fresh: Annotated[bool, FLAG] = False
+    """Certify a repeated picture anew, and count the attempt; by default it is answered by the certificate that exists."""
+    allow_attack: Annotated[bool, FLAG] = False
+    """Let the page look for changes that turn the classifier alone: a second of one core each."""
+    most_votes: Whole = 10_000
+    """Most votes (n0 + n) of one request; a job may have 100 times as many."""
+    deadline: float = 60.0
+    """Seconds within which a request is answered, or refused."""
+    drain: float = 30.0
+    """Seconds that requests in progress have when the server is told to end."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.deadline <= _MOST_SECONDS:
+            raise BadParameter(f"--deadline must be above 0 and at most {_MOST_SECONDS:g} seconds, got {self.deadline}")
+        if self.most_votes < 1:
+            raise BadParameter(f"--most-votes must be at least 1, got {self.most_votes}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What is asked of every picture where its client asks nothing else."""
+
+    radius: float | None = None
+    """Decide whether this radius holds, with as few votes as that takes (mode decision)."""
+    size: Whole | None = None
+    """Side to which images are resized and cropped; the classifier's own by default."""
+
+
+_DOOR: Final = Door()
+_FIXED: Final = Usual()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One model of a server, as its options say."""
+
+    model: Model
+    service: Service
+    terms: Any
+    usual: Usual
+
+    def served(self, name: str, limits: Limits) -> Served:
+        """It is loaded and warm."""
+        from dsmooth.serve.served import Served
+        from dsmooth.theory.modes import FIXED, Mode
+
+        asked = dict(vars(self.terms))
+        radius = self.usual.radius
+        asked["mode"] = FIXED if radius is None else Mode("decision", (radius,))
+        asked["norm"] = self.model.law().norm_or_own(asked["norm"])
+        smoothed = self.model.smoothed(asked.pop("bound"), self.service)
+        return Served(name, smoothed, terms=asked, limits=limits, size=self.usual.size)
+
+
+def serve(
+    config: Path | None = None,
+    /,
+    *,
+    model: Model | None = None,
+    service: Service = LOCAL,
+    terms: Terms = USUAL,
+    usual: Usual = _FIXED,
+    door: Door = _DOOR,
+) -> None:
+    """Answer pictures over HTTP: a label, and a radius within which no change of the pixels alters it.
+
+    Speaks its own protocol (/v1), the Open Inference Protocol (/v2), and those of Amazon Rekognition, Google Vision, Azure
+    AI Vision and Clarifai: their SDKs need another endpoint and nothing else. Ends on SIGTERM, with what is in progress
+    answered, and exit code 0.
+
+    For example:
+
+        dsmooth serve -c efficientnet-lite0 --sigma 0.25 --n0 20 --n 100 --dtype bf16
+
+        curl --data-binary @cat.png 'localhost:8080/v1/certify?n=1000'
+
+        dsmooth serve -c timm:resnet50 --radius 0.25 --n 1000 --record certificates/
+
+        dsmooth serve -c timm:resnet50 --host 0.0.0.0 --keys keys.json --tls-certificate cert.pem --tls-key key.pem
+
+        dsmooth serve -c azure:image-analysis --label-map animals.json --size 224 --n 100 --max-dollars 5 --rate 20
+
+        dsmooth serve gateway.toml
+
+    Parameters
+    ----------
+    config: Path | None
+        TOML file of a server with several models, in place of all options: the options of the server in a table [server],
+        those of each model in [models.NAME], all without their dashes. The first model answers where none is named.
+    """
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    if (config is None) == (model is None):
+        raise BadParameter("expected a classifier (-c), or a TOML file that names some: give one of them")
+    if model is not None:
+        wanted = {"default": _Wanted(model, service, terms, usual)}
+    else:
+        assert config is not None
+        if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
+            raise BadParameter(f"options were given beside {config}: write them into it")
+        wanted, door = _read(config)
+    _run(wanted, door)
+
+
+def _run(wanted: Mapping[str, _Wanted], door: Door) -> None:
+    from dsmooth.records.envelope import SigningKey
+    from dsmooth.serve.callers import Callers, read_callers
+    from dsmooth.serve.settings import Settings
+    from dsmooth.serve.sigv4 import read_secrets
+
+    settings = Settings(
+        host=door.host,
+        port=door.port,
+        grpc_port=door.grpc_port,
+        keys=door.keys,
+        tls_certificate=door.tls_certificate,
+        tls_key=door.tls_key,
+        behind_proxy=door.behind_proxy,
+        drain=door.drain,
+    )
+    for each in wanted.values():  # bad numbers are complained of before torch is loaded
+        if each.usual.size is not None and not 0 < each.usual.size <= 5000:
+            raise BadParameter(f"size must be from 1 to 5000, got {each.usual.size}")
+        each.model.law()
+    callers = Callers(
+        [] if door.keys is None else read_callers(door.keys),
+        {} if door.aws_secrets is None else read_secrets(door.aws_secrets),
+    )
+    signer = None if door.signing_key is None else SigningKey(door.signing_key)
+
+    from dsmooth.serve.archive import Archive
+    from dsmooth.serve.desk import Desk
+    from dsmooth.serve.metrics import Metrics
+    from dsmooth.serve.served import Limits
+    from dsmooth.serve.server import Server
+
+    archive = Archive(door.record) if signer is None else Archive(door.record, signer.sealed)
+    limits = Limits(most_votes=door.most_votes, deadline=door.deadline)
+    desk = Desk(
+        {name: each.served(name, limits) for name, each in wanted.items()},
+        callers=callers,
+        archive=archive,
+        metrics=Metrics(),
+        cache=not door.fresh,
+        allow_attack=door.allow_attack,
+    )
+
+    def started(listening: int) -> None:
+        for name, served in desk.models.items():
+            classifier, law = served.smoothed.classifier.name, served.smoothed.law
+            say(f"{name}: {classifier}, {law}: {served.queue.rate:.0f} samples a second")
+        scheme = "http" if door.tls_key is None else "https"
+        say(f"listening on {scheme}://{door.host}:{listening}, with a page at /")
+        if server.grpc_port is not None:
+            say(f"gRPC on port {server.grpc_port}")
+
+    try:
+        server = Server(desk, settings, on_start=started)
+    except BaseException:
+        desk.close()
+        raise
+    server.run()
+    note("ended: what was in progress is answered")
+
+
+def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
+    """The models and the server that a TOML file describes; raises BadParameter for anything else."""
+    from dsmooth.records.files import read_bounded
+
+    try:
+        value = tomllib.loads(read_bounded(path, _MOST_BYTES).decode())
+    except (OSError, ValueError) as error:
+        raise BadParameter(f"{path}: expected a TOML file, cannot read it ({error})") from error
+    models, server = value.get("models"), value.get("server", {})
+    if (
+        not isinstance(models, dict)
+        or not models
+        or not isinstance(server, dict)
+        or value.keys() - {"models", "server"}
+    ):
+        raise BadParameter(f"{path}: expected tables [models.NAME], and perhaps [server]")
+    wanted = {name: _parsed(_one, table, f"{path}: [models.{name}]") for name, table in models.items()}
+    return wanted, _parsed(_door, server, f"{path}: [server]")
+
+
+def _one(*, model: Model, service: Service = LOCAL, terms: Terms = USUAL, usual: Usual = _FIXED) -> _Wanted:
+    return _Wanted(model, service, terms, usual)
+
+
+def _door(*, door: Door = _DOOR) -> Door:
+    return door
+
+
+def _parsed(options: Callable[..., Any], table: object, where: str) -> Any:
+    """What the command line would make of the same options: there is one place that checks them."""
+    if not isinstance(table, dict):
+        raise BadParameter(f"{where}: expected a table of options")
+    tokens = []
+    for name, value in table.items():
+        if value is True:
+            tokens.append(f"--{name.replace('_', '-')}")
+        elif isinstance(value, str | int | float) and value is not False:
+            tokens.append(f"--{name.replace('_', '-')}={value}")
+        elif value is not False:
+            raise BadParameter(f"{where}: {name} must be text, a number, true or false")
+    app = App(default_command=options, help_flags=[], version_flags=[], result_action="return_value")
+    try:
+        return app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise BadParameter(f"{where}: {' '.join(str(error).split())}") from error
+    except BadParameter as error:
+        raise BadParameter(f"{where}: {error}") from error

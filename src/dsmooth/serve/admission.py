@@ -1,0 +1,106 @@
+"""Who may wait: samples that are queued, how fast they are worked off, and when that is too slow for one more request."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from dsmooth.serve.refusals import Refused
+
+__all__ = ["Place", "Queue"]
+
+_MARGIN = 0.8  # of the deadline may be planned: rates vary
+_MEMORY = 30.0  # busy seconds after which a measurement counts for 1/e
+
+
+class Queue:
+    """The samples that requests wait for, and the measured rate.
+
+    A request is let in where everything before it, and itself, will be done well within `deadline` seconds at that rate.
+    """
+
+    def __init__(
+        self, *, most_requests: int, deadline: float, rate: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.deadline, self._most, self._clock = deadline, most_requests, clock
+        self._lock = threading.Lock()  # votes are counted by the session's thread
+        self._places: set[Place] = set()
+        self._samples, self._seconds = rate, 1.0
+        self._last = clock()
+
+    @property
+    def rate(self) -> float:
+        """Samples a second, over the last busy half minute or so."""
+        return self._samples / self._seconds
+
+    @property
+    def requests(self) -> int:
+        """How many wait."""
+        return len(self._places)
+
+    @property
+    def samples(self) -> int:
+        """How many samples are still to come, at most."""
+        with self._lock:
+            return sum(place.left for place in self._places)
+
+    def enter(self, samples: int) -> Place:
+        """A place for a request of so many samples at most.
+
+        Raises Refused: full (503) where too many requests wait, overloaded (429) where it could not be done in time.
+        """
+        with self._lock:
+            if len(self._places) >= self._most:
+                raise Refused("full", f"{self._most} requests wait already; ask again later", retry_after=self.deadline)
+            queued = sum(place.left for place in self._places)
+            seconds = (queued + samples) / self.rate
+            planned = _MARGIN * self.deadline
+            if seconds > planned:
+                if samples / self.rate > planned:
+                    raise Refused(
+                        "bad_request",
+                        f"expected what takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
+                        "second: ask for fewer (n0, n), or for a job",
+                    )
+                late = seconds - planned
+                raise Refused(
+                    "overloaded",
+                    f"{queued:,} votes are queued at {self.rate:.0f} a second; ask again in {math.ceil(late)} s",
+                    retry_after=late,
+                )
+            if not self._places:
+                self._last = self._clock()
+            place = Place(self, samples)
+            self._places.add(place)
+            return place
+
+    def _count(self, place: Place, samples: int) -> None:
+        with self._lock:
+            place.left = max(0, place.left - samples)
+            now = self._clock()
+            seconds, self._last = now - self._last, now
+            fade = math.exp(-seconds / _MEMORY)
+            self._samples, self._seconds = self._samples * fade + samples, self._seconds * fade + seconds
+
+    def _leave(self, place: Place) -> None:
+        with self._lock:
+            self._places.discard(place)
+
+
+class Place:
+    """One request's place in the queue, until it leaves."""
+
+    def __init__(self, queue: Queue, samples: int) -> None:
+        self._queue, self.left = queue, samples
+
+    def count(self, samples: int) -> None:
+        """So many more of its votes have come."""
+        self._queue._count(self, samples)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue._leave(self)

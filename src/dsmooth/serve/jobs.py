@@ -1,0 +1,184 @@
+"""Certificates that take longer than somebody waits for: begun now, looked at while the votes come, fetched when done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from dsmooth.images.pixels import Pixels
+from dsmooth.records.digests import digest_json
+from dsmooth.serve.answers import Answer
+from dsmooth.serve.desk import Desk, Request
+from dsmooth.serve.refusals import Refused
+from dsmooth.theory.votes import Label, Phase
+
+__all__ = ["Job", "Jobs"]
+
+_MOST_KEPT: Final = 1000  # without their certificate files, which the archive has
+_TOP: Final = 5  # labels that an event lists
+_HEARTBEAT: Final = 15.0
+_PAUSE: Final = 0.1  # seconds between two events: votes come by the block, people read slower
+
+
+class Job:
+    """One picture that is being certified, and what is known of it so far."""
+
+    def __init__(self, request: Request) -> None:
+        self.id, self.caller, self._served = secrets.token_hex(16), request.caller, request.served
+        self.commitment: str | None = None
+        self.answer: Answer | None = None
+        self.refusal: Refused | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._asked = {Phase.SELECTION: request.question.n0, Phase.ESTIMATION: request.question.n}
+        self._counts: dict[Phase, Counter[Label | None]] = {phase: Counter() for phase in self._asked}
+        self._changed = asyncio.Event()
+
+    @property
+    def state(self) -> str:
+        """waiting, voting, done or failed."""
+        if self.answer is not None:
+            return "done"
+        if self.refusal is not None:
+            return "failed"
+        return "waiting" if self.commitment is None else "voting"
+
+    async def run(self, desk: Desk, request: Request) -> None:
+        """The answer is there, or why there is none."""
+        loop = asyncio.get_running_loop()
+
+        def heard(phase: Phase, labels: Sequence[Label | None], fresh: bool) -> None:
+            loop.call_soon_threadsafe(self._count, phase, labels, fresh)
+
+        try:
+            answer = await desk.ask(request, on_begun=self._begun, on_labels=heard)
+            self.answer = replace(answer, document=b"")
+        except Refused as refusal:
+            self.refusal = refusal
+        except asyncio.CancelledError:
+            self.refusal = Refused("closed", "the job was cancelled")
+            raise
+        finally:
+            self._changed.set()
+
+    def value(self) -> dict[str, Any]:
+        """The state as JSON, with the votes so far, or the answer."""
+        told: dict[str, Any] = {
+            "id": self.id,
+            "state": self.state,
+            "commitment": self.commitment,
+            "votes": self._votes(),
+        }
+        if self.answer is not None:
+            told["certificate"] = self.answer.value()
+        if self.refusal is not None:
+            told["error"] = str(self.refusal)
+        return told
+
+    async def events(self) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+        """What happens from now on: ("votes", ...) as they come, then ("done" or "failed", ...); None: nothing new yet."""
+        told = None
+        while self.state not in ("done", "failed"):
+            if (value := self.value()) != told:
+                told = value
+                yield "votes", value
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(_HEARTBEAT):
+                    await self._changed.wait()
+            except TimeoutError:
+                yield None
+            else:
+                await asyncio.sleep(_PAUSE)
+        yield self.state, self.value()
+
+    def _begun(self, commitment: str) -> None:
+        self.commitment = commitment
+        self._changed.set()
+
+    def _count(self, phase: Phase, labels: Sequence[Label | None], fresh: bool) -> None:
+        if fresh:
+            self._counts = {each: Counter() for each in self._asked}
+        self._counts[phase].update(labels)
+        self._changed.set()
+
+    def _votes(self) -> dict[str, Any]:
+        return {
+            phase.value: {
+                "asked": self._asked[phase],
+                "trials": counts.total(),
+                "missing": counts[None],
+                "top": [
+                    {"answer": label, "name": self._served.named(label), "votes": votes}
+                    for label, votes in counts.most_common(_TOP + 1)
+                    if label is not None
+                ][:_TOP],
+            }
+            for phase, counts in self._counts.items()
+        }
+
+
+class Jobs:
+    """The jobs of a server: those under way, and the last ones that ended."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._once: dict[tuple[str, str], tuple[str, str]] = {}
+        """Caller and the client's name for a job -> its id, and what it is about."""
+
+    def begin(self, request: Request, once: str | None = None) -> Job:
+        """A job is under way; raises Refused where too many are.
+
+        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already; Refused
+        where that is about something else.
+        """
+        asked = digest_json([request.question.to_json(), _digest(request.picture)])
+        if once is not None and (known := self._once.get((request.caller.name, once))) is not None:
+            job = self._jobs.get(known[0])
+            if job is not None and known[1] != asked:
+                raise Refused(
+                    "bad_request", "this Idempotency-Key was used for another picture or question: choose another"
+                )
+            if job is not None:
+                return job
+        open_jobs = sum(job.state in ("waiting", "voting") for job in self._jobs.values())
+        if open_jobs >= request.served.limits.most_jobs:
+            raise Refused("full", f"{open_jobs} jobs are under way; ask again later", retry_after=10.0)
+        job = Job(request)
+        self._jobs[job.id] = job
+        if once is not None:
+            self._once[request.caller.name, once] = (job.id, asked)
+        job.task = asyncio.ensure_future(job.run(self._desk, request))
+        while len(self._jobs) > _MOST_KEPT:
+            oldest = next((name for name, each in self._jobs.items() if each.state in ("done", "failed")), None)
+            if oldest is None:
+                break
+            del self._jobs[oldest]
+            self._once = {name: known for name, known in self._once.items() if known[0] != oldest}
+        return job
+
+    def get(self, caller: str, name: str) -> Job:
+        """The caller's job of that id; raises Refused (404), also for another caller's."""
+        job = self._jobs.get(name)
+        if job is None or job.caller.name != caller:
+            raise Refused("not_found", "expected the id of a job of this caller, got none of those known here")
+        return job
+
+    async def finish(self, seconds: float) -> None:
+        """Those under way have ended, or are cancelled after so many seconds."""
+        tasks = [job.task for job in self._jobs.values() if job.task is not None and not job.task.done()]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def _digest(picture: bytes | Pixels) -> str:
+    return hashlib.sha256(picture if isinstance(picture, bytes) else picture.tobytes()).hexdigest()

@@ -1,0 +1,77 @@
+"""What an operator decides about the server, beside the models: where it listens, and who is let in."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsmooth.errors import BadParameter
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where to listen, and who is let in.
+
+    Raises BadParameter for an address that strangers reach, without keys, or without TLS on the way.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int | None = None
+    """None: nothing speaks gRPC."""
+    keys: Path | None = None
+    """File of the callers, with the hashes of their keys."""
+    aws_secrets: Path | None = None
+    """File {"ACCESS KEY": "secret", ...} for the AWS face, readable by its owner alone."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    """Somebody else speaks TLS in front of this server."""
+    most_body: int = 10_000_000
+    """Bytes of a request."""
+    drain: float = 30.0
+    """Seconds that requests in progress have when the server is told to end."""
+
+    def __post_init__(self) -> None:
+        for name, port in (("port", self.port), ("grpc_port", self.grpc_port)):
+            if port is not None and not 0 <= port <= 65535:
+                raise BadParameter(f"{name} must be from 0 (any free one) to 65535, got {port}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise BadParameter("TLS needs both: --tls-certificate and --tls-key")
+        if self.drain < 0.0 or self.most_body < 1:
+            raise BadParameter("limits must be positive: --drain (seconds) and the bytes of a body")
+        if not self.private and self.keys is None:
+            raise BadParameter(
+                f"{self.host} can be reached by others: give --keys, the file of those who may ask, or listen on 127.0.0.1"
+            )
+        if not self.loopback and self.tls_key is None and not self.behind_proxy:
+            raise BadParameter(
+                f"{self.host} would carry keys in the clear: give --tls-certificate and --tls-key, or --behind-proxy"
+            )
+        if self.tls_certificate is not None and self.tls_key is not None:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.tls_certificate, self.tls_key)
+            except OSError as error:  # ssl.SSLError too
+                raise BadParameter(
+                    f"{self.tls_certificate}: expected a certificate chain (PEM), and in {self.tls_key} its private key "
+                    f"({error.strerror or error})"
+                ) from error
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches it directly."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody but this machine's users can reach it, directly or through a proxy."""
+        return self.loopback and not self.behind_proxy

@@ -1,0 +1,97 @@
+"""In front of a vision service: the same SDK on both sides, and certificates that say what can be checked of them."""
+
+import pytest
+
+from dsmooth.classifiers.remote import RemoteClassifier
+from dsmooth.records.certificate_file import read_certificate
+from dsmooth.services.gate import Limits as Budget
+from serve.running import gateway, picture
+from serve.test_provider_faces import ASKED
+from services.servers import SECRETS, SPECS, Brain, Server, brightness, connection, server
+from support import dsmooth
+
+TERMS = {"n0": 10, "n": 60, "alpha": 0.01}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("wire", SPECS)
+def test_a_provider_is_made_robust_for_its_own_sdk(tmp_path, wire):
+    brain = Brain(brightness)
+    file = picture(200, size=100)
+    with server(wire, brain) as upstream:
+        name, endpoint = connection(wire, upstream.url)
+        remote = RemoteClassifier(name, endpoint=endpoint)
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
+            labels, _ = ASKED[wire](running.url, file)
+            told = running.ask("POST", "/v1/certify", file).value
+            assert running.metric("dsmooth_upstream_queries_total", model="default") == 70
+            assert running.metric("dsmooth_upstream_cost_dollars_total", model="default") == pytest.approx(
+                70 * remote.limits.price / 1000
+            )
+        assert brain.queries == 70  # once: what was recorded is not paid for again
+    assert [label for label, _ in labels] == ["light"]
+    assert (told["answer"], told["cached"]) == ("light", True)
+    (path,) = (tmp_path / "record").rglob("*.json")
+    service = read_certificate(path).record.service
+    assert service["provider"] == name
+    assert service["version"] == {"aws": "3.0", "azure": "3.0", "clarifai": "3.0"}.get(wire)
+    (tmp_path / "x.png").write_bytes(file)
+    done = dsmooth("verify", path, "--images", tmp_path / "x.png")
+    assert done.code == 4, done.out + done.err
+    assert "consistent, not verified" in done.out
+
+
+def test_a_certificate_of_a_service_is_asked_anew_within_a_budget(tmp_path):
+    file = tmp_path / "x.png"
+    file.write_bytes(picture(200, size=100))
+    with Server(Brain(brightness)) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
+            assert running.ask("POST", "/v1/certify", file.read_bytes()).status == 200
+        (path,) = (tmp_path / "record").rglob("*.json")
+        done = dsmooth(
+            "verify", path, "--images", file, "-c", "aws:rekognition", "--endpoint", upstream.url, "-d", "none", "--again",
+            "--max-dollars", "1",
+        )  # fmt: skip
+    assert "certificates under a key of your own" in done.out, done.out + done.err
+    assert done.code in (0, 4)
+
+
+def test_a_spent_budget_is_a_503_and_no_certificate(tmp_path):
+    with Server(Brain(brightness)) as upstream:
+        budget = Budget(max_queries=100, tries=1)
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url, limits=budget)
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
+            answers = [running.ask("POST", "/v1/certify", picture(level, size=100)) for level in (200, 201, 202)]
+    assert [answer.status for answer in answers] == [200, 503, 503]
+    assert "budget" in answers[1].value["error"] or "queries" in answers[1].value["error"], answers[1].value
+    assert len(list((tmp_path / "record").rglob("*.json"))) == 1
+
+
+def test_a_service_that_fails_is_a_503_without_its_key():
+    brain = Brain(brightness, script=lambda number: "refused")
+    with Server(brain) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url, limits=Budget(tries=1))
+        with gateway(classifier=remote, terms=TERMS) as running:
+            answer = running.ask("POST", "/v1/certify", picture(200, size=100))
+            assert answer.status == 503
+            assert "gave out" in answer.value["error"]
+            assert not any(secret in str(answer.value) + str(running.log) for secret in SECRETS.values())
+            brain.script = lambda number: None
+            assert running.ask("POST", "/v1/certify", picture(200, size=100)).status == 200  # it goes on by itself
+
+
+def test_lost_answers_count_against_the_claim():
+    brain = Brain(brightness, script=lambda number: "empty" if number % 3 == 0 else None)
+    with Server(brain) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms=TERMS) as running:
+            told = running.ask("POST", "/v1/certify", picture(250, size=100)).value
+            assert running.metric("dsmooth_missing_votes_total", reason="no_answer") > 15
+    assert told["votes"]["missing"] > 15
+    assert told["abstained"]  # all votes that came were for one label
