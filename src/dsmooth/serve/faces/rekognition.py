@@ -17,8 +17,8 @@ from dsmooth.serve.refusals import Refused
 __all__ = ["RekognitionFace"]
 
 _TYPE: Final = "application/x-amz-json-1.1"
+_CLIENT: Final = "InvalidParameterException"
 _ERRORS: Final = {
-    "bad_request": "InvalidParameterException",
     "bad_image": "InvalidImageFormatException",
     "too_large": "ImageTooLargeException",
     "unauthenticated": "UnrecognizedClientException",
@@ -45,7 +45,7 @@ class RekognitionFace(Face):
         return self.desk.callers.of_signature(request.headers, request.url.query, await whole_body(request))
 
     def refused(self, refusal: Refused) -> Response:
-        kind = _ERRORS.get(refusal.reason, _SERVER)
+        kind = _ERRORS.get(refusal.reason, _CLIENT if refusal.status < 500 else _SERVER)
         headers = {**refusal.headers, "x-amzn-errortype": kind}
         value = {"__type": kind, "message": str(refusal)}
         return JSONResponse(value, 500 if kind == _SERVER else 400, headers, media_type=_TYPE)
