@@ -54,10 +54,10 @@ def main() -> None:
         for _ in range(chosen.rounds):
             offline = _offline(smoothed, images)
             ratios.append(offline / _with_clients(server.port, files))
-            singles = [_offline(smoothed, [image]) for image in images[:4]]
-            requests = [_request(server.port, file) for file in files[:4]]
-            alone += requests
-            overheads.append(statistics.median(requests) - statistics.median(singles))
+            for image, file in zip(images[:4], files, strict=False):  # in turn: a neighbour disturbs both alike
+                single, request = _offline(smoothed, [image]), _request(server.port, file)
+                alone.append(request)
+                overheads.append(request - single)
     finally:
         server.stop()
         thread.join()
