@@ -28,6 +28,7 @@ _HOME = {
     "Drifted": "errors",
     "DsmoothError": "errors",
     "Expired": "errors",
+    "FunctionClassifier": "classifiers.functions",
     "Gaussian": "theory.laws.gaussian",
     "Law": "theory.laws.base",
     "MissingPackage": "errors",
@@ -63,6 +64,7 @@ __all__ = [
     "Drifted",
     "DsmoothError",
     "Expired",
+    "FunctionClassifier",
     "Gaussian",
     "Law",
     "MissingPackage",
@@ -87,6 +89,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dsmooth.classifiers.functions import FunctionClassifier
     from dsmooth.classifiers.local import TorchClassifier
     from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.classifiers.specs import load_classifier

@@ -18,7 +18,7 @@ import torch
 from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.beacon import Beacon
-from dsmooth.records.digests import digest_image, digest_list
+from dsmooth.records.digests import digest_image, digest_list, is_unknown
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
 from dsmooth.records.querylog import LOG
@@ -112,9 +112,15 @@ def certify_run(
     }
     if witness is not None:
         header["witness"] = appointment(witness, witness_in)
-    if resume and str(question.denoiser).startswith("unknown:"):
+    plain = [what for what in ("classifier", "denoiser") if is_unknown(getattr(question, what))]
+    if plain and resume:
         raise BadRun(
-            "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
+            f"a run with a plain function as {plain[0]} cannot be resumed: nothing tells whether it is the same one"
+        )
+    if plain:
+        on_notice(
+            f"the {' and the '.join(plain)} cannot be told from another function: this run cannot be resumed, and its "
+            "certificates are never verified"
         )
     with claimed(out), RunWriter(out, header, key.value, resume=resume) as writer:
         if writer.torn:

@@ -49,7 +49,8 @@ class SmoothedClassifier:
     """A pretrained classifier, unchanged, whose answers come with a proof.
 
     classifier: any torch.nn.Module from (B, C, H, W) images in [0, 1] to (B, K) logits (wrap it in TorchClassifier to
-        add a normalisation or class names), a Classifier, or a spec string such as "timm:resnet50".
+        add a normalisation or class names), a Classifier, a spec string such as "timm:resnet50", a model with
+        predict_proba or predict, or any function from images to scores or labels (see FunctionClassifier).
     denoiser: a Denoiser, any callable (x, sigma) -> x, the name of a shipped one, a folder or file, or None.
     sigma: standard deviation of Gaussian noise, pixels in [0, 1]; or a Law, such as Uniform(levels=127).
     dtype: "fp32", or "bf16", which is several times faster on recent CPUs and GPUs ("tf32" on GPUs only).
@@ -66,12 +67,12 @@ class SmoothedClassifier:
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
         certificate = smoothed.certify(image)        # uint8, H x W x C
-        print(certificate.label, certificate.radius)
+        print(certificate.answer, certificate.radius)
     """
 
     def __init__(
         self,
-        classifier: nn.Module | Classifier | str,
+        classifier: nn.Module | Classifier | Callable[[Any], Any] | str,
         denoiser: Denoiser | Callable[[Tensor, float], Tensor] | str | Path | None,
         sigma: float | Law | None = None,
         *,
