@@ -96,7 +96,7 @@ def test_the_function_sees_float32_of_the_layout_it_asks_for():
         ([0, 1], "one answer for each of 3 images, got 2"),
         ([[1.0, 2.0]] * 2, "3 images with"),
         ([[1.0]] * 3, "at least 2 classes"),
-        ([[1.0, 2.0, 3.0]] * 3, "know 2 classes, got 3 scores"),
+        ([[1.0, 2.0, 3.0]] * 3, "know 2 classes, got 3 logits"),
         ([[1.0], [1.0, 2.0], [3.0]], "rows of one length"),
         ([["a", "b"]] * 3, "logits"),
         (7, "logits"),

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.cli import app
 from dsmooth.cli.train import _training_sets
+from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
@@ -372,6 +373,50 @@ def test_certify_real_images_with_onnx_and_an_off_the_shelf_denoiser(folder):
     model = f"onnx:{real / 'cifar10_models' / 'resnet20.onnx'}"
     run(folder, "certify", images, "-c", model, "-d", denoiser, "--max", "3", "--n", "60", "--n0", "20", "-o", "run")
     assert all(sum(c for _, c in r.estimation["counts"]) == 60 for r in read_run(folder / "run").records)
+
+
+def test_an_onnx_file_is_told_what_its_classes_are_called(folder):
+    real = data() / "cifar10_models" / "resnet20.onnx"
+    np.savez(folder / "one.npz", images=np.full((1, 32, 32, 3), 90, np.uint8))
+    (folder / "names.txt").write_text("\n".join(f"kind {i}" for i in range(10)))
+    model = ("-c", f"onnx:{real}", "--class-names", "names.txt")
+    line = ("certify", "one.npz", *model, "-d", "none", "--sigma", "0.05", "--n", "20", "--alpha", "0.2", "-o", "run")
+    assert "kind " in run(folder, *line, "--certificates", "c").out
+    assert json.loads((folder / "c" / "000000.json").read_text())["claim"]["name"].startswith("kind ")
+    verified = run(folder, "verify", "c/000000.json", "--images", "one.npz", *model, "--all").out
+    assert "name          holds" in verified
+    (folder / "names.txt").write_text("cat\ndog\n")
+    wrong = run(folder, *line[:-1], "other", code=2).err
+    assert "to know 2 classes, got 10 logits" in wrong
+    assert (
+        "class names" in run(folder, "certify", "one.npz", *LINEAR, "--class-names", "none.txt", "-o", "x", code=2).err
+    )
+    assert (
+        "--label-map"
+        in run(
+            folder,
+            "certify",
+            "one.npz",
+            "-c",
+            "http://127.0.0.1:9/",
+            "--class-names",
+            "names.txt",
+            "-o",
+            "other",
+            code=2,
+        ).err
+    )
+
+
+def test_verify_finds_the_shipped_denoiser_by_its_digest(folder):
+    model = ("-c", "import:support:Linear")
+    run(folder, "certify", "images", *model, "-d", "cifar10-dncnn-mse", "--n", "20", "--max", "1", "-o", "run")
+    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-dncnn-mse"
+    assert "denoiser      holds" in run(folder, "verify", "run", "--images", "images/dark/0.png", *model, code=1).out
+    FFDNet(3, 4).save_pretrained(folder / "own")
+    run(folder, "certify", "images", *model, "-d", "own", "--n", "20", "--max", "1", "-o", "other")
+    done = run(folder, "verify", "other", *model, code=2)
+    assert "the denoiser that was certified, called 'own', is none of those that are shipped" in done.err
 
 
 def test_class_folders_are_matched_by_name_or_refused(folder):

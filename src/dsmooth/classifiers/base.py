@@ -139,8 +139,11 @@ class DifferentiableClassifier(Classifier):
         """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
 
 
-def check_logits(logits: Any, rows: int, name: str) -> Tensor:
-    """The logits themselves; raises BadModel unless they are real, (B, K) for so many rows, and of at least 2 classes."""
+def check_logits(logits: Any, rows: int, name: str, classes: int | None = None) -> Tensor:
+    """The logits themselves; raises BadModel unless they are real, (B, K) for so many rows, and of at least 2 classes.
+
+    Of exactly `classes`, where that is known.
+    """
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != rows:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise BadModel(f"expected {name} to answer {rows} images with (B, K) logits, got {got}")
@@ -151,6 +154,8 @@ def check_logits(logits: Any, rows: int, name: str) -> Tensor:
             f"expected {name} to answer with logits of at least 2 classes, got {logits.shape[1]}: every answer would be "
             "class 0; where a single score s decides, answer with torch.cat([-s, s], dim=1)"
         )
+    if classes is not None and logits.shape[1] != classes:
+        raise BadModel(f"expected {name} to know {classes} classes, got {logits.shape[1]} logits")
     return logits
 
 

@@ -73,12 +73,7 @@ class FunctionClassifier(Classifier):
             raise BadModel(f"expected {self.name} to answer with rows of one length, got ragged ones") from None
         if axes == 1:
             return given.tolist() if isinstance(given, np.ndarray | Tensor) else given
-        scores = check_logits(_tensor(given), rows, self.name)
-        if self.class_names is not None and scores.shape[1] != len(self.class_names):
-            raise BadModel(
-                f"expected {self.name} to know {len(self.class_names)} classes, got {scores.shape[1]} scores"
-            )
-        return labels_of(scores)
+        return labels_of(check_logits(_tensor(given), rows, self.name, len(self.class_names or ()) or None))
 
 
 def predicting(model: Any) -> FunctionClassifier | None:

@@ -20,7 +20,7 @@ class TorchClassifier(DifferentiableClassifier):
     """Any module that turns (B, C, H, W) images in [0, 1] into (B, K) logits, as a classifier.
 
     `mean` and `std`, one number a channel, are subtracted and divided by first: normalisation belongs to the classifier,
-    because the noise is added to the image. `classes` is checked against K where it is given.
+    because the noise is added to the image. `class_names` are checked against K where they are given.
     """
 
     def __init__(
@@ -90,12 +90,9 @@ class _Normalised(nn.Module):
         if self._shift is not None and self._scale is not None:
             x = (x - self._shift) / self._scale
         try:
-            logits = check_logits(self.run(x), len(images), self.name)
+            return check_logits(self.run(x), len(images), self.name, self.classes)
         except SystemExit as error:  # would end the program in silence, with its exit code
             raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) in place of an answer") from error
-        if self.classes is not None and logits.shape[1] != self.classes:
-            raise BadModel(f"expected {self.name} to know {self.classes} classes, got {logits.shape[1]} logits")
-        return logits
 
 
 def _numbers(values: Sequence[float] | None, name: str) -> list[float] | None:

@@ -58,7 +58,7 @@ class OnnxClassifier(Classifier):
             except Exception as error:  # as above
                 line = str(error).strip().splitlines()[0]
                 raise BadModel(f"{self.name} does not accept images of shape {batch.shape}: {line}") from error
-            return labels_of(check_logits(logits, len(batch), self.name))
+            return labels_of(check_logits(logits, len(batch), self.name, len(self.class_names or ()) or None))
 
         return answer
 

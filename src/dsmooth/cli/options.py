@@ -38,6 +38,7 @@ __all__ = [
     "Service",
     "Terms",
     "Whole",
+    "chosen_classifier",
     "introduce_laws",
     "law_of",
     "voting_rule",
@@ -78,6 +79,8 @@ class Model:
     """What is smoothed, and how."""
 
     classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
+    class_names: Path | None = None
+    """What its classes are called, in order: a text file with one name on each line, or JSON; for onnx: files, say."""
     noise: str = "gaussian"
     """gaussian (l2), uniform (l1), or a law of your own as import:package.module:factory."""
     sigma: Annotated[float | None, Parameter(alias="-s")] = None
@@ -119,7 +122,7 @@ class Model:
         if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
             note(SLOWER)
         return SmoothedClassifier(
-            self.classifier if service is None else service.classifier(self.classifier),
+            chosen_classifier(self.classifier, self.class_names, service),
             self.denoiser,
             law=law,
             dtype=self.dtype,
@@ -128,6 +131,18 @@ class Model:
             workers=self.workers,
             certifier=certifier,
         )
+
+
+def chosen_classifier(spec: str, class_names: Path | None, service: Service | None) -> Classifier:
+    """The classifier that the options choose, loaded; a service set up."""
+    from dsmooth.classifiers.specs import load_classifier
+
+    chosen = spec if service is None else service.classifier(spec)
+    if isinstance(chosen, str):
+        return load_classifier(chosen, class_names)
+    if class_names is not None:
+        raise BadParameter("--class-names belong to a classifier that runs here; for a service, pass --label-map")
+    return chosen
 
 
 def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:

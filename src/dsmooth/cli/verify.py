@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import FLAG, LOCAL, Laws, Service, introduce_laws
+from dsmooth.cli.options import FLAG, LOCAL, Laws, Service, chosen_classifier, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, say
 from dsmooth.errors import BadParameter, Disproved
 
@@ -32,6 +32,7 @@ def verify(
     *,
     images: Path | None = None,
     classifier: Annotated[str | None, Parameter(alias="-c")] = None,
+    class_names: Path | None = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
     service: Service = LOCAL,
@@ -68,8 +69,10 @@ def verify(
         The images that were certified: a folder, zip, file, CIFAR-10 binary folder or .npz.
     classifier: str | None
         The classifier that was certified, as for `dsmooth certify`.
+    class_names: Path | None
+        What its classes are called, as for `dsmooth certify`.
     denoiser: str | None
-        Its denoiser: photo, where the certificate has one, by default.
+        Its denoiser; by default the shipped one that has the digest in the certificate.
     noise: list[str] | None
         A law of noise of your own that the records name, as import:package.module:factory: code is loaded where you name it,
         never because a record does.
@@ -115,14 +118,8 @@ def verify(
     if classifier is None:
         tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
     else:
-        from dsmooth.classifiers.specs import load_classifier
-        from dsmooth.denoisers.loading import load_denoiser
-
-        chosen = service.classifier(classifier)
-        network = load_classifier(chosen) if isinstance(chosen, str) else chosen
-        first = evidence.first
-        none = denoiser == "none" or (denoiser is None and first is not None and first.asked.denoiser is None)
-        cleaner = None if none else load_denoiser(denoiser or "photo")
+        network = chosen_classifier(classifier, class_names, service)
+        cleaner = _denoiser(denoiser, evidence)
         if again and shown is not None:
             for check in _anew(evidence, shown, network, cleaner, dtype, service):
                 tell(check)
@@ -147,6 +144,23 @@ def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check], ke
     needed = "; ".join(dict.fromkeys(check.give for check in open_ones if check.give))
     say(f"{certificate}: consistent{so_far}, not verified (give {needed})")
     return 4
+
+
+def _denoiser(spec: str | None, evidence: Evidence) -> Denoiser | None:
+    """The denoiser of that name; where none was given the shipped one that was certified, by its digest."""
+    from dsmooth.denoisers.loading import load_denoiser, shipped_with
+
+    first = evidence.first
+    if spec == "none" or (spec is None and (first is None or first.asked.denoiser is None)):
+        return None
+    if spec is not None:
+        return load_denoiser(spec)
+    found = shipped_with(str(first.asked.denoiser)) if first is not None else None
+    if found is None:
+        called = None if evidence.run is None else evidence.run.header.get("denoiser_name")
+        told = f", called {called!r:.100}," if isinstance(called, str) else ""
+        raise BadParameter(f"the denoiser that was certified{told} is none of those that are shipped: give it as -d")
+    return found
 
 
 def _roots(path: Path) -> bytes:

@@ -41,6 +41,7 @@ _FIELDS: Final = {
 }  # fmt: skip
 """Types of what is read of run.json beside questions and data."""
 _ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None}  # runs of version 0.1.0 do not say all of it
+_LATE: Final = frozenset({"denoiser_name"})  # fields that a run of schema 3 may have been begun without
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 
@@ -174,7 +175,7 @@ class RunWriter:
                 told = json.dumps({"schema": SCHEMA, **header}, indent=2)
                 write_whole(folder / _HEADER, f"{told}\n", inside=folder)
             run = read_run(folder)
-            if lacking := header.keys() - run.header.keys():
+            if lacking := header.keys() - run.header.keys() - _LATE:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 _check_same(folder, run, header)

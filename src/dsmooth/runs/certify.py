@@ -29,6 +29,7 @@ from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, hold
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
 from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.pipeline import denoiser_name
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
@@ -103,6 +104,7 @@ def certify_run(
         "versions": versions(),
         "classifier_name": smoothed.classifier.name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
+        "denoiser_name": denoiser_name(smoothed.denoiser),
         "key_source": key.source,
         "key_commitment": key.commitment,
         "attempt": count_attempts(out, asked, key.commitment),

@@ -23,7 +23,7 @@ from dsmooth.records.querylog import Address
 from dsmooth.smoothing.sources.base import Rows
 from dsmooth.theory.votes import Label
 
-__all__ = ["Pipeline", "denoiser_at", "denoiser_digest"]
+__all__ = ["Pipeline", "denoiser_at", "denoiser_digest", "denoiser_name"]
 
 _NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")  # torch says it in a RuntimeError
 _ONE_AT_A_TIME = threading.RLock()
@@ -142,6 +142,14 @@ def denoiser_at(denoiser: Any, level: float) -> nn.Module | TensorFunction | Non
 
         return one_at_a_time
     raise BadModel(f"expected a denoiser, a callable (x, sigma) -> x, or None, got {type(denoiser).__name__}")
+
+
+def denoiser_name(denoiser: object) -> str | None:
+    """What people call it: its name, its architecture, or what the function is called; None for none."""
+    if denoiser is None:
+        return None
+    names = (getattr(denoiser, each, None) for each in ("name", "architecture", "__qualname__"))
+    return next((name for name in names if isinstance(name, str)), type(denoiser).__qualname__)
 
 
 def denoiser_digest(denoiser: object) -> str | None:
