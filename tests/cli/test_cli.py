@@ -336,6 +336,34 @@ def test_a_broken_image_among_good_ones_is_found_before_anything_is_written(fold
     assert not (folder / "run").exists()
 
 
+def test_a_broken_image_may_be_skipped_and_the_run_says_so(folder):
+    (folder / "images" / "light" / "9.png").write_bytes(b"no picture")
+    (folder / "images" / "dark" / "8.png").write_bytes(b"")
+    line = ("certify", "images", *LINEAR, "--n", "60", "-o", "run")
+    assert "dark/8.png: expected a readable" in run(folder, *line, code=2).err
+    done = run(folder, *line, "--on-bad", "skip")
+    assert "skipped dark/8.png: expected a readable" in done.err
+    assert "4 of 4 images certified, 4 with the right label" in done.out
+    assert set(json.loads((folder / "run" / "run.json").read_text())["skipped"]) == {"dark/8.png", "light/9.png"}
+    assert "4 of 4 images are done" in run(folder, *line, "--on-bad", "skip", "--resume").err
+    verify = ("verify", "run", "--images", "images", *LINEAR, "--all")
+    assert "run: verified" in run(folder, *verify).out
+    shutil.copy(folder / "images" / "light" / "0.png", folder / "images" / "light" / "9.png")
+    assert "some are others, or left out" in run(folder, *verify, code=1).out  # it can be read, and is not in the run
+    assert "p-value" in run(folder, "predict", "images", *LINEAR, "--on-bad", "skip").out
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_files_that_are_passed_over_are_counted(folder, zipped):
+    for name in ("a.gif", "b.GIF", "dark/c.tiff", ".hidden", "notes"):
+        (folder / "images" / name).write_bytes(b"")
+    if zipped:
+        shutil.make_archive(folder / "packed", "zip", folder / "images")
+    done = run(folder, "predict", "packed.zip" if zipped else "images", *LINEAR)
+    assert "passed over 4 files (2 .gif, 1 .tiff, 1 no suffix); images are .png, .jpg" in done.err
+    assert done.out.count("p-value") == 4
+
+
 def test_a_wrong_number_of_classes_gets_one_line(folder):
     (folder / "model_for_test.py").write_text(
         "from dsmooth import TorchClassifier\nfrom support import Constant\n"

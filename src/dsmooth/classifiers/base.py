@@ -73,6 +73,9 @@ class Classifier(ABC):
     input_size: int | None = None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
 
+    channels: int | None = None
+    """The channels of the images that it takes, where that is known."""
+
     traits: Traits = Traits()
 
     limits: Limits = Limits()

@@ -46,7 +46,7 @@ class TorchClassifier(DifferentiableClassifier):
         self.module = module
         self.name = name or type(module).__name__
         self.class_names = checked_names(class_names)
-        self.input_size = input_size
+        self.input_size, self.channels = input_size, None if mean is None else len(mean)
         self._mean, self._std = mean, std
 
     def network(self) -> nn.Module:

@@ -128,7 +128,7 @@ def certify(
 
     from dsmooth.runs.certify import Progress, certify_run
 
-    chosen = data.open(images, smoothed.classifier)
+    chosen, skipped = data.open(images, smoothed.classifier)
     each = smoothed.question(**asked, mode=chosen_mode)
     votes = each.n0 + each.n
     billed = smoothed.classifier.traits.billed
@@ -156,6 +156,7 @@ def certify(
                 **asked,
                 mode=chosen_mode,
                 seed=seed,
+                skipped=skipped,
                 witness=chain,
                 witness_in=until,
                 resume=resume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, make_dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "chosen_classifier",
     "introduce_laws",
     "law_of",
+    "tell_passed_over",
     "voting_rule",
 ]
 
@@ -48,6 +50,7 @@ FLAG = Parameter(negative=())
 MANY = Parameter(consume_multiple=True, negative=())
 
 _LARGEST = 5000  # pixels a side
+_KINDS = 4  # of files, that are told apart
 _IMPORT = "import:"
 
 
@@ -286,6 +289,8 @@ class Data:
     """Take every SKIP-th image only."""
     max: Whole | None = None
     """Stop after so many images."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What to do about an image that cannot be read: stop says which it is, skip leaves it out and lists it in the run."""
 
     def check(self) -> None:
         """Complains of impossible numbers."""
@@ -297,8 +302,8 @@ class Data:
         if self.size is not None and not 0 <= self.size <= _LARGEST:
             raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
 
-    def open(self, path: Path, classifier: Classifier | None) -> ImageSet:
-        """The images that the options choose, for this classifier.
+    def open(self, path: Path, classifier: Classifier | None) -> tuple[ImageSet, dict[str, str]]:
+        """The images that the options choose, for this classifier, and those that were skipped, with what is wrong.
 
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
@@ -309,7 +314,25 @@ class Data:
             size = classifier.input_size
         by_order = classifier is None or not classifier.traits.billed
         images = open_images(path, labels=self.labels, size=size or None, class_names=names, by_order=by_order)
-        return images[:: self.skip][: self.max]
+        tell_passed_over(path, images)
+        chosen: ImageSet = images[:: self.skip][: self.max]
+        if self.on_bad == "stop":
+            return chosen, {}
+        good, bad = chosen.readable()
+        for why in bad.values():
+            note(f"skipped {why}")
+        return good, bad
+
+
+def tell_passed_over(path: Path, images: ImageSet) -> None:
+    """Says how many files of a folder or zip were not taken for images."""
+    from dsmooth.images.decoding import SUFFIXES
+
+    if images.passed_over:
+        kinds = Counter(Path(name).suffix.lower() or "no suffix" for name in images.passed_over)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
+        more = f", {len(kinds) - _KINDS} other kinds" if len(kinds) > _KINDS else ""
+        note(f"{path}: passed over {len(images.passed_over)} files ({told}{more}); images are {', '.join(SUFFIXES)}")
 
 
 ALL = Data()

@@ -58,7 +58,7 @@ def predict(
     from dsmooth.smoothing.chunks import MasterKey
     from dsmooth.theory.votes import Phase
 
-    chosen = data.open(images, smoothed.classifier)
+    chosen, _ = data.open(images, smoothed.classifier)
     if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
         return
     if not chosen:

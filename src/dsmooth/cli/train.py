@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import FLAG, MANY, Whole
+from dsmooth.cli.options import FLAG, MANY, Whole, tell_passed_over
 from dsmooth.console import note, say, training_bar
 from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.training.recipe import Recipe
@@ -207,6 +207,7 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
     for path in images:
         try:
             sets.append(open_images(path, labels=labels, class_names=names, training=True))
+            tell_passed_over(path, sets[-1])
         except BadImage as error:
             if names is None or Objective.parse(recipe.objective).needs_labels:
                 raise

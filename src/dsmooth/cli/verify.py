@@ -173,13 +173,18 @@ def _roots(path: Path) -> bytes:
 
 
 def _images(path: Path, evidence: Evidence) -> ImageSet:
-    """The images, cut as the records say; other pixels than those certified are noticed later."""
+    """The images, cut as the records say; other pixels than those certified are noticed later.
+
+    Where a run says that it skipped some, those that cannot be read here either are left out, and no others.
+    """
     from dsmooth.images.opening import holds_arrays, open_images
     from dsmooth.runs.verify import size_of_images
 
     first = evidence.first
     size = None if holds_arrays(path) else size_of_images(evidence.records)
-    return open_images(path, channels=3 if first is None else first.shape[2], size=size)
+    images = open_images(path, channels=3 if first is None else first.shape[2], size=size)
+    skipped = evidence.run is not None and "skipped" in evidence.run.header
+    return images.readable()[0] if skipped else images
 
 
 def _replayed(

@@ -41,7 +41,7 @@ _FIELDS: Final = {
 }  # fmt: skip
 """Types of what is read of run.json beside questions and data."""
 _ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None}  # runs of version 0.1.0 do not say all of it
-_LATE: Final = frozenset({"denoiser_name"})  # fields that a run of schema 3 may have been begun without
+_LATE: Final = frozenset({"denoiser_name", "skipped"})  # fields that a run of schema 3 may have been begun without
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 

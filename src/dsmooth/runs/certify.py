@@ -7,10 +7,11 @@ import importlib.util
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ def certify_run(
     norm: float | None = None,
     mode: Mode = FIXED,
     seed: int | None = None,
+    skipped: Mapping[str, str] = MappingProxyType({}),
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
     resume: bool = False,
@@ -70,9 +72,9 @@ def certify_run(
     """`out` holds one record for each image, each on disk as soon as the image is finished.
 
     After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
-    refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
-    theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
-    which comes after `witness_in`, `resume` goes on.
+    refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The key of the noise is drawn after
+    images and question are fixed. norm None: that of the noise's own theorem. With a beacon as `witness`, the run is begun
+    and WitnessAwaited raised: with time stamp and round beside it, which comes after `witness_in`, `resume` goes on.
     """
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     smoothed.question(**terms)  # complains of bad numbers before anything is read
@@ -105,6 +107,7 @@ def certify_run(
         "classifier_name": smoothed.classifier.name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
         "denoiser_name": denoiser_name(smoothed.denoiser),
+        **({"skipped": dict(skipped)} if skipped else {}),
         "key_source": key.source,
         "key_commitment": key.commitment,
         "attempt": count_attempts(out, asked, key.commitment),

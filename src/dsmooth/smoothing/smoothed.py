@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.errors import BadParameter
-from dsmooth.images.pixels import as_array, check_pixels
+from dsmooth.images.given import Given
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
 from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
@@ -61,6 +61,9 @@ class SmoothedClassifier:
     ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
         counted then); False where every vote costs money.
     engine: where the networks run: "threads" of this process.
+    quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
+        refused, because certificates are about images on that grid.
+    resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
 
     Backend, dtype and batch are recorded; none of them changes the noise. The networks are loaded and probed once, with the
     first image; `close`, or leaving a `with`, lets them go.
@@ -84,6 +87,8 @@ class SmoothedClassifier:
         certifier: Certifier | None = None,
         ahead: bool = True,
         engine: str = "threads",
+        quantise: bool = False,
+        resize: bool = False,
     ) -> None:
         self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
@@ -109,6 +114,7 @@ class SmoothedClassifier:
         self._area: int | None = None
         self._session: Session | None = None
         self._worker = self._loaded(fastest(dtype) if backend == "auto" else backend)
+        self._given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
         self._digests = {"classifier": self.classifier.digest(), "denoiser": denoiser_digest(denoiser)}
 
     @property
@@ -182,7 +188,7 @@ class SmoothedClassifier:
 
     def certify(
         self,
-        images: npt.ArrayLike,
+        images: Any,
         *,
         n0: int = 100,
         n: int = 1000,
@@ -191,27 +197,56 @@ class SmoothedClassifier:
         mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Certificate | list[Certificate]:
-        """The certificate of an image (H, W, C) with 1 or 3 channels, or the list of a batch (N, H, W, C).
+        """The certificate of an image, or the list of those of a batch.
 
+        An image is an array (H, W, C) with 1 or 3 channels, a tensor (C, H, W) or a picture of Pillow; a batch has one axis
+        more, or is a list of images. Grey becomes RGB, with a warning, where denoiser or classifier take nothing else.
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
         alpha. norm: the distance in which the radius is given, by default that of the noise's own theorem (2 for
         Gaussian noise, 1 for uniform). `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5))
         stops when it is settled which of these radii hold. uint8, or floats that are exactly k/255; anything else
-        raises BadImage. `seed` makes the noise reproducible; without it the noise follows from a fresh key of the
-        operating system.
+        raises BadImage (see `quantise`). `seed` makes the noise reproducible; without it the noise follows from a fresh
+        key of the operating system.
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         self.question(**terms)  # complains of bad numbers first
-        batch = _batch(images)
+        listed = self._given.batch(images)
+        batch = [self._given.image(images)] if listed is None else listed
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (n0 + n))
         question = self.question(**terms)
         found = {tally.image.name: tally.certificate(question) for tally in self._votes(batch, question, seed)}
         certificates = [found[image.name] for image in batch]
-        return certificates if _is_batch(images) else certificates[0]
+        return certificates[0] if listed is None else certificates
+
+    def certify_stream(
+        self,
+        source: Any,
+        *,
+        n0: int = 100,
+        n: int = 1000,
+        alpha: float = 0.001,
+        norm: float | None = None,
+        mode: Mode = FIXED,
+        seed: int | None = None,
+    ) -> Iterator[tuple[LabelledImage, Certificate]]:
+        """The images of a data set or DataLoader with their certificates, as each is finished; of any length.
+
+        `source` gives images or batches, alone or with their labels; an image's name is its position. Terms as in `certify`.
+        """
+        terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
+        self.question(**terms)  # complains of bad numbers first
+        images = self._given.stream(source)
+        first = next(images, None)
+        if first is None:
+            return
+        self.settle(first.pixels.shape)
+        question = self.question(**terms)
+        for tally in self.tallies(chain([first], images), question, MasterKey.draw(seed)):
+            yield tally.image, tally.certificate(question)
 
     def predict(
-        self, images: npt.ArrayLike, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
+        self, images: Any, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
     ) -> Prediction | list[Prediction]:
         """The most probable answer under the noise for an image or each image of a batch, or an abstention.
 
@@ -220,7 +255,8 @@ class SmoothedClassifier:
         """
         terms = {"n": n, "alpha": alpha, "bound": PREDICTION}
         self.question(**terms)  # complains of bad numbers first
-        batch = _batch(images)
+        listed = self._given.batch(images)
+        batch = [self._given.image(images)] if listed is None else listed
         if batch:
             self.settle(batch[0].pixels.shape)
         question = self.question(**terms)
@@ -229,11 +265,11 @@ class SmoothedClassifier:
             for tally in self._votes(batch, question, seed)
         }
         predictions = [found[image.name] for image in batch]
-        return predictions if _is_batch(images) else predictions[0]
+        return predictions[0] if listed is None else predictions
 
     def submit(
         self,
-        image: npt.ArrayLike,
+        image: Any,
         *,
         question: Question | None = None,
         urgency: Urgency = USUAL,
@@ -244,7 +280,7 @@ class SmoothedClassifier:
         The key of its noise is drawn from the operating system now. The votes come out of the handle:
         `handle.result().certificate(question)`.
         """
-        asked = LabelledImage("image", check_pixels(image))
+        asked = self._given.image(image)
         self.settle(asked.pixels.shape)
         return self.session.submit(asked, question or self.question(), urgency=urgency, on_votes=on_votes)
 
@@ -285,6 +321,15 @@ class SmoothedClassifier:
     def _votes(self, batch: Sequence[LabelledImage], question: Question, seed: int | None) -> Iterator[Tally]:
         return self.tallies(batch, question, MasterKey.draw(seed))
 
+    def _channels(self) -> int | None:
+        """Channels of the images that denoiser and classifier take, where one of them says so."""
+        return self.denoiser.channels if isinstance(self.denoiser, Denoiser) else self.classifier.channels
+
+    def _side(self) -> int:
+        if self.classifier.input_size is None:
+            raise BadParameter(f"{self.classifier.name} does not say which size it takes: resize images yourself")
+        return self.classifier.input_size
+
     def _loaded(self, backend: str) -> Worker:
         chosen = backend_named(backend, self._dtype, self._workers)
         pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
@@ -310,14 +355,3 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
     given = sigma if law is None else law
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
-
-
-def _is_batch(images: npt.ArrayLike) -> bool:
-    return as_array(images, name="images").ndim == 4
-
-
-def _batch(images: npt.ArrayLike) -> list[LabelledImage]:
-    array = as_array(images, name="images")
-    if array.ndim != 4:
-        return [LabelledImage("image", check_pixels(array))]
-    return [LabelledImage(f"image {i}", check_pixels(one, name=f"image {i}")) for i, one in enumerate(array)]
