@@ -110,6 +110,9 @@ class Classifier(ABC):
 
         return classify
 
+    def ping(self) -> None:  # noqa: B027
+        """Raises ServiceStopped where it is a service that cannot be reached; asks and pays for nothing."""
+
     def begin(self) -> None:  # noqa: B027 (nothing to do is a good default)
         """It is about to be asked, also after `interrupt`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -40,6 +41,12 @@ class TorchClassifier(DifferentiableClassifier):
             raise BadModel("expected mean and std together, with one number a channel each")
         if not all(value > 0.0 for value in std or ()):
             raise BadModel(f"expected std above 0, got {std}")
+        if max(mean or [0.0]) > 1.0:
+            warnings.warn(
+                f"a mean of {max(mean or []):g} is meant for pixels of 0 to 255, and images are in [0, 1] here: "
+                "divide mean and std by 255",
+                stacklevel=2,
+            )
         for key, value in module.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise BadModel(f"expected finite weights, got NaN or infinity in {key} of the classifier")

@@ -269,7 +269,7 @@ class Service:
         wire = None if self.wire is None else load_wire(self.wire)
         from dsmooth.classifiers.remote import RemoteClassifier
 
-        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire)
+        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire, dry=self.dry_run)
 
 
 LOCAL = Service()
@@ -308,6 +308,7 @@ class Data:
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
         from dsmooth.images.opening import holds_arrays, open_images
+        from dsmooth.smoothing.mismatches import strange_labels
 
         size, names = self.size, None if classifier is None else classifier.class_names
         if size is None and classifier is not None and not holds_arrays(path):
@@ -315,6 +316,8 @@ class Data:
         by_order = classifier is None or not classifier.traits.billed
         images = open_images(path, labels=self.labels, size=size or None, class_names=names, by_order=by_order)
         tell_passed_over(path, images)
+        if (strange := strange_labels(images.labels, names)) is not None:
+            note(strange)
         chosen: ImageSet = images[:: self.skip][: self.max]
         if self.on_bad == "stop":
             return chosen, {}

@@ -63,6 +63,7 @@ def predict(
         return
     if not chosen:
         return
+    smoothed.classifier.ping()
     smoothed.settle(chosen[0].pixels.shape)
     question = smoothed.question(n=n, alpha=alpha, bound=PREDICTION)
     done = 0

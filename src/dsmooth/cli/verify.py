@@ -219,6 +219,7 @@ def _anew(
     if classifier.traits.billed and not agreed(classifier, service, evidence.count, each):
         yield Check("again", Outcome.OPEN, "nothing was sent", "--yes, or a larger --ask-above")
         return
+    classifier.ping()
     confirmed = implausible = 0
     with Bar("again", evidence.count * each, "votes") as bar:
         done = 0

@@ -8,6 +8,7 @@ catalogue.py       names -> adapters and their terms
 pictures.py        pixels -> the PNG that is sent
 voting.py          many tags -> one vote: top label, label map, presence of a label
 gate.py            which query may be sent, and when: rate, budget, circuit breaker
+reach.py           whether anybody listens at an address
 hub.py             files of repositories on the Hugging Face Hub
 client.py          many queries at once: tries, back-off, time limits, the cache, the log
 """

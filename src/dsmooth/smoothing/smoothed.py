@@ -28,6 +28,7 @@ from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
 from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.mismatches import mismatches
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest
 from dsmooth.smoothing.scheduler import USUAL, Urgency
 from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
@@ -97,12 +98,8 @@ class SmoothedClassifier:
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)
         self.denoiser = denoiser
-        trained = getattr(denoiser, "sigma_range", None)
-        if trained is not None and not trained[0] <= self.law.level <= trained[1]:
-            warnings.warn(
-                f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.law.level:g} is outside",
-                stacklevel=2,
-            )
+        for mismatch in mismatches(self.classifier, denoiser, self.law):
+            warnings.warn(mismatch, stacklevel=2)
         traits = self.classifier.traits
         if traits.billed:  # threads that wait cost nothing, votes do
             batch, ahead = batch or traits.rows, False
