@@ -1,7 +1,10 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
+
+from dsmooth.backends import choice
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,3 +15,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # a busy machine is no failure, and a failure must come again
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_processor_without_bf16():
+    """What runs by default is the same on every machine: the networks as they are. Who tests the choice undoes this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "has_bf16", lambda: False)
+        yield

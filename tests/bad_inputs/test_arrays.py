@@ -10,7 +10,7 @@ from PIL import Image
 from dsmooth import BadImage, BadParameter, Gaussian, SmoothedClassifier
 from support import Constant, frugal
 
-SMOOTHED = SmoothedClassifier(Constant(), None, 0.25, batch=4, workers=1)
+SMOOTHED = SmoothedClassifier(Constant(), None, 0.25, dtype="fp32", batch=4, workers=1)
 GOOD = np.zeros((8, 8, 3), np.uint8)
 
 

@@ -1,9 +1,12 @@
 """The program as people run it: what it prints, what it refuses, and what it leaves behind."""
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from dsmooth.backends import choice
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.cli import app
 from dsmooth.cli.train import _training_sets
@@ -104,6 +108,87 @@ def test_the_options_of_each_mode(folder, options):
     done = run(folder, "certify", "images", *LINEAR, "--n", "2000", "--mode", *options, "--max", "1", "-o", "run")
     assert "times fewer than the 2,100 of mode fixed" in done.out
     assert read_run(folder / "run").question.mode.name == options[0]
+
+
+def test_several_sigmas_make_a_run_each(folder):
+    line = (
+        "certify",
+        "images",
+        *LINEAR,
+        "--n",
+        "60",
+        "--sigma",
+        "0.5",
+        "-s",
+        "0.25",
+        "--certificates",
+        "c",
+        "-o",
+        "runs",
+    )
+    done = run(folder, *line)
+    held = {path.name: read_run(path).question.law.level for path in (folder / "runs").iterdir()}
+    assert held == {"sigma-0.5": 0.5, "sigma-0.25": 0.25}
+    assert len(list((folder / "c").glob("sigma-*/*.json"))) == 8
+    assert "| sigma-0.5 | gaussian 0.5 | multiclass | " in done.out
+    assert "| upper envelope |" in done.out
+    assert "dsmooth report runs/sigma-0.5 runs/sigma-0.25" in done.out
+    shutil.rmtree(folder / "runs" / "sigma-0.25")
+    shutil.rmtree(folder / "c")
+    again = run(folder, *line, "--resume")
+    assert again.err.count("4 of 4 images are done") == 1
+    assert (folder / "runs" / "sigma-0.25" / "end.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "says"),
+    [
+        ("certify", ("--witness", "-o", "runs"), "--witness fixes one run"),
+        ("certify", ("-o", "run"), "run holds a run, and several --sigma"),
+        ("certify", ("--sigma", "0.25000001", "-o", "runs"), "differ in their first six digits"),
+        ("certify", ("--sigma", "9", "-o", "runs"), "sigma must be between"),
+        ("predict", (), "only certify takes several"),
+    ],
+)
+def test_several_sigmas_where_they_make_no_sense(folder, command, options, says):
+    run(folder, "certify", "images", *LINEAR, "--n", "10", "-o", "run")
+    before = sorted(folder.rglob("*"))
+    done = run(folder, command, "images", *LINEAR, "--sigma", "0.25", "--sigma", "0.5", *options, code=2)
+    assert says in done.err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_runs_and_how_long_it_will_take_is_said_first(folder, monkeypatch):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "5000", "-o", "run")
+    assert re.search(r"^fp32 on torch: about \d+ s for 20,400 samples$", done.err, re.M)
+    monkeypatch.setattr(choice, "has_bf16", lambda: True)
+    done = run(folder, "certify", "images", *LINEAR, "--backend", "eager", "--n", "20", "-o", "faster")
+    assert "bf16 on torch, several times as fast as fp32 (--dtype fp32: the exact network)\n" in done.err
+    assert read_run(folder / "faster").question.dtype == "bf16"
+
+
+NATIVE = """
+import hashlib, pathlib
+def model():
+    pathlib.Path("begun").touch()
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**8)  # a minute of code that hears no signal
+"""
+
+
+def test_an_interruption_during_set_up_is_heard_at_once(folder):
+    (folder / "slow_to_load.py").write_text(NATIVE)
+    line = [sys.executable, "-m", "dsmooth", "certify", "images", "-c", "import:slow_to_load:model", "-o", "run"]
+    program = subprocess.Popen(line, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=120)
+    assert time.monotonic() - started < 5  # where four other processes want the core; a tenth of a second otherwise
+    assert program.returncode == 130
+    assert errors.strip() == "dsmooth: interrupted while setting up; nothing of this run was written"
+    assert not (folder / "run").exists()
 
 
 def test_radii_that_no_votes_can_reach_are_said(folder):

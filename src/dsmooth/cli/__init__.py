@@ -6,6 +6,7 @@ train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
 report.py, demo.py                      show
 options.py                              what several commands take: the model, the images, the service
+setting_up.py                           before the first vote: interruptions, and how long it will take
 expense.py                              what a service costs: said and agreed to before the first query
 """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, make_dataclass
+from dataclasses import MISSING, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from dsmooth.backends.choice import BACKENDS, SLOWER, fastest
+from dsmooth.backends.choice import BACKENDS, SLOWER, candidates
 from dsmooth.classifiers.specs import CLASSIFIERS
 from dsmooth.console import note
 from dsmooth.denoisers.names import FORMS
@@ -86,13 +86,15 @@ class Model:
     """What its classes are called, in order: a text file with one name on each line, or JSON; for onnx: files, say."""
     noise: str = "gaussian"
     """gaussian (l2), uniform (l1), or a law of your own as import:package.module:factory."""
-    sigma: Annotated[float | None, Parameter(alias="-s")] = None
-    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default."""
+    sigma: Annotated[list[float] | None, Parameter(alias="-s", negative=())] = None
+    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default. `certify` takes several
+    (--sigma 0.25 --sigma 0.5): a run each."""
     levels: Whole | None = None
     """For uniform: how many steps of 1/255 are equally likely, an odd number; the half-width is levels / 510."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
-    dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
-    """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
+    dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
+    """Precision of the networks, part of what is certified; auto is bf16, several times faster, where the processor computes
+    in it, and fp32, the networks as they are, elsewhere."""
     backend: BackendName = "auto"
     """What runs the networks; auto is the fastest that is here. It is recorded; answers differ by rounding."""
     batch: Whole | None = None
@@ -100,9 +102,16 @@ class Model:
     workers: Whole | None = None
     """Threads; one per core by default. Changes no result."""
 
+    @property
+    def each_sigma(self) -> list[Model]:
+        """The same for each of several sigmas, in the order in which they were given."""
+        return [replace(self, sigma=[sigma]) for sigma in dict.fromkeys(self.sigma or ())] or [self]
+
     def law(self) -> Law:
         """The noise that the options choose."""
-        parameters = {"sigma": self.sigma, "levels": self.levels}
+        if self.sigma is not None and len(self.sigma) > 1:
+            raise BadParameter(f"expected one --sigma here, got {len(self.sigma)}: only certify takes several")
+        parameters = {"sigma": self.sigma[0] if self.sigma else None, "levels": self.levels}
         given = {name: value for name, value in parameters.items() if value is not None}
         if self.noise == "gaussian" and not given:
             given = {"sigma": 0.25}
@@ -122,7 +131,7 @@ class Model:
 
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
-        if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
+        if self.backend == "auto" and candidates("auto", self.dtype)[0] == ("eager", "bf16"):
             note(SLOWER)
         return SmoothedClassifier(
             chosen_classifier(self.classifier, self.class_names, service),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
-from dsmooth.backends.choice import backend_named, fastest
+from dsmooth.backends.choice import backend_named, candidates
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.adapting import as_classifier
@@ -20,11 +20,11 @@ from dsmooth.classifiers.base import Classifier, checked_names
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
-from dsmooth.errors import BadParameter
+from dsmooth.errors import BadModel, BadParameter
 from dsmooth.images.given import Given
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
-from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
+from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, measured, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
 from dsmooth.smoothing.engines.worker import Worker
@@ -54,9 +54,10 @@ class SmoothedClassifier:
         predict_proba or predict, or any function from images to scores or labels (see FunctionClassifier).
     denoiser: a Denoiser, any callable (x, sigma) -> x, the name of a shipped one, a folder or file, or None.
     sigma: standard deviation of Gaussian noise, pixels in [0, 1]; or a Law, such as Uniform(levels=127).
-    dtype: "fp32", or "bf16", which is several times faster on recent CPUs and GPUs ("tf32" on GPUs only).
+    dtype: "fp32" for the networks as they are, "bf16", which is several times faster on recent processors, "tf32" (GPUs
+        only), or "auto": bf16 where the processor computes in it and the networks run in it, else fp32.
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
-        fastest that is installed and can run them; where OpenVINO cannot, auto warns and runs them in torch.
+        fastest that is installed and can run them; where one cannot, auto warns and takes the next.
     batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one per core).
     certifier: the bound of the modes fixed and radius; multiclass by default.
     ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
@@ -66,7 +67,8 @@ class SmoothedClassifier:
         refused, because certificates are about images on that grid.
     resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
 
-    Backend, dtype and batch are recorded; none of them changes the noise. The networks are loaded and probed once, with the
+    Backend, dtype and batch are recorded; none of them changes the noise. A certificate is about the networks as they ran:
+    in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the
     first image; `close`, or leaving a `with`, lets them go.
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
@@ -81,7 +83,7 @@ class SmoothedClassifier:
         sigma: float | Law | None = None,
         *,
         law: Law | None = None,
-        dtype: str = "fp32",
+        dtype: str = "auto",
         backend: str = "auto",
         batch: int | None = None,
         workers: int | None = None,
@@ -105,12 +107,13 @@ class SmoothedClassifier:
             batch, ahead = batch or traits.rows, False
             workers = workers or max(cores(), traits.workers or 1)
         self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
-        self._dtype, self._engine, self._ahead = dtype, engine, ahead
+        self._engine, self._ahead = engine, ahead
         self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
-        self._unsettled = backend == "auto"
+        self._candidates = candidates(backend, dtype)
+        self._chosen = {"backend": backend != "auto", "dtype": dtype != "auto"}
         self._area: int | None = None
         self._session: Session | None = None
-        self._worker = self._loaded(fastest(dtype) if backend == "auto" else backend)
+        self._worker = self._loaded(*self._candidates[0])
         self._given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
         self._digests = {"classifier": self.classifier.digest(), "denoiser": denoiser_digest(denoiser)}
 
@@ -155,31 +158,51 @@ class SmoothedClassifier:
         )
 
     def settle(self, shape: tuple[int, ...], *, samples: int = 0) -> None:
-        """From now on backend and batch stay as they are, chosen for images (H, W, C).
+        """From now on backend, dtype and batch stay as they are, chosen for images (H, W, C).
 
-        A backend "auto" that cannot run these networks gives way to torch, with a warning. Where `samples` are so many
-        that measuring pays, the batch is the fastest of a few sizes.
+        What "auto" stands for gives way to the next where it cannot run these networks, with a warning. Where `samples` are
+        so many that measuring pays, the batch is the fastest of a few sizes.
         """
-        if self._unsettled:
-            self._unsettled = False
+        failed: BadModel | None = None
+        while len(self._candidates) > 1 or failed is not None:
             try:
-                trial = trial_batch(shape, self.sizes.rows(shape))
-                _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
-            except CannotRun as error:
-                warnings.warn(f"{error}; going on with eager", stacklevel=2)
-                self._reload("eager")
-            except MemoryError:
-                return  # the session halves the batch
+                self._try(shape)
+                break
+            except MemoryError:  # the session halves the batch
+                self._candidates = self._candidates[:1]
+                return
+            except BadModel as error:
+                self._candidates = _left(self._candidates, error)
+                self._reload(*self._candidates[0])
+                failed = error
+        self._candidates = self._candidates[:1]
+        if failed is not None:
+            warnings.warn(f"{failed}; going on with {' in '.join(self._candidates[0])}", stacklevel=2)
         if self.batch is None and self._area is None:
             rows = fastest_batch(self.pipeline, shape, self.sizes.rows(shape), samples)
             self._area = rows * shape[0] * shape[1]
             self.close()
 
+    def seconds_a_sample(self, shape: tuple[int, ...]) -> float | None:
+        """About how long a sample of an image (H, W, C) takes here, all workers at work; None where that is not known."""
+        if self.classifier.traits.billed:
+            return None
+        try:
+            seconds = measured(self.pipeline, shape, self.sizes.rows(shape))
+        except MemoryError:  # the session will find a smaller batch
+            return None
+        return seconds / self.pipeline.backend.workers
+
     def adopt(self, question: Question) -> None:
         """Backend and batch are those of an earlier run, where the caller has not chosen others."""
-        if self._unsettled:
-            self._unsettled = False
-            self._reload(question.backend)
+        backend, dtype = self._candidates[0]
+        held = (
+            backend if self._chosen["backend"] else question.backend,
+            dtype if self._chosen["dtype"] else question.dtype,
+        )
+        if held != self._candidates[0]:
+            self._reload(*held)
+        self._candidates = [held]
         self._area = question.batch_area
         self.close()
 
@@ -327,14 +350,19 @@ class SmoothedClassifier:
             raise BadParameter(f"{self.classifier.name} does not say which size it takes: resize images yourself")
         return self.classifier.input_size
 
-    def _loaded(self, backend: str) -> Worker:
-        chosen = backend_named(backend, self._dtype, self._workers)
+    def _try(self, shape: tuple[int, ...]) -> None:
+        """The networks have run once on images of this shape; a service is not asked."""
+        trial = trial_batch(shape, self.sizes.rows(shape))
+        _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
+
+    def _loaded(self, backend: str, dtype: str) -> Worker:
+        chosen = backend_named(backend, dtype, self._workers)
         pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
         return Worker(pipeline, source_of(self.law, chosen.device))
 
-    def _reload(self, backend: str) -> None:
+    def _reload(self, backend: str, dtype: str) -> None:
         self.close()
-        self._worker = self._loaded(backend)
+        self._worker = self._loaded(backend, dtype)
 
     def denoised_logits(self, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """The logits of noisy images behind the denoiser, float32, open to gradients: for attacks, not for votes."""
@@ -352,3 +380,14 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
     given = sigma if law is None else law
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
+
+
+def _left(candidates: Sequence[tuple[str, str]], error: BadModel) -> list[tuple[str, str]]:
+    """What may still run these networks when the first of these backends and dtypes does not; raises the error where
+    nothing may: another backend helps where this one cannot run them, another dtype where they cannot run in this one.
+    """
+    (_, dtype), *others = candidates
+    left = others if isinstance(error, CannotRun) else [each for each in others if each[1] != dtype]
+    if not left:
+        raise error
+    return left
