@@ -39,7 +39,7 @@ def serve(address: object) -> None:
 def rate(url: str, side: int, concurrency: int) -> float:
     """Queries a second over about four seconds."""
     remote = RemoteClassifier(f"{url}/classify", limits=Limits(concurrency=concurrency))
-    smoothed = SmoothedClassifier(remote, None, 0.25)
+    smoothed = SmoothedClassifier(remote, None, 0.25, dtype="fp32")
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     samples = 40 if concurrency == 1 else 1000
     question = smoothed.question(bound=PREDICTION, n=samples)

@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 2))
-smoothed = SmoothedClassifier(model, None, 0.25, backend="eager", batch=1000)
+smoothed = SmoothedClassifier(model, None, 0.25, dtype="fp32", backend="eager", batch=1000)
 smoothed.certify(np.zeros((8, 8, 3), dtype=np.uint8), n={n})
 status = open("/proc/self/status").read()  # the peak of this program alone; getrusage would add that of its parent
 print(int(status.split("VmHWM:")[1].split()[0]) / 1024)

@@ -4,6 +4,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from dsmooth.backends import choice
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -20,3 +22,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(3600))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_processor_without_bf16():
+    """What runs by default is the same on every machine: the networks as they are. Who tests the choice undoes this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "has_bf16", lambda: False)
+        yield

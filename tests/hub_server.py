@@ -1,12 +1,18 @@
 """A Hub on loopback: as much of its protocol as pushing and fetching one revision of small files takes."""
 
 import base64
+import hashlib
 import json
 import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c" * 40
 TOKEN = "hf_secret"
+
+
+def name_of(content):
+    """What the cache calls a file."""
+    return hashlib.sha1(content).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):
@@ -48,11 +54,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
+        told = re.fullmatch(r"/api/models/(.+)/(revision|tree)/(?:main|v1|c+)(?:\?.*)?", self.path)
+        inside = self._inside(told[1]) if told else {}
+        if inside and told[2] == "revision":
+            siblings = [{"rfilename": path} for path in inside]
+            return self._answer(200, {"id": told[1], "sha": COMMIT, "siblings": siblings})
+        if inside:
+            files = [
+                {"type": "file", "path": path, "size": len(data), "oid": name_of(data)} for path, data in inside.items()
+            ]
+            return self._answer(200, files)
         found = re.fullmatch(r"/(.+)/resolve/(?:main|v1|c+)/(.+)", self.path)
         content = self.server.files.get(f"{found[1]}/{found[2]}") if found else None
         if content is None:
             return self._answer(404, {"error": "not here"}, {"X-Error-Code": "RepoNotFound"})
-        return self._answer(200, content, {"ETag": '"e1"', "X-Repo-Commit": COMMIT})
+        return self._answer(200, content, {"ETag": f'"{name_of(content)}"', "X-Repo-Commit": COMMIT})
+
+    def _inside(self, repository):
+        """Paths and contents of what was pushed to a repository."""
+        held = self.server.files.items()
+        return {path.removeprefix(f"{repository}/"): data for path, data in held if path.startswith(f"{repository}/")}
 
     def _chunks(self):
         parts = []

@@ -28,6 +28,7 @@ _HOME = {
     "Drifted": "errors",
     "DsmoothError": "errors",
     "Expired": "errors",
+    "FunctionClassifier": "classifiers.functions",
     "Gaussian": "theory.laws.gaussian",
     "Law": "theory.laws.base",
     "Lighting": "theory.laws.lighting",
@@ -67,6 +68,7 @@ __all__ = [
     "Drifted",
     "DsmoothError",
     "Expired",
+    "FunctionClassifier",
     "Gaussian",
     "Law",
     "Lighting",
@@ -95,6 +97,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dsmooth.classifiers.functions import FunctionClassifier
     from dsmooth.classifiers.local import TorchClassifier
     from dsmooth.classifiers.remote import RemoteClassifier
     from dsmooth.classifiers.specs import load_classifier

@@ -17,7 +17,22 @@ if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it 
     from dsmooth.training.loop import Report
     from dsmooth.training.plan import TrainingPlan
 
-__all__ = ["Bar", "certificate_line", "complain", "named", "note", "plain", "prediction_line", "say", "training_bar"]
+__all__ = [
+    "Bar",
+    "certificate_line",
+    "complain",
+    "duration",
+    "named",
+    "note",
+    "plain",
+    "prediction_line",
+    "say",
+    "training_bar",
+]
+
+
+_WARM = 5.0  # seconds of a training, after which its speed is known
+_LEAST_BAR, _ROOMY = 4, 80  # columns: of the bar itself; from where on nothing has to be left out
 
 
 def plain(text: object) -> str:
@@ -58,17 +73,24 @@ class Bar:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
+
+        def whole() -> Column:
+            return Column(no_wrap=True)  # a bar of two lines would leave one behind at each refresh
 
         self._console = Console(stderr=True)
+        roomy = self._console.width >= _ROOMY
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit + " · {task.fields[detail]}"),
-            TimeElapsedColumn(),
-            TextColumn("· left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=whole()),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=_LEAST_BAR)),
+            MofNCompleteColumn(table_column=whole()),
+            *([TextColumn(unit, table_column=whole())] if roomy else []),
+            TextColumn("{task.fields[detail]}", table_column=whole()),
+            *([TimeElapsedColumn(table_column=whole())] if roomy else []),
+            TextColumn("left", table_column=whole()),
+            TimeRemainingColumn(table_column=whole()),
             console=self._console,
+            expand=True,
         )
         self._task = self._progress.add_task(what, total=total, detail="")
 
@@ -90,10 +112,13 @@ class Bar:
         if not self._console.is_terminal:
             yield
             return
+        live = self._progress.live
+        live.transient = True  # what `stop` leaves on the screen would stand above the line
         self._progress.stop()
         try:
             yield
         finally:
+            live.transient = False
             self._progress.start()
 
     def __enter__(self) -> Bar:
@@ -106,13 +131,27 @@ class Bar:
         self._progress.stop()
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def training_bar(plan: TrainingPlan) -> Iterator[Callable[[Report], None]]:
-    """A bar over the steps (or the minutes) of a training, and a line for each evaluation: what to report to."""
+    """A bar over the steps (or the minutes) of a training, a line for each evaluation, and soon one that says how long it
+    will take: what to report to.
+    """
     total, unit = (plan.steps, "steps") if plan.minutes is None else (round(60 * plan.minutes), "seconds")
     with Bar("train", total, unit) as bar:
+        expected = plan.minutes is not None
 
         def show(report: Report) -> None:
+            nonlocal expected
+            if not expected and report.seconds > _WARM:
+                expected = True
+                note(f"{plan.steps:,} steps will take about {duration(report.seconds / report.progress)} here")
             bar.to(round(report.progress * total), f"loss {report.loss:.5f}")
             if report.scores is not None:
                 bar.say(f"step {report.step}: loss {report.loss:.5f}; held out: {_scores_line(report.scores)}")

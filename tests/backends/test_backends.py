@@ -3,6 +3,7 @@
 import threading
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import torch
 from torch import nn
 
 import dsmooth
+from dsmooth.backends import choice
 from dsmooth.backends.base import CannotRun, difference
-from dsmooth.backends.choice import BACKENDS, backend_named, fastest
+from dsmooth.backends.choice import BACKENDS, backend_named, candidates, fastest
 from dsmooth.classifiers.cifar_resnet import CifarResNet
-from dsmooth.errors import BadParameter, DsmoothError
+from dsmooth.errors import BadModel, BadParameter, DsmoothError
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sources.base import Rows
 from support import Constant
 
+HAS_BF16 = choice.has_bf16  # the real one: in tests it answers no
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 TABLE = [
     pytest.param("eager", "fp32", 1e-5, id="eager fp32"),
@@ -81,6 +84,54 @@ def test_names():
     if not torch.cuda.is_available():
         with pytest.raises(BadParameter, match="needs an NVIDIA GPU"):
             backend_named("cuda", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("names", "bf16", "expected"),
+    [
+        (("auto", "auto"), True, [("openvino", "bf16"), ("eager", "bf16"), ("eager", "fp32")]),
+        (("auto", "auto"), False, [("eager", "fp32")]),
+        (("auto", "bf16"), False, [("openvino", "bf16"), ("eager", "bf16")]),
+        (("auto", "fp32"), True, [("eager", "fp32")]),
+        (("eager", "auto"), True, [("eager", "bf16"), ("eager", "fp32")]),
+        (("openvino", "auto"), False, [("openvino", "fp32")]),
+        (("openvino", "bf16"), True, [("openvino", "bf16")]),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU other names are the fastest")
+def test_what_auto_stands_for(names, bf16, expected, monkeypatch):
+    monkeypatch.setattr(choice, "has_bf16", lambda: bf16)
+    assert candidates(*names) == expected
+
+
+class OnlyInFloat32(nn.Module):
+    """As many networks are: it makes an array of its own, in float32."""
+
+    def forward(self, x):
+        return x.flatten(1) @ torch.ones(x[0].numel(), 2)
+
+
+def test_a_network_that_only_runs_in_fp32_runs_in_fp32(monkeypatch):
+    monkeypatch.setattr(choice, "has_bf16", lambda: True)
+    smoothed = dsmooth.SmoothedClassifier(OnlyInFloat32(), None, 0.25, backend="eager")
+    assert smoothed.question().dtype == "bf16"
+    with pytest.warns(UserWarning, match=r"in bf16: .*; going on with eager in fp32"):
+        smoothed.certify(np.zeros((4, 4, 3), np.uint8), n=20)
+    assert smoothed.question().dtype == "fp32"
+    with pytest.raises(BadModel, match="in bf16"):  # asked for, and not changed
+        dsmooth.SmoothedClassifier(OnlyInFloat32(), None, 0.25, backend="eager", dtype="bf16").certify(
+            np.zeros((4, 4, 3), np.uint8), n=20
+        )
+    with pytest.raises(BadModel, match=r"do not accept images of shape .* in fp32"):  # in no dtype
+        dsmooth.SmoothedClassifier(nn.Linear(7, 2), None, 0.25).certify(np.zeros((4, 4, 3), np.uint8), n=20)
+
+
+def test_the_processor_is_known_by_what_linux_says_of_it():
+    told = Path("/proc/cpuinfo")
+    if not told.exists() or torch.cuda.is_available():
+        pytest.skip("needs Linux, and no GPU")
+    flags = told.read_text().split()
+    assert HAS_BF16() == bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
 
 
 class Undecided(nn.Module):

@@ -1,13 +1,16 @@
 """Arrays handed to the library: shape, type, range, and what is no array at all."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dsmooth import BadImage, BadParameter, Gaussian, SmoothedClassifier
 from support import Constant, frugal
 
-SMOOTHED = SmoothedClassifier(Constant(), None, 0.25, batch=4, workers=1)
+SMOOTHED = SmoothedClassifier(Constant(), None, 0.25, dtype="fp32", batch=4, workers=1)
 GOOD = np.zeros((8, 8, 3), np.uint8)
 
 
@@ -47,8 +50,14 @@ ROWS = {
     "off the grid": (np.full((8, 8, 3), 0.5), "grid of 1/255"),
     "a little off the grid": (np.full((8, 8, 3), 128 / 255 + 1e-7), "grid of 1/255"),
     "on a grid of 1/256": (np.full((8, 8, 3), 128 / 256), "grid of 1/255"),
-    "a tensor with gradients": (torch.zeros(8, 8, 3, requires_grad=True), "expected an array"),
-    "a tensor in bfloat16": (torch.zeros(8, 8, 3, dtype=torch.bfloat16), "expected an array"),
+    "a tensor in bfloat16": (torch.full((3, 8, 8), 0.3, dtype=torch.bfloat16), "grid of 1/255"),
+    "a tensor of either order": (torch.zeros(3, 8, 3), "which is either"),
+    "a tensor of one axis": (torch.zeros(8), "height, width"),
+    "a tensor of five axes": (torch.zeros(1, 1, 3, 8, 8), "height, width"),
+    "a normalised tensor": (torch.full((3, 8, 8), -2.1), "normalisation belongs to the classifier"),
+    "16 bits": (Image.new("I;16", (8, 8)), "8 bits a channel"),
+    "a picture in floats": (Image.new("F", (8, 8)), "8 bits a channel"),
+    "a path": (Path("cat.png"), "expected"),
 }
 
 

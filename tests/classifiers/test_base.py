@@ -172,9 +172,14 @@ def test_what_has_the_members_of_a_classifier_is_one():
     mine = Mine([])
     assert as_classifier(mine) is mine
     assert isinstance(as_classifier(Linear()), TorchClassifier)
-    for wrong in (3, "timm:resnet18", lambda x: x, Looks):
-        with pytest.raises(BadModel, match=r"expected a torch\.nn\.Module or a Classifier"):
-            as_classifier(wrong) if wrong is not Looks else as_classifier(object())
+    for wrong, says in (
+        (3, "got int"),
+        ("timm:resnet18", "got str"),
+        (object(), "got object"),
+        (Looks, r"as in Looks\(\)"),
+    ):
+        with pytest.raises(BadModel, match=says):
+            as_classifier(wrong)
 
 
 def test_with_a_network_it_can_be_trained_through():

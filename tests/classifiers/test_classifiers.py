@@ -13,7 +13,7 @@ from dsmooth.classifiers.checkpoints import load_checkpoint
 from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
-from dsmooth.classifiers.specs import CLASSIFIERS, load_classifier
+from dsmooth.classifiers.specs import CLASSIFIERS, load_classifier, read_class_names
 from dsmooth.classifiers.timm_models import timm_classifier
 from dsmooth.errors import BadModel
 from dsmooth.images.opening import open_images
@@ -21,6 +21,7 @@ from dsmooth.services.catalogue import SERVICES
 from support import Linear, data
 
 EAGER = Eager("fp32", 1)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,9 @@ EAGER = Eager("fp32", 1)
     [
         ("", "classifier must be one of"),
         ("resnet50", "classifier must be one of"),
-        ("hf:x", "classifier must be one of"),
+        ("hf:x", "expected hf:FOLDER or hf:owner/name"),
+        ("torchvision:", "expected torchvision:NAME"),
+        ("torchvision:resnet19", "near are resnet18"),
         ("aws:polly", "service must be one of aws:rekognition"),
         ("timm:", "expected timm:NAME or timm:NAME@FILE"),
         ("cifar:resnet56", "expected cifar:resnet56@FILE"),
@@ -169,6 +172,89 @@ def test_timm_models_by_name_and_checkpoint(tmp_path):
         timm_classifier("resnet18", tmp_path / "weights.safetensors")
 
 
+@pytest.mark.parametrize("scheme", ["timm", "torchvision"])
+def test_the_number_of_classes_comes_from_the_file(tmp_path, scheme):
+    import_torchvision()
+    import timm
+    import torchvision
+
+    make = timm.create_model if scheme == "timm" else torchvision.models.get_model
+    for classes in (1000, 7):
+        torch.save(make("resnet18", num_classes=classes).state_dict(), tmp_path / "w.pt")
+        classifier = load_classifier(f"{scheme}:resnet18@{tmp_path / 'w.pt'}")
+        assert (classifier.name, classifier.input_size) == (f"{scheme}:resnet18", 224)
+        assert (classifier.class_names is None) == (classes == 7)
+        assert classifier.network()(torch.rand(2, 3, 64, 64)).shape == (2, classes)
+    assert load_classifier(f"{scheme}:resnet18@{tmp_path / 'w.pt'}").digest() == classifier.digest()
+
+
+def test_torchvision_weights_come_out_of_its_cache(tmp_path, monkeypatch):
+    import_torchvision()
+    import torchvision
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    module = torchvision.models.resnet18()
+    weights = torchvision.models.ResNet18_Weights.DEFAULT
+    (tmp_path / "checkpoints").mkdir()
+    cached = tmp_path / "checkpoints" / weights.url.rsplit("/", 1)[1]
+    torch.save(module.state_dict(), cached)
+    classifier = load_classifier("torchvision:resnet18")
+    x = torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (weights.transforms().mean, weights.transforms().std))
+    assert torch.allclose(classifier.network()(x), module.eval()((x - mean) / std), atol=1e-4)
+    assert classifier.class_names[281] == "tabby"
+    cached.write_bytes(pickle.dumps({"w": print}))
+    with pytest.raises(BadModel, match=r"resnet18 cannot be fetched .*torchvision:resnet18@"):
+        load_classifier("torchvision:resnet18")
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "net", "weights"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_weights_as_training_programs_keep_them(tmp_path, wrapper, prefix):
+    module = CifarResNet(20)
+    state = {prefix + key: value for key, value in module.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "w.pt")
+    expected = TorchClassifier(module, mean=MEAN, std=STD).digest()
+    assert cifar_classifier("resnet20", tmp_path / "w.pt").digest() == expected
+
+
+def test_the_first_three_differences_are_named(tmp_path):
+    state = CifarResNet(20).state_dict()
+    state["linear.weight"] = torch.zeros(7, 64)
+    del state["bn1.weight"], state["bn1.bias"], state["conv1.weight"]
+    save_file({**state, "other": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(BadModel) as refused:
+        cifar_classifier("resnet20", tmp_path / "w.safetensors")
+    assert str(refused.value).endswith(
+        "the weights do not fit: linear.weight is (7, 64) and not (10, 64), conv1.weight is missing, "
+        "bn1.weight is missing, and 2 more"
+    )
+
+
+NAMES = {
+    "names.txt": "dark\n light \n",
+    "list.json": '["dark", "light"]',
+    "id2label.json": '{"1": "light", "0": "dark"}',
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_class_names_from_a_file(tmp_path, name):
+    (tmp_path / name).write_text(NAMES[name])
+    assert read_class_names(tmp_path / name) == ["dark", "light"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", ""), ("a.txt", "a\n\nb"), ("a.json", "{"), ("a.json", '{"1": "a"}'), ("a.json", "[1]"), ("b.txt", None)],
+)
+def test_other_files_hold_no_class_names(tmp_path, name, text):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(BadModel, match=name):
+        read_class_names(tmp_path / name)
+
+
 def test_broken_onnx_is_refused(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"not onnx")
     for name in ("a.onnx", "missing.onnx"):
@@ -195,6 +281,9 @@ def test_onnx_agrees_with_torch():
     assert onnx.prepared(EAGER)(x) == torch_answers
     with pytest.raises(BadModel, match="does not accept"):
         onnx.prepared(EAGER)(torch.rand(2, 3, 16, 16))
+    onnx.class_names = ["cat", "dog"]
+    with pytest.raises(BadModel, match="2 classes, got 10 logits"):
+        onnx.prepared(EAGER)(x)
 
 
 def test_efficientnet_lite0_knows_the_validation_images():

@@ -1,9 +1,12 @@
 """The program as people run it: what it prints, what it refuses, and what it leaves behind."""
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +14,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from dsmooth.backends import choice
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.cli import app
 from dsmooth.cli.train import _training_sets
+from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
@@ -103,6 +108,87 @@ def test_the_options_of_each_mode(folder, options):
     done = run(folder, "certify", "images", *LINEAR, "--n", "2000", "--mode", *options, "--max", "1", "-o", "run")
     assert "times fewer than the 2,100 of mode fixed" in done.out
     assert read_run(folder / "run").question.mode.name == options[0]
+
+
+def test_several_sigmas_make_a_run_each(folder):
+    line = (
+        "certify",
+        "images",
+        *LINEAR,
+        "--n",
+        "60",
+        "--sigma",
+        "0.5",
+        "-s",
+        "0.25",
+        "--certificates",
+        "c",
+        "-o",
+        "runs",
+    )
+    done = run(folder, *line)
+    held = {path.name: read_run(path).question.law.level for path in (folder / "runs").iterdir()}
+    assert held == {"sigma-0.5": 0.5, "sigma-0.25": 0.25}
+    assert len(list((folder / "c").glob("sigma-*/*.json"))) == 8
+    assert "| sigma-0.5 | gaussian 0.5 | multiclass | " in done.out
+    assert "| upper envelope |" in done.out
+    assert "dsmooth report runs/sigma-0.5 runs/sigma-0.25" in done.out
+    shutil.rmtree(folder / "runs" / "sigma-0.25")
+    shutil.rmtree(folder / "c")
+    again = run(folder, *line, "--resume")
+    assert again.err.count("4 of 4 images are done") == 1
+    assert (folder / "runs" / "sigma-0.25" / "end.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "says"),
+    [
+        ("certify", ("--witness", "-o", "runs"), "--witness fixes one run"),
+        ("certify", ("-o", "run"), "run holds a run, and several --sigma"),
+        ("certify", ("--sigma", "0.25000001", "-o", "runs"), "differ in their first six digits"),
+        ("certify", ("--sigma", "9", "-o", "runs"), "sigma must be between"),
+        ("predict", (), "only certify takes several"),
+    ],
+)
+def test_several_sigmas_where_they_make_no_sense(folder, command, options, says):
+    run(folder, "certify", "images", *LINEAR, "--n", "10", "-o", "run")
+    before = sorted(folder.rglob("*"))
+    done = run(folder, command, "images", *LINEAR, "--sigma", "0.25", "--sigma", "0.5", *options, code=2)
+    assert says in done.err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_runs_and_how_long_it_will_take_is_said_first(folder, monkeypatch):
+    done = run(folder, "certify", "images", *LINEAR, "--n", "5000", "-o", "run")
+    assert re.search(r"^fp32 on torch: about \d+ s for 20,400 samples$", done.err, re.M)
+    monkeypatch.setattr(choice, "has_bf16", lambda: True)
+    done = run(folder, "certify", "images", *LINEAR, "--backend", "eager", "--n", "20", "-o", "faster")
+    assert "bf16 on torch, several times as fast as fp32 (--dtype fp32: the exact network)\n" in done.err
+    assert read_run(folder / "faster").question.dtype == "bf16"
+
+
+NATIVE = """
+import hashlib, pathlib
+def model():
+    pathlib.Path("begun").touch()
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**8)  # a minute of code that hears no signal
+"""
+
+
+def test_an_interruption_during_set_up_is_heard_at_once(folder):
+    (folder / "slow_to_load.py").write_text(NATIVE)
+    line = [sys.executable, "-m", "dsmooth", "certify", "images", "-c", "import:slow_to_load:model", "-o", "run"]
+    program = subprocess.Popen(line, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=120)
+    assert time.monotonic() - started < 5  # where four other processes want the core; a tenth of a second otherwise
+    assert program.returncode == 130
+    assert errors.strip() == "dsmooth: interrupted while setting up; nothing of this run was written"
+    assert not (folder / "run").exists()
 
 
 def test_radii_that_no_votes_can_reach_are_said(folder):
@@ -335,6 +421,34 @@ def test_a_broken_image_among_good_ones_is_found_before_anything_is_written(fold
     assert not (folder / "run").exists()
 
 
+def test_a_broken_image_may_be_skipped_and_the_run_says_so(folder):
+    (folder / "images" / "light" / "9.png").write_bytes(b"no picture")
+    (folder / "images" / "dark" / "8.png").write_bytes(b"")
+    line = ("certify", "images", *LINEAR, "--n", "60", "-o", "run")
+    assert "dark/8.png: expected a readable" in run(folder, *line, code=2).err
+    done = run(folder, *line, "--on-bad", "skip")
+    assert "skipped dark/8.png: expected a readable" in done.err
+    assert "4 of 4 images certified, 4 with the right label" in done.out
+    assert set(json.loads((folder / "run" / "run.json").read_text())["skipped"]) == {"dark/8.png", "light/9.png"}
+    assert "4 of 4 images are done" in run(folder, *line, "--on-bad", "skip", "--resume").err
+    verify = ("verify", "run", "--images", "images", *LINEAR, "--all")
+    assert "run: verified" in run(folder, *verify).out
+    shutil.copy(folder / "images" / "light" / "0.png", folder / "images" / "light" / "9.png")
+    assert "some are others, or left out" in run(folder, *verify, code=1).out  # it can be read, and is not in the run
+    assert "p-value" in run(folder, "predict", "images", *LINEAR, "--on-bad", "skip").out
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_files_that_are_passed_over_are_counted(folder, zipped):
+    for name in ("a.gif", "b.GIF", "dark/c.tiff", ".hidden", "notes"):
+        (folder / "images" / name).write_bytes(b"")
+    if zipped:
+        shutil.make_archive(folder / "packed", "zip", folder / "images")
+    done = run(folder, "predict", "packed.zip" if zipped else "images", *LINEAR)
+    assert "passed over 4 files (2 .gif, 1 .tiff, 1 no suffix); images are .png, .jpg" in done.err
+    assert done.out.count("p-value") == 4
+
+
 def test_a_wrong_number_of_classes_gets_one_line(folder):
     (folder / "model_for_test.py").write_text(
         "from dsmooth import TorchClassifier\nfrom support import Constant\n"
@@ -372,6 +486,50 @@ def test_certify_real_images_with_onnx_and_an_off_the_shelf_denoiser(folder):
     model = f"onnx:{real / 'cifar10_models' / 'resnet20.onnx'}"
     run(folder, "certify", images, "-c", model, "-d", denoiser, "--max", "3", "--n", "60", "--n0", "20", "-o", "run")
     assert all(sum(c for _, c in r.estimation["counts"]) == 60 for r in read_run(folder / "run").records)
+
+
+def test_an_onnx_file_is_told_what_its_classes_are_called(folder):
+    real = data() / "cifar10_models" / "resnet20.onnx"
+    np.savez(folder / "one.npz", images=np.full((1, 32, 32, 3), 90, np.uint8))
+    (folder / "names.txt").write_text("\n".join(f"kind {i}" for i in range(10)))
+    model = ("-c", f"onnx:{real}", "--class-names", "names.txt")
+    line = ("certify", "one.npz", *model, "-d", "none", "--sigma", "0.05", "--n", "20", "--alpha", "0.2", "-o", "run")
+    assert "kind " in run(folder, *line, "--certificates", "c").out
+    assert json.loads((folder / "c" / "000000.json").read_text())["claim"]["name"].startswith("kind ")
+    verified = run(folder, "verify", "c/000000.json", "--images", "one.npz", *model, "--all").out
+    assert "name          holds" in verified
+    (folder / "names.txt").write_text("cat\ndog\n")
+    wrong = run(folder, *line[:-1], "other", code=2).err
+    assert "to know 2 classes, got 10 logits" in wrong
+    assert (
+        "class names" in run(folder, "certify", "one.npz", *LINEAR, "--class-names", "none.txt", "-o", "x", code=2).err
+    )
+    assert (
+        "--label-map"
+        in run(
+            folder,
+            "certify",
+            "one.npz",
+            "-c",
+            "http://127.0.0.1:9/",
+            "--class-names",
+            "names.txt",
+            "-o",
+            "other",
+            code=2,
+        ).err
+    )
+
+
+def test_verify_finds_the_shipped_denoiser_by_its_digest(folder):
+    model = ("-c", "import:support:Linear")
+    run(folder, "certify", "images", *model, "-d", "cifar10-dncnn-mse", "--n", "20", "--max", "1", "-o", "run")
+    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-dncnn-mse"
+    assert "denoiser      holds" in run(folder, "verify", "run", "--images", "images/dark/0.png", *model, code=1).out
+    FFDNet(3, 4).save_pretrained(folder / "own")
+    run(folder, "certify", "images", *model, "-d", "own", "--n", "20", "--max", "1", "-o", "other")
+    done = run(folder, "verify", "other", *model, code=2)
+    assert "the denoiser that was certified, called 'own', is none of those that are shipped" in done.err
 
 
 def test_class_folders_are_matched_by_name_or_refused(folder):

@@ -235,11 +235,37 @@ def test_images_that_the_service_does_not_take_leave_no_folder(folder, monkeypat
         assert server.brain.queries == 0
 
 
-def test_nobody_at_the_other_end(folder):
-    done = run(folder, "certify", "images", "-c", "http://127.0.0.1:9/x", *COMMON, "--concurrency", "4", code=3)
-    assert "did not answer a canary: ConnectionError" in done.err
-    assert "go on later with --resume" in done.err
-    assert read_run(folder / "run").records == []
+@pytest.mark.parametrize("option", [("-c", HTTP), ("-c", "aws:rekognition", "--endpoint", "http://127.0.0.1:9")])
+def test_nobody_at_the_other_end_is_known_before_anything_is_written(folder, option, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    before = sorted(folder.rglob("*"))
+    started = time.monotonic()
+    done = run(folder, "certify", "images", *option, *COMMON, "--yes", code=3)
+    assert "nobody answers at http://127.0.0.1:9 (Connection refused): check the address" in done.err
+    assert "nothing was sent" in run(folder, "predict", "images", *option, "-d", "none", "--yes", code=3).err
+    assert time.monotonic() - started < 20  # it was a minute, of tries
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("spec", ["aws:rekognition", "google:vision", "azure:image-analysis", "clarifai:general"])
+def test_a_dry_run_needs_no_credentials(folder, spec, monkeypatch):
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    done = run(folder, "certify", "images", "-c", spec, *COMMON, "--dry-run")
+    assert f"{spec}: 200 queries and 6 for canaries, $" in done.err
+    assert "dry run: nothing was sent, nothing was written" in done.out
+
+
+def test_a_label_map_that_knows_none_of_the_labels_is_said(folder):
+    (folder / "other.json").write_text('{"cat": ["tabby"], "dog": ["hound"]}')
+    with Server(Brain(brightness)) as server:
+        service = ("-c", f"{server.url}/x", "--label-map", "other.json", "-d", "none", "--n", "20")
+        done = run(folder, "predict", "images/light/0.png", *service)
+        assert done.err.count("none of the first answers") == 1
+        assert "its labels are light" in done.err
+        assert "none of the first" not in run(folder, "predict", "images", "-c", f"{server.url}/x", "-d", "none").err
 
 
 def test_tsv_files_are_reported_as_they_stand(folder):
@@ -268,6 +294,6 @@ def test_folders_are_labels_where_they_are_named_like_the_votes(tmp_path, folder
         (tmp_path / folder).mkdir()
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / folder / "x.png")
     remote = RemoteClassifier("http://127.0.0.1:9/x", rule=rule)
-    images = Data().open(tmp_path, remote)
+    images, _ = Data().open(tmp_path, remote)
     remote.close()
     assert list(images.labels) == labels == [image.label for image in images]

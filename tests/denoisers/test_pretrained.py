@@ -27,7 +27,7 @@ def denoiser():
 
 
 def test_a_folder_says_what_is_in_it_and_comes_back_without_a_network(tmp_path, denoiser, monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
     folder = denoiser.save_pretrained(tmp_path / "owner" / "name", **STORY, license="mit")
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     loaded = Denoiser.from_pretrained(folder)
@@ -72,13 +72,16 @@ def test_hub_repositories_are_fetched_through_the_cache(tmp_path, denoiser, monk
     assert Denoiser.from_pretrained("owner/name").digest() == expected
     assert Denoiser.from_pretrained("owner/name", revision="v1").digest() == expected
     assert load_denoiser("hf:owner/name@v1").digest() == expected
-    for missing in ("hf:owner/other", "hf:owner/name@v2", "hf:not a name", "hf:"):
+    for missing in ("hf:owner/other", "hf:owner/name@v2"):
         with pytest.raises(BadModel, match="cannot be fetched from the Hub"):
             load_denoiser(missing)
+    for wrong in ("hf:not a name", "hf:"):
+        with pytest.raises(BadModel, match="expected hf:owner/name"):
+            load_denoiser(wrong)
 
 
 def test_a_path_that_is_not_there_asks_no_network(monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
     with pytest.raises(BadModel, match="no denoiser 'runs/typo'"):
         load_denoiser("runs/typo")
 

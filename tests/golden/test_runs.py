@@ -170,6 +170,7 @@ def test_the_same_votes_are_wanted_and_give_the_same_radius(case):
         assert concluded(case, selection, estimation, reached, dim) == told
 
 
+@pytest.mark.filterwarnings("ignore:the denoiser photo was trained on")
 @pytest.mark.parametrize("case", CASES)
 def test_the_networks_vote_the_same(case):
     """Batches of the recorded shape, on other threads and in other company than then."""

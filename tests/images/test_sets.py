@@ -44,3 +44,17 @@ def test_pinned_images_are_those_of_their_digests_or_none():
         with pytest.raises(BadImage, match="b: became another image"):
             read()
     assert pinned[2].name == "c"
+
+
+def test_images_that_cannot_be_read_are_told_apart():
+    def read(i):
+        if i == 1:
+            raise BadImage("b: broken")
+        return LabelledImage("abc"[i], np.zeros((1, 1, 1), np.uint8))
+
+    images = image_set(["a", "b", "c"], [0, 1, 2], [], read)
+    good, bad = images.readable()
+    assert (good.names, good.labels) == (("a", "c"), (0, 2))
+    assert bad == {"b": "b: broken"}
+    with pytest.raises(BadImage, match="none of 1: b: broken"):
+        images[1:2].readable()

@@ -161,6 +161,13 @@ def test_an_existing_run_or_folder_is_not_overwritten(tmp_path):
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
+def test_a_run_that_was_begun_without_the_name_of_its_denoiser_goes_on(tmp_path):
+    written(tmp_path, count=1)
+    with RunWriter(tmp_path, {**HEADER, "denoiser_name": "photo"}, KEY, resume=True) as writer:
+        assert "denoiser_name" not in writer.header
+        assert len(writer.records) == 1
+
+
 def test_a_header_that_lacks_a_field_is_refused(tmp_path):
     folder = written(tmp_path / "run", 0)
     header = json.loads((folder / "run.json").read_text())

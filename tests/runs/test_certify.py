@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dsmooth import BadImage, BadParameter, BadRun, SmoothedClassifier, open_images
+from dsmooth.backends import choice
 from dsmooth.records.schema import certificate_of, votes_from_json
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
@@ -15,7 +16,7 @@ from dsmooth.runs.certify import certify_run
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.votes import Votes
-from support import Linear, Threshold, different_images, dsmooth, environment
+from support import Constant, Linear, Threshold, different_images, dsmooth, environment
 
 
 def smoothed(**changes):
@@ -75,6 +76,28 @@ def test_resume_after_an_interruption_gives_the_undisturbed_run(tmp_path, images
     assert facts(resumed) == facts(undisturbed)
     assert "5 of 12 images are done" in said[0]
     assert {p.name for p in (tmp_path / "b" / "votes").iterdir()} == {f"{i:06d}.votes" for i in range(12)}
+
+
+@pytest.mark.parametrize("begun", ["fp32", "bf16"])
+def test_a_run_goes_on_in_the_dtype_in_which_it_was_begun(tmp_path, images, begun, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.finished is not None:
+            raise StopError
+
+    def asked(dtype):
+        return SmoothedClassifier(Constant(), None, 0.25, dtype=dtype, backend="eager")
+
+    with pytest.raises(StopError):
+        certify_run(asked(begun), open_images(images), tmp_path / "run", n0=10, n=20, on_progress=stop)
+    monkeypatch.setattr(choice, "has_bf16", lambda: begun == "fp32")  # another processor
+    other = "fp32" if begun == "bf16" else "bf16"
+    with pytest.raises(BadRun, match=f"made with dtype {begun}, not {other}"):
+        certify_run(asked(other), open_images(images), tmp_path / "run", n0=10, n=20, resume=True)
+    resumed = certify_run(asked("auto"), open_images(images), tmp_path / "run", n0=10, n=20, resume=True)
+    assert {record.asked.dtype for record in resumed.records} == {begun}
 
 
 CURVE = Mode("curve", (0.0, 0.05, 0.1, 0.3))

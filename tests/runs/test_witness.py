@@ -225,7 +225,7 @@ def test_a_witnessed_run_waits_and_is_witnessed(tmp_path, authority):
     assert "commitments made in parallel remain possible" in found.text
     checks = list(verify_evidence(read_evidence(run.folder), None, found))
     assert {check.what: check.outcome for check in checks}["key"] is Outcome.HOLDS
-    assert "not checked here" in key_line(run.header)
+    assert "not checked here" in key_line(run.header, run.question.law)
 
 
 @needs_openssl

@@ -1,4 +1,4 @@
-"""What users hand in as a classifier: modules, classifiers, and objects that look like one."""
+"""What users hand in as a classifier: modules, classifiers, models of other libraries, functions, look-alikes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier, DifferentiableClassifier, LabelFunction
+from dsmooth.classifiers.functions import FunctionClassifier, predicting
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel
 
@@ -29,17 +30,29 @@ class _LooksLikeOne(Protocol):
 
 
 def as_classifier(model: object) -> Classifier:
-    """A Classifier as it is, a torch.nn.Module wrapped (no normalisation added), and what has a classifier's members.
+    """A Classifier as it is; a torch.nn.Module wrapped, without normalisation; what has a classifier's members (name,
+    class_names, input_size, prepared, digest); what has `predict_proba` or `predict`; or any other function of images.
 
-    These are name, class_names, input_size, prepared and digest. Raises BadModel for anything else.
+    Raises BadModel for anything else.
     """
     if isinstance(model, Classifier):
         return model
     if isinstance(model, nn.Module):
         return TorchClassifier(model)
-    if isinstance(model, _LooksLikeOne):
+    if isinstance(model, _LooksLikeOne) and not isinstance(model, type):
         return _AdaptedNetwork(model) if hasattr(model, "network") else _Adapted(model)
-    raise BadModel(f"expected a torch.nn.Module or a Classifier, got {type(model).__name__}")
+    if isinstance(model, type):
+        raise BadModel(
+            f"expected a classifier, got the class {model.__name__}: make one of it, as in {model.__name__}()"
+        )
+    if (asked := predicting(model)) is not None:
+        return asked
+    if callable(model):
+        return FunctionClassifier(model)
+    raise BadModel(
+        "expected a torch.nn.Module, a Classifier, something with predict_proba or predict, or a function of images, "
+        f"got {type(model).__name__}"
+    )
 
 
 class _Adapted(Classifier):

@@ -73,6 +73,9 @@ class Classifier(ABC):
     input_size: int | None = None
     """The side, in pixels, of the square images that it was trained for, where that is known."""
 
+    channels: int | None = None
+    """The channels of the images that it takes, where that is known."""
+
     version: str | None = None
     """The version that a service says its model has, once it has said one."""
 
@@ -113,6 +116,9 @@ class Classifier(ABC):
 
         return classify
 
+    def ping(self) -> None:  # noqa: B027
+        """Raises ServiceStopped where it is a service that cannot be reached; asks and pays for nothing."""
+
     def begin(self) -> None:  # noqa: B027 (nothing to do is a good default)
         """It is about to be asked, also after `interrupt`."""
 
@@ -145,8 +151,11 @@ class DifferentiableClassifier(Classifier):
         """Images (B, C, H, W) in [0, 1] scale -> (B, K) logits: a frozen copy in eval mode; gradients reach the images."""
 
 
-def check_logits(logits: Any, rows: int, name: str) -> Tensor:
-    """The logits themselves; raises BadModel unless they are real, (B, K) for so many rows, and of at least 2 classes."""
+def check_logits(logits: Any, rows: int, name: str, classes: int | None = None) -> Tensor:
+    """The logits themselves; raises BadModel unless they are real, (B, K) for so many rows, and of at least 2 classes.
+
+    Of exactly `classes`, where that is known.
+    """
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != rows:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise BadModel(f"expected {name} to answer {rows} images with (B, K) logits, got {got}")
@@ -157,6 +166,8 @@ def check_logits(logits: Any, rows: int, name: str) -> Tensor:
             f"expected {name} to answer with logits of at least 2 classes, got {logits.shape[1]}: every answer would be "
             "class 0; where a single score s decides, answer with torch.cat([-s, s], dim=1)"
         )
+    if classes is not None and logits.shape[1] != classes:
+        raise BadModel(f"expected {name} to know {classes} classes, got {logits.shape[1]} logits")
     return logits
 
 

@@ -13,7 +13,7 @@ __all__ = ["load_imported"]
 
 
 def load_imported(spec: str) -> Classifier:
-    """What the factory of no arguments returns, a torch.nn.Module or a classifier; raises BadModel where it fails."""
+    """What the factory of no arguments returns, as `as_classifier` takes it; raises BadModel where it fails."""
     made = imported(spec, BadModel)
     try:
         classifier = as_classifier(made)

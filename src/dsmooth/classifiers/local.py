@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +21,7 @@ class TorchClassifier(DifferentiableClassifier):
     """Any module that turns (B, C, H, W) images in [0, 1] into (B, K) logits, as a classifier.
 
     `mean` and `std`, one number a channel, are subtracted and divided by first: normalisation belongs to the classifier,
-    because the noise is added to the image. `classes` is checked against K where it is given.
+    because the noise is added to the image. `class_names` are checked against K where they are given.
     """
 
     def __init__(
@@ -40,13 +41,19 @@ class TorchClassifier(DifferentiableClassifier):
             raise BadModel("expected mean and std together, with one number a channel each")
         if not all(value > 0.0 for value in std or ()):
             raise BadModel(f"expected std above 0, got {std}")
+        if max(mean or [0.0]) > 1.0:
+            warnings.warn(
+                f"a mean of {max(mean or []):g} is meant for pixels of 0 to 255, and images are in [0, 1] here: "
+                "divide mean and std by 255",
+                stacklevel=2,
+            )
         for key, value in module.state_dict().items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise BadModel(f"expected finite weights, got NaN or infinity in {key} of the classifier")
         self.module = module
         self.name = name or type(module).__name__
         self.class_names = checked_names(class_names)
-        self.input_size = input_size
+        self.input_size, self.channels = input_size, None if mean is None else len(mean)
         self._mean, self._std = mean, std
 
     def network(self) -> nn.Module:
@@ -90,12 +97,9 @@ class _Normalised(nn.Module):
         if self._shift is not None and self._scale is not None:
             x = (x - self._shift) / self._scale
         try:
-            logits = check_logits(self.run(x), len(images), self.name)
+            return check_logits(self.run(x), len(images), self.name, self.classes)
         except SystemExit as error:  # would end the program in silence, with its exit code
             raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) in place of an answer") from error
-        if self.classes is not None and logits.shape[1] != self.classes:
-            raise BadModel(f"expected {self.name} to know {self.classes} classes, got {logits.shape[1]} logits")
-        return logits
 
 
 def _numbers(values: Sequence[float] | None, name: str) -> list[float] | None:

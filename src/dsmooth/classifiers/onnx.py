@@ -47,7 +47,8 @@ class OnnxClassifier(Classifier):
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise BadModel(f"{path}: expected one input (B, C, H, W), got {[i.shape for i in inputs]}")
         self._input = inputs[0].name
-        side = inputs[0].shape[-1]
+        _, channels, _, side = inputs[0].shape  # numbers, or names of what is free
+        self.channels = channels if isinstance(channels, int) else None
         self.input_size = side if isinstance(side, int) else None
 
     def answers(self, backend: Backend) -> LabelFunction:
@@ -58,7 +59,7 @@ class OnnxClassifier(Classifier):
             except Exception as error:  # as above
                 line = str(error).strip().splitlines()[0]
                 raise BadModel(f"{self.name} does not accept images of shape {batch.shape}: {line}") from error
-            return labels_of(check_logits(logits, len(batch), self.name))
+            return labels_of(check_logits(logits, len(batch), self.name, len(self.class_names or ()) or None))
 
         return answer
 

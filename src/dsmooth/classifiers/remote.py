@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,11 +23,16 @@ from dsmooth.services.catalogue import connect, terms_of
 from dsmooth.services.client import Client, Picture
 from dsmooth.services.gate import Limits
 from dsmooth.services.pictures import preparation
+from dsmooth.services.provider import Reply
+from dsmooth.services.reach import check_listening
 from dsmooth.services.voting import TopLabel, VotingRule
 from dsmooth.theory.votes import Label
 
 __all__ = ["RemoteClassifier"]
 
+_PING = 5.0  # seconds
+_FIRST = 10  # answers, after which a rule that makes no vote of any seems wrong
+_SHOWN = 5  # labels
 _ROWS = 32  # that one thread asks at once: enough for their answers to be waited for together
 
 
@@ -35,6 +42,7 @@ class RemoteClassifier(Classifier):
     What is sent is a PNG of the denoised image, clipped, rounded to 8 bits and upscaled to what the service takes: all of
     that, and the voting rule, belong to the function that is certified. A rate is the service's own where `limits` name
     none, and so is the price. Without `logged` nothing is written down, and nothing that was paid for outlives the program.
+    `dry`: only terms and prices are wanted, and no credentials are needed.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class RemoteClassifier(Classifier):
         limits: Limits | None = None,
         endpoint: str | None = None,
         wire: Any = None,
+        dry: bool = False,
     ) -> None:
         self.terms = terms_of(spec)
         chosen = limits or Limits()
@@ -61,7 +70,9 @@ class RemoteClassifier(Classifier):
             wire=wire,
             concurrency=self.limits.concurrency,
             time_limit=self.limits.time_limit,
+            dry=dry,
         )
+        self._address = endpoint or (spec if self.provider.by_address else None)
         self.rule: VotingRule = rule or TopLabel()
         self.name = self.provider.name
         self.class_names = self.rule.class_names
@@ -74,6 +85,8 @@ class RemoteClassifier(Classifier):
         )
         self._lock = threading.Lock()
         self._client: Client | None = None
+        self._unmatched: Counter[str] | None = Counter()
+        """The top labels of the first answers while none of them is a vote; None when that is settled."""
 
     @property
     def description(self) -> dict[str, Any]:
@@ -116,7 +129,31 @@ class RemoteClassifier(Classifier):
                 for at, picture, good, number in zip(ats, pictures, usable, finite, strict=True)
             ]
         )
-        return [None if reply is None else self.rule.vote(reply) for reply in replies]
+        votes = [None if reply is None else self.rule.vote(reply) for reply in replies]
+        self._watch(replies, votes)
+        return votes
+
+    def _watch(self, replies: Sequence[Reply | None], votes: Sequence[Label | None]) -> None:
+        """Warns once where the rule makes a vote of none of the first answers, though there are some."""
+        with self._lock:
+            if self._unmatched is None or any(vote is not None for vote in votes):
+                self._unmatched = None
+                return
+            self._unmatched.update(str(reply.tags[0][0]) for reply in replies if reply is not None and reply.tags)
+            if self._unmatched.total() < _FIRST:
+                return
+            common = [label for label, _ in self._unmatched.most_common(_SHOWN)]
+            self._unmatched = None
+        warnings.warn(
+            f"none of the first answers of {self.name} is a vote: its labels are {', '.join(common)}; "
+            "does the label map know them?",
+            stacklevel=2,
+        )
+
+    def ping(self) -> None:
+        if self._address is not None:
+            proxied = not self.provider.by_address
+            check_listening(self._address, seconds=min(self.limits.time_limit, _PING), proxied=proxied)
 
     @contextmanager
     def logged(

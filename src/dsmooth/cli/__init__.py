@@ -9,6 +9,7 @@ report.py, export.py, demo.py           show
 doctor.py                               say what is installed and what works
 serve.py, keygen.py                     answer over HTTP, sign certificates
 options.py                              what several commands take: the model, the images, the service
+setting_up.py                           before the first vote: interruptions, and how long it will take
 expense.py                              what a service costs: said and agreed to before the first query
 """
 

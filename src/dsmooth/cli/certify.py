@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,14 @@ from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed, spent
 from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Data, Model, Service, Terms, Whole
+from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, certificate_line, note, say
 from dsmooth.errors import BadParameter, WitnessAwaited
 
 if TYPE_CHECKING:
+    from dsmooth.records.beacon import Beacon
+    from dsmooth.records.store import Run
+    from dsmooth.runs.shards import Shard
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.modes import Mode
 
@@ -52,7 +57,7 @@ def certify(
 
     Examples:
 
-        dsmooth certify photos/ -c efficientnet-lite0 --sigma 0.25 --n 1000 --dtype bf16 --out runs/photos
+        dsmooth certify photos/ -c efficientnet-lite0 --sigma 0.25 --n 1000 --out runs/photos
 
         dsmooth certify cifar-10-batches-bin/ -c cifar:resnet56@resnet56.safetensors -d dncnn.safetensors
         --sigma 0.25 --n 10000 --skip 20 --out runs/cifar
@@ -67,6 +72,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --noise splitting --levels 127 --out runs/certain
 
+        dsmooth certify photos/ -c timm:resnet50 --sigma 0.12 --sigma 0.25 --sigma 0.5 --out runs/curve
+
         dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
         --dry-run --out runs/azure
 
@@ -80,7 +87,7 @@ def certify(
     images: Path
         A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
     out: Path
-        The run folder to write.
+        The run folder to write; with several --sigma a folder for a run each, which are compared at the end.
     mode: Literal["fixed", "curve", "decision", "radius"]
         fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
         is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
@@ -115,8 +122,6 @@ def certify(
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.outputs import check_writable
     from dsmooth.records.store import check_free
-    from dsmooth.records.witness import key_line
-    from dsmooth.report.export import saving
     from dsmooth.runs.shards import Shard
     from dsmooth.theory.bounds import check_count, check_level, check_seed
     from dsmooth.theory.modes import Mode
@@ -128,31 +133,103 @@ def certify(
     check_level(terms.alpha)
     check_count(terms.n0, "n0")
     check_count(terms.n, "n")
-    law = model.law()
-    asked = {**vars(terms), "norm": law.norm_or_own(terms.norm)}
     chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
-    _warn_of_few(law, chosen_mode, **asked)
     if seed is not None:
         check_seed(seed)
     data.check()
     part = None if shard is None else Shard.parse(shard)
     if part is not None and (plan or certificates is not None):
         raise BadParameter("--plan and --certificates are for the whole run, and --shard is for a part of it")
-    check_free(out, resume or part is not None)
-    check_writable(out)
-    if certificates is not None:
-        check_certificates_folder(certificates)
-        check_writable(certificates)
-    smoothed = model.smoothed(asked.pop("bound"), service)
+    parts = _parts(model, out, certificates)
+    if len(parts) > 1:
+        _check_folder(out, [folder for _, folder, _ in parts], witness)
+    for each, folder, files in parts:
+        law = each.law()
+        _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm)})
+        check_free(folder, resume or part is not None)
+        check_writable(folder)
+        if files is not None:
+            check_certificates_folder(files)
+            check_writable(files)
+    runs = []
+    for each, folder, files in parts:
+        run = _one(
+            images, folder, each, data, service, terms, chosen_mode, seed=seed, chain=chain, until=until,
+            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part,
+        )  # fmt: skip
+        if run is None:
+            continue
+        if files is not None:
+            say(f"certificates: {len(write_certificates(run, files))} files in {files}")
+        runs.append(run)
+    if len(runs) > 1 and part is None:
+        _compare(runs)
 
-    from dsmooth.runs.certify import Progress, certify_run
 
-    chosen = data.open(images, smoothed.classifier)
-    each = smoothed.question(**asked, mode=chosen_mode)
-    votes = each.n0 + each.n
-    billed = smoothed.classifier.traits.billed
-    if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
-        return
+def _parts(model: Model, out: Path, certificates: Path | None) -> list[tuple[Model, Path, Path | None]]:
+    """Each of several sigmas, with the run folder and the folder of certificates in those that were named."""
+    models = model.each_sigma
+    if len(models) == 1:
+        return [(models[0], out, certificates)]
+    names = [f"sigma-{each.law().level:g}" for each in models]
+    return [
+        (each, out / name, None if certificates is None else certificates / name)
+        for each, name in zip(models, names, strict=True)
+    ]
+
+
+def _check_folder(out: Path, runs: Sequence[Path], witness: bool) -> None:
+    """Raises BadParameter where several runs cannot stand in `out`."""
+    from dsmooth.records.store import holds_run
+
+    if witness:
+        raise BadParameter(f"--witness fixes one run: pass one --sigma, got {len(runs)}")
+    if len(set(runs)) < len(runs):
+        raise BadParameter("expected sigmas that differ in their first six digits: each names the folder of its run")
+    if holds_run(out):
+        raise BadParameter(f"{out} holds a run, and several --sigma make runs inside of --out: choose another --out")
+
+
+def _one(
+    images: Path,
+    out: Path,
+    model: Model,
+    data: Data,
+    service: Service,
+    terms: Terms,
+    mode: Mode,
+    *,
+    seed: int | None,
+    chain: Beacon | None,
+    until: timedelta,
+    thumbnails: bool,
+    resume: bool,
+    plan: bool,
+    part: Shard | None,
+) -> Run | None:
+    """One run, from its set-up to its last line; None where it was not agreed to, or only planned."""
+    from dsmooth.records.store import holds_run
+    from dsmooth.records.witness import key_line
+    from dsmooth.report.export import saving
+
+    with heard_at_once():
+        law = model.law()
+        asked = {**vars(terms), "norm": law.norm_or_own(terms.norm)}
+        smoothed = model.smoothed(asked.pop("bound"), service)
+
+        from dsmooth.runs.certify import Progress, certify_run
+
+        chosen, skipped = data.open(images, smoothed.classifier)
+        each = smoothed.question(**asked, mode=mode)
+        votes = each.n0 + each.n
+        billed = smoothed.classifier.traits.billed
+        if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
+            return None
+        smoothed.classifier.ping()
+        if len(chosen) and not (resume and holds_run(out)):
+            shape = chosen[0].pixels.shape
+            smoothed.settle(shape, samples=len(chosen) * votes)
+            tell_pace(smoothed, shape, len(chosen) * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
     finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))
 
@@ -173,11 +250,12 @@ def certify(
                 chosen,
                 out,
                 **asked,
-                mode=chosen_mode,
+                mode=mode,
                 seed=seed,
+                skipped=skipped,
                 witness=chain,
                 witness_in=until,
-                thumbnails=thumbnails == "small",
+                thumbnails=thumbnails,
                 resume=resume,
                 plan=plan,
                 shard=part,
@@ -194,7 +272,7 @@ def certify(
             "next, on each machine: the same command with --shard NUMBER/COUNT in place of --plan",
             f"when all are done: dsmooth merge {out}",
         )
-        return
+        return None
     where = [f"run: {out}", f"next: dsmooth report {out}"]
     if part is not None:
         where = [f"shard: {run.folder}", f"when all are done: dsmooth merge {out}"]
@@ -210,8 +288,20 @@ def certify(
         key_line(run.header, run.question.law),
         *where,
     )
-    if certificates is not None:
-        say(f"certificates: {len(write_certificates(run, certificates))} files in {certificates}")
+    return run
+
+
+def _compare(runs: Sequence[Run]) -> None:
+    """The table of several runs, with the best of them at each radius."""
+    from dsmooth.report.export import markdown_table
+    from dsmooth.report.summary import summarise
+
+    summary = summarise(runs)
+    say(f"{summary.what} in %", *markdown_table(summary).splitlines())
+    say(
+        "the envelope takes the best sigma at each radius: it compares, and is no single classifier's",
+        f"next: dsmooth report {' '.join(str(run.folder) for run in runs)}",
+    )
 
 
 def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:

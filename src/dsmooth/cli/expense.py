@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmooth.console import note, say
+from dsmooth.console import duration, note, say
 from dsmooth.errors import BadParameter
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def agreed(classifier: Classifier, service: Service, images: int, each: int, out
         price += f", the list price of {terms_of(classifier.name).checked}"
     note(
         f"{classifier.name}: {queries:,} queries and {canaries} for canaries, {price}; "
-        f"at least {_duration(seconds)} at this rate, and the denoiser's time"
+        f"at least {duration(seconds)} at this rate, and the denoiser's time"
     )
     if limits.budget is not None and limits.budget < sent + total:
         note(f"the budget ends after {limits.budget:,} queries: the run will be partial, and resumable")
@@ -75,9 +75,3 @@ def _so_far(out: Path | None) -> tuple[int, int]:
         return 0, 0
     log = read_query_log(out / LOG)
     return len(log.entries), log.tries
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -73,7 +73,7 @@ def measure_denoiser(
     network = load_denoiser(denoiser)
     levels = sigma or sorted({round(f, 4) for f in _thirds(network.sigma_range)})
     asked = None if classifier is None else load_classifier(classifier)
-    chosen = data.open(images, asked)
+    chosen, _ = data.open(images, asked)
     first = chosen[:pictured]
     shapes = {image.pixels.shape for image in first}
     network.check(torch.empty(1, first[0].pixels.shape[2], 8, 8))

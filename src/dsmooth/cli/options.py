@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, make_dataclass
+from dataclasses import MISSING, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from dsmooth.backends.choice import BACKENDS, SLOWER, fastest
+from dsmooth.backends.choice import BACKENDS, SLOWER, candidates
 from dsmooth.classifiers.specs import CLASSIFIERS
 from dsmooth.console import note
 from dsmooth.denoisers.names import FORMS
@@ -38,8 +39,10 @@ __all__ = [
     "Service",
     "Terms",
     "Whole",
+    "chosen_classifier",
     "introduce_laws",
     "law_of",
+    "tell_passed_over",
     "voting_rule",
 ]
 
@@ -47,6 +50,7 @@ FLAG = Parameter(negative=())
 MANY = Parameter(consume_multiple=True, negative=())
 
 _LARGEST = 5000  # pixels a side
+_KINDS = 4  # of files, that are told apart
 _IMPORT = "import:"
 
 
@@ -78,10 +82,13 @@ class Model:
     """What is smoothed, and how."""
 
     classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
+    class_names: Path | None = None
+    """What its classes are called, in order: a text file with one name on each line, or JSON; for onnx: files, say."""
     noise: str = "gaussian"
     """gaussian (l2), uniform (l1), splitting (l1, without chance), or a law of your own as import:package.module:factory."""
-    sigma: Annotated[float | None, Parameter(alias="-s")] = None
-    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default."""
+    sigma: Annotated[list[float] | None, Parameter(alias="-s", negative=())] = None
+    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default. `certify` takes several
+    (--sigma 0.25 --sigma 0.5): a run each."""
     levels: Whole | None = None
     """The half-width is levels / 510. For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting:
     how many outcomes are asked for."""
@@ -93,8 +100,9 @@ class Model:
     ramp: float | None = None
     """The same for light from a side: a ramp across and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
-    dtype: Literal["fp32", "bf16", "tf32"] = "fp32"
-    """Precision of the networks; bf16 is several times faster on recent CPUs and GPUs. Part of what is certified."""
+    dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
+    """Precision of the networks, part of what is certified; auto is bf16, several times faster, where the processor computes
+    in it, and fp32, the networks as they are, elsewhere."""
     backend: BackendName = "auto"
     """What runs the networks; auto is the fastest that is here. It is recorded; answers differ by rounding."""
     batch: Whole | None = None
@@ -102,10 +110,17 @@ class Model:
     workers: Whole | None = None
     """Threads; one per core by default. Changes no result."""
 
+    @property
+    def each_sigma(self) -> list[Model]:
+        """The same for each of several sigmas, in the order in which they were given."""
+        return [replace(self, sigma=[sigma]) for sigma in dict.fromkeys(self.sigma or ())] or [self]
+
     def law(self) -> Law:
         """The noise that the options choose."""
+        if self.sigma is not None and len(self.sigma) > 1:
+            raise BadParameter(f"expected one --sigma here, got {len(self.sigma)}: only certify takes several")
         light = {"brightness": self.brightness, "colour": self.colour, "ramp": self.ramp}
-        parameters = {"sigma": self.sigma, "levels": self.levels, **light}
+        parameters = {"sigma": self.sigma[0] if self.sigma else None, "levels": self.levels, **light}
         given = {name: value for name, value in parameters.items() if value is not None}
         noise = self.noise
         if noise == "gaussian" and not given.keys().isdisjoint(light):
@@ -128,10 +143,10 @@ class Model:
 
         from dsmooth.smoothing.smoothed import SmoothedClassifier
 
-        if self.backend == "auto" and self.dtype == "bf16" and fastest(self.dtype) == "eager":
+        if self.backend == "auto" and candidates("auto", self.dtype)[0] == ("eager", "bf16"):
             note(SLOWER)
         return SmoothedClassifier(
-            self.classifier if service is None else service.classifier(self.classifier),
+            chosen_classifier(self.classifier, self.class_names, service),
             self.denoiser,
             law=law,
             dtype=self.dtype,
@@ -140,6 +155,18 @@ class Model:
             workers=self.workers,
             certifier=certifier,
         )
+
+
+def chosen_classifier(spec: str, class_names: Path | None, service: Service | None) -> Classifier:
+    """The classifier that the options choose, loaded; a service set up."""
+    from dsmooth.classifiers.specs import load_classifier
+
+    chosen = spec if service is None else service.classifier(spec)
+    if isinstance(chosen, str):
+        return load_classifier(chosen, class_names)
+    if class_names is not None:
+        raise BadParameter("--class-names belong to a classifier that runs here; for a service, pass --label-map")
+    return chosen
 
 
 def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
@@ -263,7 +290,7 @@ class Service:
         wire = None if self.wire is None else load_wire(self.wire)
         from dsmooth.classifiers.remote import RemoteClassifier
 
-        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire)
+        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire, dry=self.dry_run)
 
 
 LOCAL = Service()
@@ -283,6 +310,8 @@ class Data:
     """Take every SKIP-th image only."""
     max: Whole | None = None
     """Stop after so many images."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What to do about an image that cannot be read: stop says which it is, skip leaves it out and lists it in the run."""
 
     def check(self) -> None:
         """Complains of impossible numbers."""
@@ -294,24 +323,46 @@ class Data:
         if self.size is not None and not 0 <= self.size <= _LARGEST:
             raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
 
-    def open(self, path: Path, classifier: Classifier | None) -> ImageSet:
-        """The images that the options choose, for this classifier.
+    def open(self, path: Path, classifier: Classifier | None) -> tuple[ImageSet, dict[str, str]]:
+        """The images that the options choose, for this classifier, and those that were skipped, with what is wrong.
 
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
         from dsmooth.images.opening import holds_arrays
+        from dsmooth.smoothing.mismatches import strange_labels
 
         size, names = self.size, None if classifier is None else classifier.class_names
         if size is None and classifier is not None and not holds_arrays(path):
             size = classifier.input_size
         by_order = classifier is None or not classifier.traits.billed
-        return self.chosen(path, size=size or None, class_names=names, by_order=by_order)
+        chosen = self.chosen(path, size=size or None, class_names=names, by_order=by_order)
+        tell_passed_over(path, chosen)
+        if (strange := strange_labels(chosen.labels, names)) is not None:
+            note(strange)
+        if self.on_bad == "stop":
+            return chosen, {}
+        good, bad = chosen.readable()
+        for why in bad.values():
+            note(f"skipped {why}")
+        return good, bad
 
     def chosen(self, path: Path, **reading: Any) -> ImageSet:
         """The images that the options choose, read in this way (images/opening.py)."""
         from dsmooth.images.opening import open_images
 
-        return open_images(path, labels=self.labels, **reading)[:: self.skip][: self.max]
+        chosen: ImageSet = open_images(path, labels=self.labels, **reading)[:: self.skip][: self.max]
+        return chosen
+
+
+def tell_passed_over(path: Path, images: ImageSet) -> None:
+    """Says how many files of a folder or zip were not taken for images."""
+    from dsmooth.images.decoding import SUFFIXES
+
+    if images.passed_over:
+        kinds = Counter(Path(name).suffix.lower() or "no suffix" for name in images.passed_over)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
+        more = f", {len(kinds) - _KINDS} other kinds" if len(kinds) > _KINDS else ""
+        note(f"{path}: passed over {len(images.passed_over)} files ({told}{more}); images are {', '.join(SUFFIXES)}")
 
 
 ALL = Data()

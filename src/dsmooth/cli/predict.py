@@ -8,6 +8,7 @@ from typing import Any
 
 from dsmooth.cli.expense import agreed
 from dsmooth.cli.options import ALL, LOCAL, Data, Model, Service, Whole
+from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, note, prediction_line
 
 __all__ = ["predict"]
@@ -30,7 +31,7 @@ def predict(
 
         dsmooth predict cat.png -c efficientnet-lite0 --sigma 0.5
 
-        dsmooth predict photos/ -c timm:resnet50@resnet50.safetensors --n 200 --dtype bf16
+        dsmooth predict photos/ -c timm:resnet50@resnet50.safetensors --n 200
 
     Parameters
     ----------
@@ -52,17 +53,21 @@ def predict(
     data.check()
     if predict_votes(Votes({0: n}, n), alpha).abstained:
         note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
-    smoothed = model.smoothed(service=service)
+    with heard_at_once():
+        smoothed = model.smoothed(service=service)
 
-    from dsmooth.records.question import PREDICTION
-    from dsmooth.smoothing.chunks import MasterKey
+        from dsmooth.records.question import PREDICTION
+        from dsmooth.smoothing.chunks import MasterKey
 
-    chosen = data.open(images, smoothed.classifier)
-    if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
-        return
-    if not chosen:
-        return
-    smoothed.settle(chosen[0].pixels.shape)
+        chosen, _ = data.open(images, smoothed.classifier)
+        if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
+            return
+        if not chosen:
+            return
+        smoothed.classifier.ping()
+        shape = chosen[0].pixels.shape
+        smoothed.settle(shape)
+        tell_pace(smoothed, shape, len(chosen) * n, chosen=model.dtype != "auto")
     question = smoothed.question(n=n, alpha=alpha, bound=PREDICTION)
     done = 0
     with closing(smoothed.classifier), Bar("predict", len(chosen) * n, "samples") as bar:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dsmooth.cli.options import FLAG, MANY, Whole
+from dsmooth.cli.options import FLAG, MANY, Whole, tell_passed_over
 from dsmooth.console import note, say, training_bar
 from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.training.recipe import Recipe
@@ -139,10 +139,12 @@ def train(
     resume: bool
         Go on with the training in --out.
     """
+    from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.denoising import train as run_training
     from dsmooth.training.learning_curve import draw_learning_curve
+    from dsmooth.training.usefulness import usefulness, yardstick
 
     recipe = _Options() if recipe is None else recipe
     shape = {
@@ -166,11 +168,16 @@ def train(
     sets = _training_sets(images, labels, chosen)
     if recipe.start is None and (channels := sets[0][0].pixels.shape[2]) != _COLOUR:
         chosen = replace(chosen, config={**config, "channels": channels})
+    compared = yardstick(chosen, sets)
+    if compared is not None:
+        note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes of one core")
     with training_bar(chosen) as show:
         path = run_training(chosen, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
     middle = (low + high) / 2
+    quality = usefulness(load_denoiser(path), chosen, sets)
     say(
         f"denoiser: {path}",
+        *([] if quality is None else [f"quality: {quality}"]),
         f"learning curve: {draw_learning_curve(out)}",
         f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN",
     )
@@ -207,6 +214,7 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
     for path in images:
         try:
             sets.append(open_images(path, labels=labels, class_names=names, training=True))
+            tell_passed_over(path, sets[-1])
         except BadImage as error:
             if names is None or Objective.parse(recipe.objective).needs_labels:
                 raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, introduce_laws
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, chosen_classifier, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, say
 from dsmooth.errors import BadParameter, Disproved
 
@@ -33,6 +33,7 @@ def verify(
     images: Path | None = None,
     data: Data = ALL,
     classifier: Annotated[str | None, Parameter(alias="-c")] = None,
+    class_names: Path | None = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
     service: Service = LOCAL,
@@ -73,8 +74,10 @@ def verify(
         The images that were certified: a folder, zip, file, CIFAR-10 binary folder or .npz.
     classifier: str | None
         The classifier that was certified, as for `dsmooth certify`.
+    class_names: Path | None
+        What its classes are called, as for `dsmooth certify`.
     denoiser: str | None
-        Its denoiser: photo, where the certificate has one, by default.
+        Its denoiser; by default the shipped one that has the digest in the certificate.
     noise: list[str] | None
         A law of noise of your own that the records name, as import:package.module:factory: code is loaded where you name it,
         never because a record does.
@@ -93,7 +96,6 @@ def verify(
     public_key: Path | None
         The key (PEM) by which a certificate file must be signed.
     """
-    from dsmooth.classifiers.specs import load_classifier
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.envelope import read_public_key
     from dsmooth.runs.verify import Check, Outcome, read_evidence, signature_check, verify_evidence
@@ -115,8 +117,8 @@ def verify(
         complain(str(error))
         say(f"{certificate}: does not hold")
         sys.exit(1)
-    chosen = None if classifier is None else service.classifier(classifier)
-    network = load_classifier(chosen) if isinstance(chosen, str) else chosen
+    network = None if classifier is None else chosen_classifier(classifier, class_names, service)
+    cleaner = None if network is None else _denoiser(denoiser, evidence)
     shown = None if images is None else _images(images, data, evidence, network)
     checks: list[Check] = []
 
@@ -132,11 +134,6 @@ def verify(
     if network is None:
         tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
     else:
-        from dsmooth.denoisers.loading import load_denoiser
-
-        first = evidence.first
-        none = denoiser == "none" or (denoiser is None and first is not None and first.asked.denoiser is None)
-        cleaner = None if none else load_denoiser(denoiser or "photo")
         if again and shown is not None:
             for check in _anew(evidence, shown, network, cleaner, dtype, service):
                 tell(check)
@@ -163,6 +160,23 @@ def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check], ke
     return 4
 
 
+def _denoiser(spec: str | None, evidence: Evidence) -> Denoiser | None:
+    """The denoiser of that name; where none was given the shipped one that was certified, by its digest."""
+    from dsmooth.denoisers.loading import load_denoiser, shipped_with
+
+    first = evidence.first
+    if spec == "none" or (spec is None and (first is None or first.asked.denoiser is None)):
+        return None
+    if spec is not None:
+        return load_denoiser(spec)
+    found = shipped_with(str(first.asked.denoiser)) if first is not None else None
+    if found is None:
+        called = None if evidence.run is None else evidence.run.header.get("denoiser_name")
+        told = f", called {called!r:.100}," if isinstance(called, str) else ""
+        raise BadParameter(f"the denoiser that was certified{told} is none of those that are shipped: give it as -d")
+    return found
+
+
 def _roots(path: Path) -> bytes:
     from dsmooth.records.files import TEXT, read_bounded
 
@@ -176,7 +190,8 @@ def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier |
     """The images, cut as the records say where nothing else is asked for; other pixels are noticed later.
 
     Sub-folders are classes of the classifier by name. Where it is not given, of the names that the run has for them: then
-    nothing is verified, whatever the names are.
+    nothing is verified, whatever the names are. Where a run says that it skipped some, those that cannot be read here
+    either are left out, and no others.
     """
     from dsmooth.images.opening import holds_arrays
     from dsmooth.runs.verify import size_of_images
@@ -185,13 +200,15 @@ def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier |
     if size is None and not holds_arrays(path):
         size = size_of_images(evidence.records)
     names = None if evidence.run is None else evidence.run.header.get("class_names")
-    return data.chosen(
+    images = data.chosen(
         path,
         channels=3 if first is None else first.shape[2],
         size=size or None,
         class_names=names if classifier is None else classifier.class_names,
         by_order=classifier is None or not classifier.traits.billed,
     )
+    skipped = evidence.run is not None and "skipped" in evidence.run.header
+    return images.readable()[0] if skipped or data.on_bad == "skip" else images
 
 
 def _replayed(
@@ -226,6 +243,7 @@ def _anew(
     if classifier.traits.billed and not agreed(classifier, service, evidence.count, each):
         yield Check("again", Outcome.OPEN, "nothing was sent", "--yes, or a larger --ask-above")
         return
+    classifier.ping()
     confirmed = implausible = 0
     with Bar("again", evidence.count * each, "votes") as bar:
         done = 0

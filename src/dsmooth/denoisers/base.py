@@ -38,6 +38,9 @@ class Denoiser(nn.Module, ABC):
     in_torch: ClassVar[bool] = True
     """False where it computes elsewhere: it is called as it is, whatever runs the networks."""
 
+    name: str | None = None
+    """What it was loaded as, without the folders on the way; decides nothing."""
+
     channels: int = 3
     sigma_range: tuple[float, float] | None = None
     """Smallest and largest sigma that it was trained for; None where that is unknown."""

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Final
 
 from dsmooth.errors import BadModel, require
+from dsmooth.services.hub import downloaded
 
-__all__ = ["HUB", "fetched", "is_repository", "push_folder"]
+__all__ = ["fetched", "push_folder"]
 
-HUB: Final = "hf:"
-"""What the name of a repository begins with: hf:owner/name, or hf:owner/name@revision."""
-
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
-def is_repository(name: str) -> bool:
-    """Whether this is written as the Hub's names are: owner/name."""
-    return _REPOSITORY.fullmatch(name) is not None
+_WEIGHTS = "model.safetensors"
 
 
 def fetched(spec: str) -> Path:
-    """The weights of a repository "hf:owner/name", from the Hub's cache where they are there."""
-    hub = require("huggingface_hub", "hub")
-    name, _, revision = spec.removeprefix(HUB).partition("@")
-    try:
-        return Path(hub.hf_hub_download(name, "model.safetensors", revision=revision or None))
-    except Exception as error:  # the client raises many kinds, none of which is this program's fault
-        raise BadModel(f"{spec} cannot be fetched from the Hub ({type(error).__name__})") from error
+    """The weights of a repository hf:owner/name[@revision], from the Hub's cache where they are there."""
+    path = downloaded(spec, [_WEIGHTS]) / _WEIGHTS
+    if not path.is_file():
+        raise BadModel(f"{spec}: expected a repository with {_WEIGHTS}, found none")
+    return path
 
 
 def push_folder(folder: Path | str, repository: str, *, private: bool) -> str:

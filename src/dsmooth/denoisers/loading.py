@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dsmooth.denoisers.hub import HUB, is_repository
 from dsmooth.denoisers.names import ARCHITECTURES, FETCHED, FORMS, SHIPPED, UNTRAINED, WRAPPED
 from dsmooth.denoisers.weights import Description, read_weights
 from dsmooth.errors import BadModel
 from dsmooth.records.digests import digest_file
+from dsmooth.services.hub import HUB, is_repository
 
 if TYPE_CHECKING:
     from dsmooth.denoisers.base import Denoiser
 
-__all__ = ["build", "describe", "from_pretrained", "load_denoiser"]
+__all__ = ["build", "describe", "from_pretrained", "load_denoiser", "shipped_with"]
 
 _MOST = 4096  # of any number in a configuration
 _FOLDER = Path(__file__).parent / "shipped"
@@ -44,6 +44,18 @@ def load_denoiser(spec: Path | str) -> Denoiser:
     that diffusers saved. Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without
     our header is recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
     """
+    denoiser = _loaded(spec)
+    denoiser.name = str(spec) if ":" in str(spec) else Path(spec).name
+    return denoiser
+
+
+def shipped_with(digest: str) -> Denoiser | None:
+    """The denoiser with this digest, of those whose weights come with the package."""
+    denoisers = (load_denoiser(name) for name in SHIPPED)
+    return next((denoiser for denoiser in denoisers if denoiser.digest() == digest), None)
+
+
+def _loaded(spec: Path | str) -> Denoiser:
     if str(spec) in UNTRAINED:
         untrained: Denoiser = UNTRAINED.load(str(spec))()
         return untrained.eval()

@@ -7,7 +7,7 @@ from typing import Final
 from dsmooth.errors import BadModel
 from dsmooth.registry import Registry
 
-__all__ = ["ARCHITECTURES", "FETCHED", "FORMS", "SHIPPED", "UNTRAINED", "WRAPPED"]
+__all__ = ["ARCHITECTURES", "FETCHED", "FORMS", "SHIPPED", "TRAINED_SIDE", "UNTRAINED", "WRAPPED"]
 
 ARCHITECTURES: Final = Registry(
     "architecture",
@@ -45,6 +45,13 @@ SHIPPED: Final[dict[str, str]] = {
     "cifar10-dncnn-stab": "00553c24111304e308dd3f6fcf2b229890bf09577ccef0f8ddb71bf7274b5ff5",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
+
+TRAINED_SIDE: Final[dict[str, tuple[int, int]]] = {
+    "photo": (64, 1 << 16),
+    "photo-stab": (64, 1 << 16),
+    **dict.fromkeys(("cifar10-mse", "cifar10-stab", "cifar10-dncnn-mse", "cifar10-dncnn-stab"), (32, 32)),
+}
+"""Name -> the least and the largest side, in pixels, of the images that it was trained for."""
 
 FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file, {FETCHED} or {WRAPPED}"
 """What load_denoiser accepts, in words."""

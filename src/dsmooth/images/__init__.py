@@ -6,7 +6,8 @@ list of what was done to it.
 pixels.py    arrays of whole bytes, checked
 sets.py      LabelledImage and ImageSet: images in a fixed order, read one at a time
 decoding.py  image files as pixels: upright, in 1 or 3 channels, resized and cropped
-labels.py    classes from a CSV file or from sub-folders
+given.py     what is handed in by programs: arrays, tensors, pictures, lists, data sets
+labels.py    which files are images, and classes from a CSV file or from sub-folders
 opening.py   open_images: a path, whatever lies there, as an ImageSet
 sources/     one file for each kind of place that images come from
 """

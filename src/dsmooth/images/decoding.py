@@ -12,7 +12,7 @@ from dsmooth.errors import BadImage
 from dsmooth.images.pixels import check_pixels
 from dsmooth.images.sets import LabelledImage
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "centred", "read_image"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "centred", "decoded", "read_image"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -32,10 +32,10 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
                 raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {opened.width} x {opened.height}")
             if getattr(opened, "n_frames", 1) > 1:
                 raise BadImage(f"{name}: expected a still image, got {opened.n_frames} frames")  # type: ignore[attr-defined]
-            if opened.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in opened.tile):
+            if any(";16" in str(tile[3]) for tile in opened.tile):
                 raise BadImage(f"{name}: expected 8 bits a channel, got 16 or more (mode {opened.mode})")
             opened.load()
-            image, steps = _upright(opened, channels)
+            return decoded(opened, name=name, channels=channels, size=size)
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
@@ -45,14 +45,20 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
             f"{name}: expected a readable {', '.join(FORMATS)} file, got another, broken or truncated one "
             f"({type(error).__name__})"
         ) from error
+
+
+def decoded(image: Image.Image, *, name: str, channels: int = 3, size: int | None = None) -> LabelledImage:
+    """An image of Pillow, of 8 bits a channel, as `read_image` gives it."""
+    if image.mode.startswith(("I", "F")):
+        raise BadImage(f"{name}: expected 8 bits a channel, got 16 or more (mode {image.mode})")
+    image, steps = _upright(image, channels)
     if size is not None and image.size != (size, size):
         try:
             image, more = centred(image, size)
         except BadImage as error:
             raise BadImage(f"{name}: {error}") from error
         steps += more
-    pixels = np.asarray(image)
-    return LabelledImage(name, check_pixels(pixels, name=name), None, tuple(steps))
+    return LabelledImage(name, check_pixels(np.asarray(image), name=name), None, tuple(steps))
 
 
 def _upright(image: Image.Image, channels: int) -> tuple[Image.Image, list[str]]:

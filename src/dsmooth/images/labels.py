@@ -1,11 +1,11 @@
-"""The classes of image files: from a CSV file, or from the sub-folders in which they lie."""
+"""Which files are images, and their classes: from a CSV file, or from the sub-folders in which they lie."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from dsmooth.errors import BadImage
@@ -13,7 +13,7 @@ from dsmooth.images.decoding import SUFFIXES
 from dsmooth.images.sources.base import Reading
 from dsmooth.records.files import read_bounded
 
-__all__ = ["labelled"]
+__all__ = ["image_names", "labelled", "passed_over"]
 
 _MOST_BYTES: Final = 256 << 20
 
@@ -33,6 +33,19 @@ def labelled(
     folders = [name.split("/")[0] if "/" in name else None for name in names]
     numbers = _numbered(base, sorted({folder for folder in folders if folder is not None}), reading)
     return list(names), [None if folder is None else numbers[folder] for folder in folders]
+
+
+def image_names(names: Sequence[str]) -> list[str]:
+    """Those of these files that are images by their suffix."""
+    return [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+
+
+def passed_over(names: Sequence[str], reading: Reading) -> tuple[str, ...]:
+    """Those of these files that are not read as images; none where a CSV chooses, and none that are hidden."""
+    if reading.labels is not None:
+        return ()
+    shown = (name for name in names if not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts))
+    return tuple(name for name in shown if PurePosixPath(name).suffix.lower() not in SUFFIXES)
 
 
 def _numbered(base: Path, folders: list[str], reading: Reading) -> Mapping[str, int | None]:

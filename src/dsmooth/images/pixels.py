@@ -24,11 +24,11 @@ def as_array(image: npt.ArrayLike, *, name: str = "image") -> npt.NDArray[Any]:
         raise BadImage(f"{name}: expected an array of pixels, got {type(image).__name__}: {line}") from error
 
 
-def check_pixels(image: npt.ArrayLike, *, name: str = "image") -> Pixels:
+def check_pixels(image: npt.ArrayLike, *, name: str = "image", quantise: bool = False) -> Pixels:
     """The image as (H, W, C) bytes, C = 1 or 3.
 
     Accepts uint8, or floats that are exactly k/255: certificates are about images on the grid of 1/255, so other floats
-    are refused, not rounded behind the caller's back. (H, W) becomes (H, W, 1).
+    are refused, not rounded behind the caller's back; with `quantise` they are rounded. (H, W) becomes (H, W, 1).
     """
     array = as_array(image, name=name)
     if array.ndim == 2:
@@ -50,9 +50,10 @@ def check_pixels(image: npt.ArrayLike, *, name: str = "image") -> Pixels:
         )
     grid = np.rint(array.astype(np.float64) * 255.0)
     nearest = (grid / 255.0).astype(array.dtype)
-    if (np.abs(array - nearest) > np.spacing(nearest)).any():  # one last bit, for k * (1/255) in place of k / 255
+    last_bit = np.spacing(nearest)  # for k * (1/255) in place of k / 255
+    if not quantise and (np.abs(array - nearest) > last_bit).any():
         raise BadImage(
             f"{name}: expected pixels on the grid of 1/255, got values between its steps; "
-            "pass the uint8 image, or quantise it first: (x * 255).round().astype('uint8')"
+            "pass the uint8 image, or let it be rounded: SmoothedClassifier(..., quantise=True)"
         )
     return np.ascontiguousarray(grid.astype(np.uint8))

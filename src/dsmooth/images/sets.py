@@ -40,6 +40,8 @@ class ImageSet(Sequence[LabelledImage]):
     labels: tuple[int | None, ...]
     fingerprint: str
     _read: Callable[[int], LabelledImage]
+    passed_over: tuple[str, ...] = ()
+    """Files that lie beside them and were not taken for images."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,6 +77,20 @@ class ImageSet(Sequence[LabelledImage]):
             return image
 
         return replace(self, _read=read)
+
+    def readable(self) -> tuple[ImageSet, dict[str, str]]:
+        """The images that can be read, and why the others cannot, by name; raises BadImage where none can."""
+        good: list[int] = []
+        bad: dict[str, str] = {}
+        for i, name in enumerate(self.names):
+            try:
+                self._read(i)
+                good.append(i)
+            except BadImage as error:
+                bad[name] = str(error)
+        if not good:
+            raise BadImage(f"expected images that can be read, got none of {len(self)}: {next(iter(bad.values()), '')}")
+        return self.subset(good), bad
 
     def without_labels(self) -> ImageSet:
         """The same images, of unknown classes."""

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["canonical_json", "digest_arrays", "digest_file", "digest_image", "digest_json", "digest_list"]
+__all__ = [
+    "canonical_json", "digest_arrays", "digest_file", "digest_image", "digest_json", "digest_list", "is_unknown",
+    "unknown_digest",
+]  # fmt: skip
 
 _BLOCK = 1 << 20
+_UNKNOWN = "unknown: "
 
 
 def canonical_json(value: Any) -> str:
@@ -58,3 +62,15 @@ def digest_file(path: Path) -> str:
         while block := file.read(_BLOCK):
             name.update(block)
     return name.hexdigest()
+
+
+def unknown_digest(function: object) -> str:
+    """What stands for the digest of a plain function, of which nothing tells whether another is the same: its name."""
+    kind = type(function)
+    name = getattr(function, "__qualname__", kind.__qualname__)
+    return f"{_UNKNOWN}{kind.__module__}.{name}"
+
+
+def is_unknown(digest: str | None) -> bool:
+    """Whether it stands for a function that nothing can tell from another."""
+    return digest is not None and digest.startswith(_UNKNOWN)

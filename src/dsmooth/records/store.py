@@ -56,8 +56,8 @@ _FIELDS: Final = {
 """Types of what is read of run.json beside questions and data."""
 _ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None, "classifier_name": None, "denoiser_name": None}
 """Of runs of version 0.1.0, which do not say all of it."""
-_FOR_PEOPLE: Final = {"denoiser_name"}
-"""A run that was begun before this was recorded goes on without it."""
+_FOR_PEOPLE: Final = {"denoiser_name", "skipped"}
+"""A run that was begun before these were recorded, or without anything to record, goes on without them."""
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dsmooth.errors import BadInput, BadParameter, BadRun
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.beacon import Beacon
-from dsmooth.records.digests import digest_image, digest_list
+from dsmooth.records.digests import digest_image, digest_list, is_unknown
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
 from dsmooth.records.querylog import LOG
@@ -58,6 +59,7 @@ def certify_run(
     norm: float | None = None,
     mode: Mode = FIXED,
     seed: int | None = None,
+    skipped: Mapping[str, str] = MappingProxyType({}),
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
     thumbnails: bool = True,
@@ -70,10 +72,10 @@ def certify_run(
     """`out` holds one record for each image, each on disk as soon as the image is finished.
 
     After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
-    refused (BadRun). The key of the noise is drawn after images and question are fixed. norm None: that of the noise's own
-    theorem. With a beacon as `witness`, the run is begun and WitnessAwaited raised: with time stamp and round beside it,
-    which comes after `witness_in`, `resume` goes on. With `thumbnails` the folder also holds a small picture of each image,
-    for the report.
+    refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The key of the noise is drawn after
+    images and question are fixed. norm None: that of the noise's own theorem. With a beacon as `witness`, the run is begun
+    and WitnessAwaited raised: with time stamp and round beside it, which comes after `witness_in`, `resume` goes on. With
+    `thumbnails` the folder also holds a small picture of each image, for the report.
 
     With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
     and `merge_shards` makes one run of them.
@@ -112,6 +114,7 @@ def certify_run(
         "classifier_name": smoothed.classifier.name,
         "denoiser_name": smoothed.denoiser_name,
         "class_names": None if smoothed.classifier.class_names is None else list(smoothed.classifier.class_names),
+        **({"skipped": dict(skipped)} if skipped else {}),
         "key_source": key.source,
         "key_commitment": key.commitment,
         "attempt": count_attempts(out, subject, key.commitment),
@@ -121,9 +124,15 @@ def certify_run(
     }
     if witness is not None:
         header["witness"] = appointment(witness, witness_in)
-    if resume and str(question.denoiser).startswith("unknown:"):
+    plain = [what for what in ("classifier", "denoiser") if is_unknown(getattr(question, what))]
+    if plain and resume:
         raise BadRun(
-            "a run with a plain function as denoiser cannot be resumed: nothing tells whether it is the same one"
+            f"a run with a plain function as {plain[0]} cannot be resumed: nothing tells whether it is the same one"
+        )
+    if plain:
+        on_notice(
+            f"the {' and the '.join(plain)} cannot be told from another function: this run cannot be resumed, and its "
+            "certificates are never verified"
         )
     place, chosen = out, range(len(images))
     if shard is not None:

@@ -11,6 +11,7 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images.sets import ImageSet, LabelledImage
+from dsmooth.records.digests import is_unknown
 from dsmooth.records.schema import Record
 from dsmooth.runs.agreement import CONFIDENCE, FALSE_ALARM, missed, most_wrong, tolerated
 from dsmooth.runs.recount import Recount, charged, counted
@@ -123,7 +124,7 @@ def replayed(
         other = next((record.name for record in evidence.records if getattr(record.asked, what) != digest), None)
         if other is not None:
             yield Check(what, Outcome.FAILS, f"{other} and others were certified with another one")
-        elif str(digest).startswith("unknown"):
+        elif is_unknown(digest):
             yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
         else:
             yield Check(what, Outcome.HOLDS, "this is the one")

@@ -8,6 +8,7 @@ tally.py         one image being put to the vote
 chunks.py        addresses of noise: key, question, image, phase, first sample, count
 sources/         where samples come from: addresses in, rows out
 pipeline.py      one fixed function: rows -> denoiser -> classifier -> labels
+mismatches.py    what fits together in shape and hardly in sense
 independence.py  whether it is one
 canaries.py      whether it stays the same
 engines/         where it runs: blocks of plain values in, labels out

@@ -13,7 +13,7 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sources.base import Rows
 from dsmooth.theory.bounds import check_count
 
-__all__ = ["BatchSizes", "fastest_batch", "trial_batch"]
+__all__ = ["BatchSizes", "fastest_batch", "measured", "trial_batch"]
 
 _ROUNDS: Final = 3
 _MANY: Final = 200  # batches in a run, below which nothing is measured
@@ -53,13 +53,13 @@ def fastest_batch(pipeline: Pipeline, shape: tuple[int, ...], usual: int, sample
     if samples < _MANY * usual:
         return usual
     started = time.perf_counter()
-    best, shortest = usual, _seconds(pipeline, shape, usual)
+    best, shortest = usual, measured(pipeline, shape, usual)
     cost = time.perf_counter() - started
     if 2 * cost > _WORTH * samples * shortest / pipeline.backend.workers:
         return usual
     for rows in (usual // 2, usual * 2):
         try:
-            seconds = _seconds(pipeline, shape, rows) if rows else shortest
+            seconds = measured(pipeline, shape, rows) if rows else shortest
         except MemoryError:
             break
         if seconds < _BETTER * shortest:
@@ -72,8 +72,8 @@ def trial_batch(shape: tuple[int, ...], rows: int) -> Rows:
     return Rows(np.random.default_rng(0).integers(0, 256, (rows, *shape)).astype(np.int16))
 
 
-def _seconds(pipeline: Pipeline, shape: tuple[int, ...], rows: int) -> float:
-    """Seconds a sample; the least of a few rounds."""
+def measured(pipeline: Pipeline, shape: tuple[int, ...], rows: int) -> float:
+    """Seconds that one worker takes for a sample, in batches of so many rows; the least of a few rounds."""
     batch = trial_batch(shape, rows)
     pipeline.labels(batch)
     times = []

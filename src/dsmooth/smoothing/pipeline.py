@@ -19,6 +19,7 @@ from dsmooth.backends.networks import digest_module
 from dsmooth.classifiers.base import Classifier, Classify
 from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel, DsmoothError
+from dsmooth.records.digests import unknown_digest
 from dsmooth.records.querylog import Address
 from dsmooth.smoothing.sources.base import Rows
 from dsmooth.theory.votes import Label
@@ -165,7 +166,7 @@ def denoiser_digest(denoiser: object) -> str | None:
         return denoiser.digest()
     if isinstance(denoiser, nn.Module):
         return digest_module("denoiser", denoiser)
-    return f"unknown: {type(denoiser).__module__}.{getattr(denoiser, '__qualname__', type(denoiser).__qualname__)}"
+    return unknown_digest(denoiser)
 
 
 def _prepared(network: nn.Module | TensorFunction | None, backend: Backend) -> TensorFunction | None:

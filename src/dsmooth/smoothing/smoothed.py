@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
-from dsmooth.backends.choice import backend_named, fastest
+from dsmooth.backends.choice import backend_named, candidates
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.adapting import as_classifier
@@ -20,14 +20,15 @@ from dsmooth.classifiers.base import Classifier, checked_names
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
-from dsmooth.errors import BadParameter
-from dsmooth.images.pixels import as_array, check_pixels
+from dsmooth.errors import BadModel, BadParameter
+from dsmooth.images.given import Given
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
-from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, trial_batch
+from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, measured, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
 from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.mismatches import mismatches
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest, denoiser_name
 from dsmooth.smoothing.scheduler import USUAL, Urgency
 from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
@@ -49,40 +50,48 @@ class SmoothedClassifier:
     """A pretrained classifier, unchanged, whose answers come with a proof.
 
     classifier: any torch.nn.Module from (B, C, H, W) images in [0, 1] to (B, K) logits (wrap it in TorchClassifier to
-        add a normalisation or class names), a Classifier, or a spec string such as "timm:resnet50".
+        add a normalisation or class names), a Classifier, a spec string such as "timm:resnet50", a model with
+        predict_proba or predict, or any function from images to scores or labels (see FunctionClassifier).
     denoiser: a Denoiser, any callable (x, sigma) -> x, the name of a shipped one, a folder or file, or None.
     sigma: standard deviation of Gaussian noise, pixels in [0, 1]; or a Law, such as Uniform(levels=127).
-    dtype: "fp32", or "bf16", which is several times faster on recent CPUs and GPUs ("tf32" on GPUs only).
+    dtype: "fp32" for the networks as they are, "bf16", which is several times faster on recent processors, "tf32" (GPUs
+        only), or "auto": bf16 where the processor computes in it and the networks run in it, else fp32.
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
-        fastest that is installed and can run them; where OpenVINO cannot, auto warns and runs them in torch.
+        fastest that is installed and can run them; where one cannot, auto warns and takes the next.
     batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one per core).
     certifier: the bound of the modes fixed and radius; multiclass by default.
     ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
         counted then); False where every vote costs money.
     engine: where the networks run: "threads" of this process.
+    quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
+        refused, because certificates are about images on that grid.
+    resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
 
-    Backend, dtype and batch are recorded; none of them changes the noise. The networks are loaded and probed once, with the
+    Backend, dtype and batch are recorded; none of them changes the noise. A certificate is about the networks as they ran:
+    in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the
     first image; `close`, or leaving a `with`, lets them go.
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
         certificate = smoothed.certify(image)        # uint8, H x W x C
-        print(certificate.label, certificate.radius)
+        print(certificate.answer, certificate.radius)
     """
 
     def __init__(
         self,
-        classifier: nn.Module | Classifier | str,
+        classifier: nn.Module | Classifier | Callable[[Any], Any] | str,
         denoiser: Denoiser | Callable[[Tensor, float], Tensor] | str | Path | None,
         sigma: float | Law | None = None,
         *,
         law: Law | None = None,
-        dtype: str = "fp32",
+        dtype: str = "auto",
         backend: str = "auto",
         batch: int | None = None,
         workers: int | None = None,
         certifier: Certifier | None = None,
         ahead: bool = True,
         engine: str = "threads",
+        quantise: bool = False,
+        resize: bool = False,
     ) -> None:
         self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
@@ -92,23 +101,21 @@ class SmoothedClassifier:
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)
         self.denoiser = denoiser
-        trained = getattr(denoiser, "sigma_range", None)
-        if trained is not None and not trained[0] <= self.law.level <= trained[1]:
-            warnings.warn(
-                f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {self.law.level:g} is outside",
-                stacklevel=2,
-            )
+        for mismatch in mismatches(self.classifier, denoiser, self.law):
+            warnings.warn(mismatch, stacklevel=2)
         traits = self.classifier.traits
         if traits.billed:  # threads that wait cost nothing, votes do
             batch, ahead = batch or traits.rows, False
             workers = workers or max(cores(), traits.workers or 1)
         self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
-        self._dtype, self._engine, self._ahead = dtype, engine, ahead
+        self._engine, self._ahead = engine, ahead
         self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
-        self._unsettled = backend == "auto"
+        self._candidates = candidates(backend, dtype)
+        self._chosen = {"backend": backend != "auto", "dtype": dtype != "auto"}
         self._area: int | None = None
         self._session: Session | None = None
-        self._worker = self._loaded(fastest(dtype) if backend == "auto" else backend)
+        self._worker = self._loaded(*self._candidates[0])
+        self._given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
         self._digests = {"classifier": self.classifier.digest(), "denoiser": denoiser_digest(denoiser)}
 
     @property
@@ -152,37 +159,57 @@ class SmoothedClassifier:
         )
 
     def settle(self, shape: tuple[int, ...], *, samples: int = 0) -> None:
-        """From now on backend and batch stay as they are, chosen for images (H, W, C).
+        """From now on backend, dtype and batch stay as they are, chosen for images (H, W, C).
 
-        A backend "auto" that cannot run these networks gives way to torch, with a warning. Where `samples` are so many
-        that measuring pays, the batch is the fastest of a few sizes.
+        What "auto" stands for gives way to the next where it cannot run these networks, with a warning. Where `samples` are
+        so many that measuring pays, the batch is the fastest of a few sizes.
         """
-        if self._unsettled:
-            self._unsettled = False
+        failed: BadModel | None = None
+        while len(self._candidates) > 1 or failed is not None:
             try:
-                trial = trial_batch(shape, self.sizes.rows(shape))
-                _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
-            except CannotRun as error:
-                warnings.warn(f"{error}; going on with eager", stacklevel=2)
-                self._reload("eager")
-            except MemoryError:
-                return  # the session halves the batch
+                self._try(shape)
+                break
+            except MemoryError:  # the session halves the batch
+                self._candidates = self._candidates[:1]
+                return
+            except BadModel as error:
+                self._candidates = _left(self._candidates, error)
+                self._reload(*self._candidates[0])
+                failed = error
+        self._candidates = self._candidates[:1]
+        if failed is not None:
+            warnings.warn(f"{failed}; going on with {' in '.join(self._candidates[0])}", stacklevel=2)
         if self.batch is None and self._area is None:
             rows = fastest_batch(self.pipeline, shape, self.sizes.rows(shape), samples)
             self._area = rows * shape[0] * shape[1]
             self.close()
 
+    def seconds_a_sample(self, shape: tuple[int, ...]) -> float | None:
+        """About how long a sample of an image (H, W, C) takes here, all workers at work; None where that is not known."""
+        if self.classifier.traits.billed:
+            return None
+        try:
+            seconds = measured(self.pipeline, shape, self.sizes.rows(shape))
+        except MemoryError:  # the session will find a smaller batch
+            return None
+        return seconds / self.pipeline.backend.workers
+
     def adopt(self, question: Question) -> None:
         """Backend and batch are those of an earlier run, where the caller has not chosen others."""
-        if self._unsettled:
-            self._unsettled = False
-            self._reload(question.backend)
+        backend, dtype = self._candidates[0]
+        held = (
+            backend if self._chosen["backend"] else question.backend,
+            dtype if self._chosen["dtype"] else question.dtype,
+        )
+        if held != self._candidates[0]:
+            self._reload(*held)
+        self._candidates = [held]
         self._area = question.batch_area
         self.close()
 
     def certify(
         self,
-        images: npt.ArrayLike,
+        images: Any,
         *,
         n0: int = 100,
         n: int = 1000,
@@ -191,27 +218,56 @@ class SmoothedClassifier:
         mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Certificate | list[Certificate]:
-        """The certificate of an image (H, W, C) with 1 or 3 channels, or the list of a batch (N, H, W, C).
+        """The certificate of an image, or the list of those of a batch.
 
+        An image is an array (H, W, C) with 1 or 3 channels, a tensor (C, H, W) or a picture of Pillow; a batch has one axis
+        more, or is a list of images. Grey becomes RGB, with a warning, where denoiser or classifier take nothing else.
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
         alpha. norm: the distance in which the radius is given, by default that of the noise's own theorem (2 for
         Gaussian noise, 1 for uniform). `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5))
         stops when it is settled which of these radii hold. uint8, or floats that are exactly k/255; anything else
-        raises BadImage. `seed` makes the noise reproducible; without it the noise follows from a fresh key of the
-        operating system.
+        raises BadImage (see `quantise`). `seed` makes the noise reproducible; without it the noise follows from a fresh
+        key of the operating system.
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         asked = self.question(**terms)  # complains of bad numbers first
-        batch = _batch(images)
+        listed = self._given.batch(images)
+        batch = [self._given.image(images)] if listed is None else listed
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (asked.n0 + asked.n))
         question = self.question(**terms)
         found = {tally.image.name: tally.certificate(question) for tally in self._votes(batch, question, seed)}
         certificates = [found[image.name] for image in batch]
-        return certificates if _is_batch(images) else certificates[0]
+        return certificates[0] if listed is None else certificates
+
+    def certify_stream(
+        self,
+        source: Any,
+        *,
+        n0: int = 100,
+        n: int = 1000,
+        alpha: float = 0.001,
+        norm: float | None = None,
+        mode: Mode = FIXED,
+        seed: int | None = None,
+    ) -> Iterator[tuple[LabelledImage, Certificate]]:
+        """The images of a data set or DataLoader with their certificates, as each is finished; of any length.
+
+        `source` gives images or batches, alone or with their labels; an image's name is its position. Terms as in `certify`.
+        """
+        terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
+        self.question(**terms)  # complains of bad numbers first
+        images = self._given.stream(source)
+        first = next(images, None)
+        if first is None:
+            return
+        self.settle(first.pixels.shape)
+        question = self.question(**terms)
+        for tally in self.tallies(chain([first], images), question, MasterKey.draw(seed)):
+            yield tally.image, tally.certificate(question)
 
     def predict(
-        self, images: npt.ArrayLike, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
+        self, images: Any, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
     ) -> Prediction | list[Prediction]:
         """The most probable answer under the noise for an image or each image of a batch, or an abstention.
 
@@ -220,17 +276,18 @@ class SmoothedClassifier:
         """
         terms = {"n": n, "alpha": alpha, "bound": PREDICTION}
         self.question(**terms)  # complains of bad numbers first
-        batch = _batch(images)
+        listed = self._given.batch(images)
+        batch = [self._given.image(images)] if listed is None else listed
         if batch:
             self.settle(batch[0].pixels.shape)
         question = self.question(**terms)
         found = {tally.image.name: tally.prediction(question) for tally in self._votes(batch, question, seed)}
         predictions = [found[image.name] for image in batch]
-        return predictions if _is_batch(images) else predictions[0]
+        return predictions[0] if listed is None else predictions
 
     def submit(
         self,
-        image: npt.ArrayLike,
+        image: Any,
         *,
         question: Question | None = None,
         urgency: Urgency = USUAL,
@@ -241,7 +298,7 @@ class SmoothedClassifier:
         The key of its noise is drawn from the operating system now. The votes come out of the handle:
         `handle.result().certificate(question)`.
         """
-        asked = LabelledImage("image", check_pixels(image))
+        asked = self._given.image(image)
         self.settle(asked.pixels.shape)
         return self.session.submit(asked, question or self.question(), urgency=urgency, on_votes=on_votes)
 
@@ -282,14 +339,28 @@ class SmoothedClassifier:
     def _votes(self, batch: Sequence[LabelledImage], question: Question, seed: int | None) -> Iterator[Tally]:
         return self.tallies(batch, question, MasterKey.draw(seed))
 
-    def _loaded(self, backend: str) -> Worker:
-        chosen = backend_named(backend, self._dtype, self._workers)
+    def _channels(self) -> int | None:
+        """Channels of the images that denoiser and classifier take, where one of them says so."""
+        return self.denoiser.channels if isinstance(self.denoiser, Denoiser) else self.classifier.channels
+
+    def _side(self) -> int:
+        if self.classifier.input_size is None:
+            raise BadParameter(f"{self.classifier.name} does not say which size it takes: resize images yourself")
+        return self.classifier.input_size
+
+    def _try(self, shape: tuple[int, ...]) -> None:
+        """The networks have run once on images of this shape; a service is not asked."""
+        trial = trial_batch(shape, self.sizes.rows(shape))
+        _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
+
+    def _loaded(self, backend: str, dtype: str) -> Worker:
+        chosen = backend_named(backend, dtype, self._workers)
         pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
         return Worker(pipeline, source_of(self.law, chosen.device))
 
-    def _reload(self, backend: str) -> None:
+    def _reload(self, backend: str, dtype: str) -> None:
         self.close()
-        self._worker = self._loaded(backend)
+        self._worker = self._loaded(backend, dtype)
 
     def denoised_logits(self, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """The logits of noisy images behind the denoiser, float32, open to gradients: for attacks, not for votes."""
@@ -309,12 +380,12 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
 
 
-def _is_batch(images: npt.ArrayLike) -> bool:
-    return as_array(images, name="images").ndim == 4
-
-
-def _batch(images: npt.ArrayLike) -> list[LabelledImage]:
-    array = as_array(images, name="images")
-    if array.ndim != 4:
-        return [LabelledImage("image", check_pixels(array))]
-    return [LabelledImage(f"image {i}", check_pixels(one, name=f"image {i}")) for i, one in enumerate(array)]
+def _left(candidates: Sequence[tuple[str, str]], error: BadModel) -> list[tuple[str, str]]:
+    """What may still run these networks when the first of these backends and dtypes does not; raises the error where
+    nothing may: another backend helps where this one cannot run them, another dtype where they cannot run in this one.
+    """
+    (_, dtype), *others = candidates
+    left = others if isinstance(error, CannotRun) else [each for each in others if each[1] != dtype]
+    if not left:
+        raise error
+    return left

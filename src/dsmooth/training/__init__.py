@@ -14,6 +14,7 @@ objectives.py   what is good: squared error, the classifier's own answers, true 
 losses.py       the losses that an objective weighs
 surrogates.py   the frozen classifiers that objectives and judgement ask
 judging.py      PSNR and accuracy on images with noise, for held-out images and for measure.py
+usefulness.py   how far a trained denoiser is from a useful one
 measure.py      a denoiser measured: PSNR, SSIM, accuracy, a picture
 learning_curve.py loss, PSNR and accuracy as a picture
 recipe.py       everything that decides a denoiser's weights: Recipe

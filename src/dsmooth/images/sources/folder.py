@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from dsmooth.images.decoding import SUFFIXES, read_image
-from dsmooth.images.labels import labelled
+from dsmooth.images.decoding import read_image
+from dsmooth.images.labels import image_names, labelled, passed_over
 from dsmooth.images.sets import ImageSet, LabelledImage, image_set
 from dsmooth.images.sources.base import Reading
 
@@ -25,10 +26,8 @@ class Folder:
 
     @staticmethod
     def open(path: Path, reading: Reading) -> ImageSet:
-        found = (
-            p.relative_to(path).as_posix() for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
-        )
-        return files_of(path, sorted(found), reading)
+        names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+        return replace(files_of(path, image_names(names), reading), passed_over=passed_over(names, reading))
 
 
 def files_of(folder: Path, names: Sequence[str], reading: Reading) -> ImageSet:

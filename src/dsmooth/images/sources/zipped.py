@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from dsmooth.errors import BadImage
-from dsmooth.images.decoding import MAX_PIXELS, SUFFIXES, read_image
-from dsmooth.images.labels import labelled
+from dsmooth.images.decoding import MAX_PIXELS, read_image
+from dsmooth.images.labels import image_names, labelled, passed_over
 from dsmooth.images.sets import ImageSet, LabelledImage, image_set
 from dsmooth.images.sources.base import Reading
 
@@ -35,8 +36,8 @@ class Zipped:
         entries = {entry.filename: entry for entry in files}
         if len(entries) != len(files):
             raise BadImage(f"{path}: expected each file of the zip once, got one name twice")
-        names = sorted(name for name in entries if PurePosixPath(name).suffix.lower() in SUFFIXES)
-        names, classes = labelled(path, names, reading, inside=frozenset(entries))
+        held = sorted(entries)
+        names, classes = labelled(path, image_names(held), reading, inside=frozenset(entries))
 
         def read(i: int) -> LabelledImage:
             entry = entries[names[i]]
@@ -51,4 +52,6 @@ class Zipped:
             image = read_image(io.BytesIO(data), name=names[i], channels=reading.channels, size=reading.size)
             return LabelledImage(names[i], image.pixels, classes[i], image.decoding)
 
-        return image_set(names, classes, [reading.channels, reading.size, [entries[name].CRC for name in names]], read)
+        checksums = [entries[name].CRC for name in names]
+        images = image_set(names, classes, [reading.channels, reading.size, checksums], read)
+        return replace(images, passed_over=passed_over(held, reading))
