@@ -37,7 +37,7 @@ from dsmooth.theory.bounds import check_count, round_down
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.votes import Phase, Votes
 
-__all__ = ["Demo"]
+__all__ = ["Demo", "photographs"]
 
 _PHOTOGRAPHS: Final = {
     "rocket": "rocket",  # first what the denoiser changes the most
@@ -96,7 +96,7 @@ class Demo:
         assert isinstance(self.classifier, DifferentiableClassifier)
         self.network = self.classifier.network()
         self.names = self.classifier.class_names or ()
-        self.photographs = _photographs(self.classifier.input_size or 224)
+        self.photographs = photographs(self.classifier.input_size or 224)
         self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
         self.plain = Pipeline(self.classifier, None, 0.0, Eager("fp32", 1))
         self.smoothed = [
@@ -275,15 +275,16 @@ class Demo:
         }
 
 
-def _photographs(size: int) -> list[LabelledImage]:
+def photographs(size: int = 224) -> list[LabelledImage]:
+    """Photographs that come with scikit-image, cut to squares of so many pixels a side; raises MissingPackage without it."""
     data = require("skimage.data", "demo")
-    photographs = []
+    found = []
     for name, function in _PHOTOGRAPHS.items():
         made = getattr(data, function)()
         array = made[0] if isinstance(made, tuple) else made  # the motorcycle is a pair for two eyes
         picture, steps = centred(Image.fromarray(np.asarray(array)).convert("RGB"), size)
-        photographs.append(LabelledImage(name, np.asarray(picture), None, tuple(steps)))
-    return photographs
+        found.append(LabelledImage(name, np.asarray(picture), None, tuple(steps)))
+    return found
 
 
 def _row(pixels: Pixels) -> Rows:

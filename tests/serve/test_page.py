@@ -35,6 +35,7 @@ def running():
     classifier = TorchClassifier(Halves(), class_names=["<b>left</b> & darker", "right"])
     with gateway(classifier=classifier, denoiser=lambda x, sigma: x.clamp(0, 1), terms={"n": 1000}) as opened:
         opened.desk.allow_attack = True
+        opened.desk.samples = {"<i>bright</i>": halves(100, 101), "other": halves(50, 51)}
         yield opened
 
 
@@ -185,6 +186,21 @@ def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path
     page.set_input_files("#original", tmp_path / "y.png")
     page.click("#check")
     page.wait_for_selector("#checked:has-text('It does not hold.')")
+
+
+def test_a_picture_that_the_server_offers_is_certified(page):
+    page.wait_for_selector("#samples:not([hidden])")
+    assert page.locator("#samples button").all_text_contents() == ["<i>bright</i>", "other"]
+    page.click("#samples button >> nth=1")
+    page.wait_for_selector("#promise:not([hidden])")
+    assert page.text_content("#answer") == "<b>left</b> & darker"
+
+
+def test_pictures_that_are_not_offered_are_a_404(running):
+    assert running.ask("GET", "/v1/samples").value == {"names": ["<i>bright</i>", "other"]}
+    assert running.ask("GET", "/v1/samples/0").body == halves(100, 101)
+    for number in ("2", "-1", "00", "x", "1e1"):
+        assert running.ask("GET", f"/v1/samples/{number}").status == 404
 
 
 def test_votes_are_seen_to_grow(page):

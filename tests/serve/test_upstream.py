@@ -29,7 +29,7 @@ def test_a_provider_is_made_robust_for_its_own_sdk(tmp_path, wire):
         with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
             labels, _ = ASKED[wire](running.url, file)
             told = running.ask("POST", "/v1/certify", file).value
-            assert running.metric("dsmooth_upstream_queries_total", model="default") == 70
+            assert running.metric("dsmooth_upstream_requests_total", provider=name, code="answered") == 70
             assert running.metric("dsmooth_upstream_cost_dollars_total", model="default") == pytest.approx(
                 70 * remote.limits.price / 1000
             )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, final
 
 import torch
@@ -81,6 +82,9 @@ class Classifier(ABC):
 
     queries: int = 0
     """How many a billed classifier has sent, retries included."""
+
+    outcomes: Mapping[str, int] = MappingProxyType({})
+    """How many of them were answered, and how many failed."""
 
     traits: Traits = Traits()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +106,11 @@ class RemoteClassifier(Classifier):
     def queries(self) -> int:  # type: ignore[override]  # read only here
         """As in the contract."""
         return 0 if self._client is None else self._client.gate.sent
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:  # type: ignore[override]  # read only here
+        """As in the contract."""
+        return {} if self._client is None else dict(self._client.gate.outcomes)
 
     def digest(self) -> str:
         """SHA-256 of the description. The model behind the service is not in it: its version is in each record."""

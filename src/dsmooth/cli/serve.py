@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -79,6 +79,7 @@ class Usual:
 
 
 _DOOR: Final = Door()
+_DEMO: Final = Model(classifier="efficientnet-lite0", denoiser="photo-stab", sigma=[0.25])
 _FIXED: Final = Usual()
 
 
@@ -113,6 +114,7 @@ def serve(
     terms: Terms = USUAL,
     usual: Usual = _FIXED,
     door: Door = _DOOR,
+    demo: Annotated[bool, FLAG] = False,
 ) -> None:
     """Answer pictures over HTTP: a label, and a radius within which no change of the pixels alters it.
 
@@ -134,16 +136,26 @@ def serve(
 
         dsmooth serve gateway.toml
 
+        dsmooth serve --demo
+
     Parameters
     ----------
     config: Path | None
         TOML file of a server with several models, in place of all options: the options of the server in a table [server],
         those of each model in [models.NAME], all without their dashes. The first model answers where none is named.
+    demo: bool
+        The page, on the classifier and the photographs of `dsmooth demo` (extra demo), which it may attack.
     """
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
+    samples: Mapping[str, bytes] = {}
+    if demo:
+        if config is not None or model is not None:
+            raise BadParameter("--demo brings its classifier: leave -c and the TOML file out")
+        model, terms, door = _DEMO, replace(terms, n0=20, n=100), replace(door, allow_attack=True)
+        samples = _photographs()
     if (config is None) == (model is None):
-        raise BadParameter("expected a classifier (-c), or a TOML file that names some: give one of them")
+        raise BadParameter("expected a classifier (-c), a TOML file that names some, or --demo: give one of them")
     if model is not None:
         wanted = {"default": _Wanted(model, service, terms, usual)}
     else:
@@ -151,10 +163,18 @@ def serve(
         if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
             raise BadParameter(f"options were given beside {config}: write them into it")
         wanted, door = _read(config)
-    _run(wanted, door)
+    _run(wanted, door, samples)
 
 
-def _run(wanted: Mapping[str, _Wanted], door: Door) -> None:
+def _photographs() -> dict[str, bytes]:
+    """The demo's photographs as PNG files, by name."""
+    from dsmooth.demo import photographs
+    from dsmooth.serve.showing import png
+
+    return {image.name: png(image.pixels) for image in photographs()}
+
+
+def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]) -> None:
     from dsmooth.records.envelope import SigningKey
     from dsmooth.serve.callers import Callers, read_callers
     from dsmooth.serve.settings import Settings
@@ -195,6 +215,7 @@ def _run(wanted: Mapping[str, _Wanted], door: Door) -> None:
         metrics=Metrics(),
         cache=not door.fresh,
         allow_attack=door.allow_attack,
+        samples=samples,
     )
 
     def started(listening: int) -> None:

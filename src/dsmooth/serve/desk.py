@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from dsmooth.errors import BadImage, DsmoothError
@@ -71,6 +72,7 @@ class Desk:
 
     cache: whether a repeated question about the same picture is answered by the certificate that exists; otherwise it is
     certified anew, and the record counts the attempt. allow_attack: whether clients may have the classifier attacked.
+    samples: pictures that the page offers, PNG files by name.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Desk:
         metrics: Metrics,
         cache: bool = True,
         allow_attack: bool = False,
+        samples: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
+        self.samples = dict(samples)
         self.models, self.callers, self.archive, self.metrics = dict(models), callers, archive, metrics
         self.allow_attack, self.draining = allow_attack, False
         self._cache = cache

@@ -107,15 +107,20 @@ class _Queues(Collector):
         images = GaugeMetricFamily("dsmooth_queue_images", "Requests that wait.", labels=["model", "queue"])
         samples = GaugeMetricFamily("dsmooth_queue_samples", "Votes to come, at most.", labels=["model", "queue"])
         rate = GaugeMetricFamily("dsmooth_samples_per_second", "Measured while busy.", labels=["model", "queue"])
-        queries = CounterMetricFamily("dsmooth_upstream_queries", "Sent to a service, retries too.", labels=["model"])
-        dollars = CounterMetricFamily("dsmooth_upstream_cost_dollars", "The same at its price.", labels=["model"])
+        fill = GaugeMetricFamily("dsmooth_batch_fill_ratio", "Of the rows so far, those asked for.", labels=["model"])
+        upstream = CounterMetricFamily(
+            "dsmooth_upstream_requests", "Tries at a service: answered or failed.", labels=["provider", "code"]
+        )
+        dollars = CounterMetricFamily("dsmooth_upstream_cost_dollars", "Sent, at its price.", labels=["model"])
         for name, served in self._desk.models.items():
             for kind, queue in (("requests", served.queue), ("jobs", served.jobs)):
                 images.add_metric([name, kind], queue.requests)
                 samples.add_metric([name, kind], queue.samples)
                 rate.add_metric([name, kind], queue.rate)
             classifier = served.smoothed.classifier
+            fill.add_metric([name], served.smoothed.session.fill_ratio)
             if classifier.traits.billed:
-                queries.add_metric([name], classifier.queries)
+                for code, count in classifier.outcomes.items():
+                    upstream.add_metric([classifier.name, code], count)
                 dollars.add_metric([name], classifier.queries * (classifier.limits.price or 0.0) / 1000)
-        yield from (images, samples, rate, queries, dollars)
+        yield from (images, samples, rate, fill, upstream, dollars)

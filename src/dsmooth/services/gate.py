@@ -71,7 +71,10 @@ class Limits:
 
 
 class Gate:
-    """Lets queries through one by one; threads share it. `sent` counts the queries of the whole run."""
+    """Lets queries through one by one; threads share it. `sent` counts the queries of the whole run.
+
+    `outcomes`: how many tries were answered, and how many failed.
+    """
 
     def __init__(self, name: str, limits: Limits, *, sent: int = 0) -> None:
         self.name, self.limits, self.sent = name, limits, sent
@@ -80,6 +83,7 @@ class Gate:
         self._shut = threading.Event()
         self._next = 0.0
         self._failures = 0
+        self.outcomes = {"answered": 0, "failed": 0}
         # where more are in flight, one burst can fail together: it must take another failure after it
         self._most_failures = max(FAILURES_IN_A_ROW, limits.concurrency + 1)
 
@@ -103,11 +107,13 @@ class Gate:
         """A try was answered."""
         with self._lock:
             self._failures = 0
+            self.outcomes["answered"] += 1
 
     def failed(self, why: str, wait: float | None, *, fatal: bool = False) -> None:
         """A try failed; `wait` seconds hold for everybody. Closes the gate when that is enough."""
         with self._lock:
             self._failures += 1
+            self.outcomes["failed"] += 1
             if fatal:
                 self._close(f"{self.name} refuses every query: {why}; check key and address, then --resume")
             elif self._failures >= self._most_failures:

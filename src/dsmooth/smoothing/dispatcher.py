@@ -113,6 +113,10 @@ class Dispatcher:
     sizes: BatchSizes
     scheduler: Scheduler
     canaries: Canaries
+    samples: int = 0
+    """Asked for so far."""
+    rows: int = 0
+    """Of their batches: the others pad."""
     failed: BaseException | None = None
     """Why nothing more is accepted: the classifier is no longer the one that was asked before."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -244,7 +248,9 @@ class Dispatcher:
             if not choice:
                 return
             parts = tuple(Part(tally.image.pixels, tally.digest, chunk) for tally, chunk in choice)
-            self._submit(Block(parts, choice[0][0].batch_size), choice)
+            block = Block(parts, choice[0][0].batch_size)
+            self.samples, self.rows = self.samples + block.samples, self.rows + block.rows
+            self._submit(block, choice)
             if self.canaries.asked():
                 for block in self.canaries.blocks():
                     self._submit(block, [])

@@ -204,6 +204,11 @@ class Session:
         """Why nothing more is answered: the classifier changed its answers, or the session ended; None where it is open."""
         return self._loop.failed
 
+    @property
+    def fill_ratio(self) -> float:
+        """Of all rows of the batches so far, the part that somebody asked for; 1 before the first."""
+        return self._loop.samples / self._loop.rows if self._loop.rows else 1.0
+
     def close(self) -> None:
         """Open images fail (SessionClosed), and nothing more is accepted; what is under way was waited for."""
         self._stop()

@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 class Page(Face):
-    """GET /; POST /v1/show, /v1/attack and /v1/verify."""
+    """GET / and /v1/samples; POST /v1/show, /v1/attack and /v1/verify."""
 
     name: ClassVar[str] = "page"
 
@@ -57,6 +57,8 @@ class Page(Face):
         return [
             *pages,
             self.route("/openapi.json", "GET", self._openapi, open_to_all=True),
+            self.route("/v1/samples", "GET", self._samples),
+            self.route("/v1/samples/{number}", "GET", self._sample),
             self.route("/v1/show", "POST", self._show),
             self.route("/v1/attack", "POST", self._attack),
             self.route("/v1/verify", "POST", self._verify),
@@ -69,6 +71,15 @@ class Page(Face):
         path = _FOLDER / _FILES[request.url.path]
         headers = {"Content-Security-Policy": _POLICY}
         return Response(path.read_bytes(), headers=headers, media_type=_KINDS[path.suffix])
+
+    async def _samples(self, request: HttpRequest, caller: Caller) -> Response:
+        return JSONResponse({"names": list(self.desk.samples)})
+
+    async def _sample(self, request: HttpRequest, caller: Caller) -> Response:
+        pictures = {str(i): picture for i, picture in enumerate(self.desk.samples.values())}
+        if (number := request.path_params["number"]) not in pictures:
+            raise Refused("not_found", f"expected one of {len(pictures)} pictures, by its number from 0")
+        return Response(pictures[number], media_type="image/png")
 
     async def _openapi(self, request: HttpRequest, caller: Caller) -> Response:
         return Response((_FOLDER.parent / "openapi.json").read_bytes(), media_type="application/json")

@@ -202,6 +202,18 @@ function choose(tab) {
   }
 }
 
+async function offerSamples() {
+  const { names } = await asked("v1/samples");
+  for (const [number, name] of names.entries()) {
+    const button = document.createElement("button");
+    button.textContent = name;
+    button.addEventListener("click", async () => certify(await (await fetch(`v1/samples/${number}`)).blob()));
+    at("samples").append(button, " ");
+  }
+  show("samples", names.length > 0);
+}
+
+offerSamples().catch(() => show("samples", false));
 for (const tab of document.querySelectorAll('[role="tab"]')) {
   tab.addEventListener("click", () => choose(tab));
   tab.addEventListener("keydown", (event) => {
