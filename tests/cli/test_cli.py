@@ -370,7 +370,7 @@ BAD = {
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (
         ["-d", "nothing"],
-        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, cifar10-dncnn-mse, "
+        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, cifar10-white, "
         "cifar10-dncnn-stab, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
@@ -523,8 +523,8 @@ def test_an_onnx_file_is_told_what_its_classes_are_called(folder):
 
 def test_verify_finds_the_shipped_denoiser_by_its_digest(folder):
     model = ("-c", "import:support:Linear")
-    run(folder, "certify", "images", *model, "-d", "cifar10-dncnn-mse", "--n", "20", "--max", "1", "-o", "run")
-    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-dncnn-mse"
+    run(folder, "certify", "images", *model, "-d", "cifar10-dncnn-stab", "--n", "20", "--max", "1", "-o", "run")
+    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-dncnn-stab"
     assert "denoiser      holds" in run(folder, "verify", "run", "--images", "images/dark/0.png", *model, code=1).out
     FFDNet(3, 4).save_pretrained(folder / "own")
     run(folder, "certify", "images", *model, "-d", "own", "--n", "20", "--max", "1", "-o", "other")
