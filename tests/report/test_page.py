@@ -209,6 +209,17 @@ def test_the_slider_moves_table_curve_and_images(runs, opened):
     assert 0 < sum(beyond) < 6
 
 
+def test_a_certificate_of_just_more_than_nothing_counts_at_nothing(opened):
+    slide(opened, 0.0)
+    before = opened.query_selector("td.at").inner_text()
+    opened.eval_on_selector(
+        "tr[data-radii]", "e => { e.dataset.radii = e.dataset.radii.replace(/[0-9.]+/, '0.000000000') }"
+    )
+    slide(opened, 0.15)
+    slide(opened, 0.0)
+    assert opened.query_selector("td.at").inner_text() == before
+
+
 def test_images_are_filtered_and_sorted(opened):
     opened.select_option("#state", "wrong")
     assert shown(opened) == ["light"]

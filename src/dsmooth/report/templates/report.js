@@ -6,6 +6,9 @@ const controls = document.querySelector(".controls");
 const body = document.querySelector("#images tbody");
 let radius = 0;
 
+// At 0 every certificate counts: one of "just more than 0" has a radius that is rounded down to it.
+const beyondIt = claimed => radius === 0 || Number(claimed) > radius;
+
 // A share in percent, rounded down like every share in the page.
 const percent = (count, of) => (Math.floor(1000 * count / of + 1e-9) / 10).toFixed(1);
 
@@ -13,7 +16,7 @@ function moveTable() {
   const best = {};
   for (const row of all("tr[data-radii]")) {
     const radii = row.dataset.radii === "" ? [] : row.dataset.radii.split(" ").map(Number);
-    const share = radii.filter(each => each > radius).length / row.dataset.images;
+    const share = radii.filter(beyondIt).length / row.dataset.images;
     best[row.dataset.bound] = Math.max(best[row.dataset.bound] || 0, share);
     row.querySelector(".at").textContent = percent(share, 1);
   }
@@ -35,7 +38,7 @@ function filter() {
   for (const row of body.rows) {
     let fits = state === "";
     for (const cell of all("[data-state]", row)) {
-      const beyond = cell.dataset.state !== "none" && Number(cell.dataset.radius) > radius;
+      const beyond = cell.dataset.state !== "none" && beyondIt(cell.dataset.radius);
       cell.classList.toggle("below", cell.dataset.state !== "none" && !beyond);
       fits = fits || (beyond ? cell.dataset.state : "none") === state;
     }
