@@ -17,10 +17,12 @@ from dsmooth.report.export import latex_table, markdown_table
 from dsmooth.report.page import page_of
 from dsmooth.report.sections.base import RunSection, Section
 from dsmooth.report.sections.known import SECTIONS
+from dsmooth.report.sections.light import Light
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.recertify import recertify
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.lighting import Lighting
 from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 from support import Linear
@@ -107,6 +109,23 @@ def test_headings_name_the_norm_of_the_law(tmp_path):
     assert "inside a certified ball (l<sub>1</sub> or l<sub>∞</sub>)" in re.sub(r"\s+", " ", page)
     assert "<td>uniform 127</td>" in page
     assert "<code>uniform, levels 127</code>" in page
+
+
+def test_light_is_told_where_the_noise_has_it(tmp_path):
+    run, *_ = made(tmp_path, Lighting(0.1, brightness=0.2))
+    summary = summarise([run], [0.0])
+    html = str(Light().html(summary, run))
+    shares = [float(text) for text in re.findall(r"<td>([0-9.]+)</td>", html)]
+    (row,) = [row for row in summary.rows if row.main]
+    reached = [255 * c.radius / 0.1 * 0.2 for c in row.certificates if c.answer is not None]
+    assert [round(share * len(run.records) / 100) for share in shares] == [
+        sum(each > level for each in reached) for level in (4, 8, 16, 24, 32, 48, 64)
+    ]
+    assert shares[0] > shares[-1]
+
+
+def test_plain_noise_says_nothing_of_light(run):
+    assert Light().html(summarise([run], [0.0]), run) is None
 
 
 def test_an_enumerated_law_stands_under_its_one_bound_and_is_certain(tmp_path):

@@ -19,6 +19,7 @@ SECTIONS: Final = Registry(
         "curve": "dsmooth.report.sections.curve:Curve",
         "images": "dsmooth.report.sections.images:Images",
         "classes": "dsmooth.report.sections.classes:Classes",
+        "light": "dsmooth.report.sections.light:Light",
         "attack": "dsmooth.report.sections.attack:UnderAttack",
         "question": "dsmooth.report.sections.question:Asked",
     },

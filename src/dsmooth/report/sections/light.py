@@ -1,0 +1,47 @@
+"""How far brightness, colour and light from a side may change, where the noise has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from markupsafe import Markup
+
+from dsmooth.records.store import Run
+from dsmooth.report.export import percent
+from dsmooth.report.filling import filled
+from dsmooth.report.sections.base import RunSection
+from dsmooth.report.summary import Summary, marked
+from dsmooth.theory.grid import LEVELS
+
+__all__ = ["Light"]
+
+_SHOWN: Final = (4, 8, 16, 24, 32, 48, 64)
+"""Levels of 255."""
+
+
+class Light(RunSection):
+    """Certified accuracy against the change of each parameter of the light, on its own; nothing for noise without any."""
+
+    def _html(self, summary: Summary, run: Run) -> Markup | None:
+        if not run.question.law.allowed(1.0):
+            return None
+        row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)
+        records = sorted(run.records, key=lambda record: record.index)
+        right = [
+            certificate.law.allowed(certificate.radius_in(certificate.law.norm))
+            for record, certificate in zip(records, row.certificates, strict=True)
+            if certificate.answer is not None and record.label in (None, certificate.answer)
+        ]
+        return filled(
+            Path(__file__).with_suffix(".html"),
+            name=marked(run),
+            rule=row.certifier,
+            labelled=summary.labelled,
+            levels=_SHOWN,
+            of=LEVELS,
+            rows=[
+                (what, [percent(sum(LEVELS * each[what] > level for each in right) / len(records)) for level in _SHOWN])
+                for what in run.question.law.allowed(1.0)
+            ],
+        )
