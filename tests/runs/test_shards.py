@@ -42,7 +42,10 @@ def planned(images, out, count=3, mode=FIXED, but=(), seed=5):
 def told(run):
     """All that a record says, but for times, what was drawn ahead and not needed, and the chain, begun with a date."""
     left = ("seconds", "drawn", "previous", "digest")
-    return [{name: value for name, value in vars_of(record).items() if name not in left} for record in run.records]
+    return [
+        {name: value for name, value in vars_of(record).items() if name not in left}
+        for record in sorted(run.records, key=lambda record: record.index)
+    ]  # as they were finished
 
 
 def vars_of(record):

@@ -1,6 +1,7 @@
 """Verification: what was certified is verified, and every way of cheating that was thought of is found out or open."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ from PIL import Image
 from torch import nn
 
 from dsmooth import Mode, SmoothedClassifier, TorchClassifier, open_images
+from dsmooth.errors import BadParameter, BadRun, Disproved
 from dsmooth.records.certificate_file import CertificateFile, read_certificate, write_certificates
-from dsmooth.records.digests import digest_json
+from dsmooth.records.digests import canonical_json, digest_json
+from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, certificate_of, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import read_run
@@ -21,6 +24,8 @@ from dsmooth.runs.certify import certify_run
 from dsmooth.runs.replay import replayed
 from dsmooth.runs.verify import Outcome, data_digest, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.votes import Phase, Votes
 from support import Linear, Threshold, dsmooth
 
@@ -356,11 +361,147 @@ def test_where_none_of_the_votes_agree_it_fails_whatever_the_machine(base, tmp_p
 
 
 def test_noise_that_does_not_follow_from_the_key_is_noticed(base, tmp_path):
-    for i, key in enumerate(({"estimation": "0" * 32}, {"commitment": "0" * 64}, {"selection": ""})):
+    for i, key in enumerate(({"estimation": "0" * 32}, {"commitment": "0" * 64})):
         forger = Forger(base, tmp_path / str(i))
         forger.change(key={**forger.records[2].key, **key})
         path = forger.certificate(tmp_path / f"{i}.json")
         assert checks(path)["key"].outcome is Outcome.FAILS
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"selection": ""},
+        {"selection": "no hexadecimal digits, all told"},
+        {"selection": "A" * 32},
+        {"estimation": "00"},
+    ],
+    ids=["empty", "words", "capitals", "short"],
+)
+def test_streams_are_written_in_one_way(base, tmp_path, key):
+    forger = Forger(base, tmp_path)
+    forger.change(key={**forger.records[2].key, **key})
+    with pytest.raises(BadRun, match="stream as 32 hexadecimal digits"):
+        checks(forger.seal())
+
+
+@pytest.mark.parametrize("kept", [3, 1, 0])
+def test_records_that_were_left_out_are_missed_whatever_the_end_says(base, tmp_path, kept):
+    forger = Forger(base, tmp_path)
+    forger.records = forger.records[:kept]
+    with pytest.raises(Disproved, match=f"the run ended with {kept} records"):
+        checks(forger.seal(), base / "images.npz", Linear())
+
+
+def test_images_stand_where_they_stand_among_the_images(base, tmp_path):
+    forger = Forger(base, tmp_path)
+    forger.records = [replace(record, index=3 - record.index) for record in forger.records]
+    found = checks(forger.seal(), base / "images.npz")
+    assert found["images"].outcome is Outcome.FAILS
+    assert "another place" in found["images"].detail
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"law": Gaussian(4.0)},
+        {"law": Splitting(420)},
+        {"denoiser": None, "preparation": "upside down"},
+        {"classifier": "0" * 64},
+        {"mode": Mode("curve", (0.5,))},
+        {"n": 401},
+    ],
+    ids=str,
+)
+def test_votes_are_evaluated_as_they_were_asked_for(base, tmp_path, changes):
+    """Another noise, network or mode afterwards, or more votes than there were: no record says so."""
+    forger = Forger(base, tmp_path)
+    told = forger.records[2].asked.to_json()
+    told.update(replace(forger.records[2].asked, **changes).to_json())
+    value = forger.records[2].value()
+    value["evaluated"] = told
+    line = canonical_json({**value, "digest": digest_json({**value, "digest": ""})})
+    with pytest.raises(BadRun, match=r"as they were asked for|as asked for|expected a question"):
+        Record.parse(line)
+
+
+def test_what_was_chosen_afterwards_is_never_verified(base, tmp_path):
+    """Fewer votes than were asked for, because the first ones looked better."""
+    forger = Forger(base, tmp_path)
+    record = forger.records[2]
+    labels = labels_of(forger)
+    kept = [*labels[:100], *labels[100:300]]
+    asked = replace(record.asked, n=200)
+    forger.votes(kept, 2)
+    counts = votes_to_json(Votes({label: kept[100:].count(label) for label in set(kept[100:])}, 200))
+    forger.change(2, evaluated=asked, estimation=counts)
+    path = forger.certificate(tmp_path / "fewer.json", 2)
+    found = checks(path, base / "images.npz", Linear())
+    assert found["claim"].outcome is Outcome.OPEN
+    assert "chosen after the votes" in found["claim"].detail
+
+
+class ThreeWays(torch.nn.Module):
+    """Class 0 where the mean is high; class 1 or 2 below, by the first coordinate."""
+
+    def forward(self, x):
+        mean, first = x.mean(dim=(1, 2, 3)), x[:, 0, 0, 0]
+        below = (0.5 - mean) * 100
+        return torch.stack([0 * mean, below + 0.01 * (first > 0.5), below + 0.01 * (first <= 0.5)], 1)
+
+
+@pytest.mark.parametrize("law", [Gaussian(0.3), Splitting(255)], ids=str)
+def test_votes_that_are_moved_between_rivals_are_charged(tmp_path, law):
+    """Half of the strongest rival's votes, said to be those of a class that nobody has: the multiclass bound would rise."""
+    pixels = np.full((1, 4, 4, 3), 131, np.uint8)
+    np.savez(tmp_path / "images.npz", images=pixels)
+    smoothed = SmoothedClassifier(ThreeWays(), None, law, batch=64)
+    run = certify_run(smoothed, open_images(tmp_path / "images.npz"), tmp_path / "runs" / "x" / "run", n=4000, seed=3)
+    (record,) = run.records
+    honest = float(record.radius)
+    forger = Forger(tmp_path, tmp_path, "x")
+    first = record.selection["trials"]
+    labels = labels_of(forger, 0)
+    later = labels[first:]
+    rival = max((label for label in set(later) if label != record.answer), key=later.count)
+    moved = [place for place, label in enumerate(later) if label == rival]
+    moved = moved[: min(len(moved) // 2, len(later) // 30)]
+    for place in moved:
+        later[place] = 9
+    counts = Votes({label: later.count(label) for label in set(later)}, len(later))
+    forger.votes([*labels[:first], *later], 0).change(0, estimation=votes_to_json(counts))
+    forger.seal()
+    assert float(forger.records[0].radius) >= honest
+    (check,) = [
+        check
+        for check in replayed(
+            read_evidence(forger.folder), open_images(tmp_path / "images.npz"), TorchClassifier(ThreeWays()), None, 1.0
+        )
+        if check.what == "replay"
+    ]
+    told = re.search(r"verified within l\S+ (\S+)", check.detail)
+    verified = float(forger.records[0].radius) if told is None else float(told[1])
+    assert check.outcome is not Outcome.HOLDS or verified <= honest + 1e-9
+
+
+def test_an_unknown_precision_is_no_precision(base, tmp_path):
+    forger = Forger(base, tmp_path)
+    value = forger.records[2].asked.to_json()
+    with pytest.raises(BadParameter, match="dtype must be one of fp32, bf16, tf32"):
+        Question.from_json({**value, "dtype": "fp33"})
+
+
+def test_another_preparation_and_other_names_are_noticed(base, tmp_path):
+    forger = Forger(base, tmp_path)
+    forger.seal({"class_names": ["dark", "light"]})
+    images = open_images(base / "images.npz")
+    names = TorchClassifier(Linear(), class_names=["light", "dark"])
+    found = {c.what: c for c in replayed(read_evidence(forger.folder), images, names, None, 1.0)}
+    assert found["names"].outcome is Outcome.FAILS
+    network = TorchClassifier(Linear())
+    network.traits = replace(network.traits, preparation="upside down")
+    found = {c.what: c for c in replayed(read_evidence(base / "runs" / "fixed" / "run"), images, network, None, 1.0)}
+    assert found["preparation"].outcome is Outcome.FAILS
 
 
 def test_what_the_label_is_called_is_compared(base, tmp_path):

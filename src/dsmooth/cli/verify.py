@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
 from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, chosen_classifier, introduce_laws
-from dsmooth.console import Bar, certificate_line, complain, say
+from dsmooth.console import Bar, certificate_line, complain, note, say
 from dsmooth.errors import BadParameter, Disproved
 
 if TYPE_CHECKING:
@@ -119,7 +119,12 @@ def verify(
         sys.exit(1)
     network = None if classifier is None else chosen_classifier(classifier, class_names, service)
     cleaner = None if network is None else _denoiser(denoiser, evidence)
-    shown = None if images is None else _images(images, data, evidence, network)
+    try:
+        shown = None if images is None else _images(images, data, evidence, network)
+    except Disproved as error:
+        complain(str(error))
+        say(f"{certificate}: does not hold")
+        sys.exit(1)
     checks: list[Check] = []
 
     def tell(check: Check) -> None:
@@ -131,7 +136,9 @@ def verify(
     key_standing = standing_of(evidence, roots, chain)
     for check in verify_evidence(evidence, shown, key_standing):
         tell(check)
-    if network is None:
+    if any(check.outcome is Outcome.FAILS for check in checks):
+        pass  # nothing is asked of networks, and no memory taken, for what does not hold anyway
+    elif network is None:
         tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
     else:
         if again and shown is not None:
@@ -207,8 +214,15 @@ def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier |
         class_names=names if classifier is None else classifier.class_names,
         by_order=classifier is None or not classifier.traits.billed,
     )
-    skipped = evidence.run is not None and "skipped" in evidence.run.header
-    return images.readable()[0] if skipped or data.on_bad == "skip" else images
+    skipped = None if evidence.run is None else evidence.run.header.get("skipped")
+    if skipped is None and data.on_bad == "stop":
+        return images
+    good, bad = images.readable()
+    if skipped is not None and (not isinstance(skipped, dict) or skipped.keys() != bad.keys()):
+        raise Disproved(f"{path}: the run says that it skipped other images than those that cannot be read")
+    for why in bad.values():
+        note(f"skipped {why}")
+    return good
 
 
 def _replayed(

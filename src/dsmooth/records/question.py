@@ -19,10 +19,13 @@ from dsmooth.theory.laws.known import law_from_json
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
 from dsmooth.theory.votes import Phase, is_utf8
 
-__all__ = ["PREDICTION", "Question", "Role"]
+__all__ = ["DTYPES", "PREDICTION", "Question", "Role"]
 
 PREDICTION: Final = "prediction"
 """The bound of a question for the most probable label, without a radius."""
+
+DTYPES: Final = ("fp32", "bf16", "tf32")
+"""Precisions in which networks run."""
 
 _TEXTS: Final = ("classifier", "denoiser", "preparation", "bound", "dtype", "backend", "generator")
 _KINDS: Final = {Law: "a law of noise", Mode: "a Mode", str: "text"}
@@ -98,6 +101,8 @@ class Question:
                 raise BadParameter(f"{name} must be {_KINDS[kind]}, got {type(value).__name__}")
             if isinstance(value, str) and not is_utf8(value):
                 raise BadParameter(f"{name} must be text that UTF-8 can hold, got {value!r:.80}")
+        if self.dtype not in DTYPES:
+            raise BadParameter(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype[:40]!r}")
         if self.batch_size is not None:
             self._set(batch_size=check_count(self.batch_size, "batch_size"))
         self._set(batch_area=check_count(self.batch_area, "batch_area", most=10**12))
@@ -126,6 +131,21 @@ class Question:
         if isinstance(self.law, EnumeratedLaw):
             return {Phase.ESTIMATION: self.law.samples}
         return {Phase.SELECTION: self.n0, Phase.ESTIMATION: self.plan.demand}
+
+    def check_evaluated(self, other: Question, *, service: bool = True) -> None:
+        """Raises BadParameter unless answers to this question can be evaluated as answers to the other one.
+
+        They can where fewer of the votes, another alpha or another bound are all that is new; for a `service`, whose answers
+        are logged whole, another voting rule too, which is part of its classifier.
+        """
+        free = {"n0", "n", "alpha", "bound", *(("classifier",) if service else ())}
+        mine, others = self.to_json(), other.to_json()
+        if strange := next((name for name in mine if name not in free and mine[name] != others[name]), None):
+            raise BadParameter(f"expected votes that are evaluated as they were asked for, got another {strange}")
+        if other.n0 > self.n0 or other.n > self.n:
+            raise BadParameter(
+                f"expected at most {self.n0} and {self.n} votes, as asked for, got {other.n0} and {other.n}"
+            )
 
     def to_json(self, *roles: Role) -> dict[str, Any]:
         """The fields of these roles (all, where none is named) as JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -134,6 +135,8 @@ class Record:
             value[name] = tuple(value[name])
         record = cls(**value)
         record._check_fields()
+        if record.evaluated is not None:
+            record.asked.check_evaluated(record.evaluated, service=record.service is not None)
         if version == SCHEMA and record.sealed(record.previous) != record:
             raise Disproved("expected a record with the digest of its content, got another digest")
         if version == SCHEMA and record.line() != line:
@@ -157,6 +160,11 @@ class Record:
             raise BadRun(f"expected an index and seconds of at least 0, got {self.index} and {self.seconds}")
         if "commitment" not in self.key:
             raise BadRun(f"expected the commitment to a key, got {sorted(self.key)}")
+        if self.addressed:
+            length = 0 if isinstance(self.law, EnumeratedLaw) else 32
+            for phase in self.asked.demand:
+                if not re.fullmatch(f"[0-9a-f]{{{length}}}", self.key.get(phase.value, "none")):
+                    raise BadRun(f"expected the {phase.value} stream as {length} hexadecimal digits, got another")
         if self.votes.keys() != {"file", "format", "labels", "sha256"} or not isinstance(self.votes["labels"], list):
             raise BadRun(f"expected votes as file, format, labels and sha256, got {sorted(self.votes)}")
         labels = [check_label(label) for label in self.votes["labels"]]

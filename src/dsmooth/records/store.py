@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import digest_json
 from dsmooth.records.files import TEXT, open_to_append, read_bounded, write_whole
 from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
@@ -167,6 +167,8 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
         asked = Question.from_json(terms["question"]) if known else None
         evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
         check_values(terms, {"data": str} if known else {})
+        if asked is not None and evaluated is not None:
+            asked.check_evaluated(evaluated)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
     if asked is None:
@@ -178,6 +180,8 @@ def _head(file: RecordFile, data: str) -> RunHead:
     end, (asked, evaluated) = file.end, file.questions
     last = end.last if end.records else ""
     key = read_end(file.folder, file.header.get("key_commitment"), end.records, last)
+    if key is not None and end.records != file.header["images"]:
+        raise Disproved(f"{file.folder}: the run ended with {end.records} records of {file.header['images']} images")
     return RunHead(file.folder, file.header, end.torn, key, evaluated or asked, data)
 
 

@@ -51,16 +51,16 @@ def missed(asked: int, limit: int, invented: float, of: int) -> float:
     return min(1.0, float(np.exp(logs).sum()))
 
 
-def most_wrong(different: int, asked: int, of: int) -> int:
+def most_wrong(different: int, asked: int, of: int, level: float = CONFIDENCE) -> int:
     """How many of `of` votes may be wrong, after so many of those that were asked for again differed.
 
-    More are with probability at most CONFIDENCE, whoever chose which; exact where all were asked for.
+    More are with probability at most `level`, whoever chose which; exact where all were asked for.
     """
     if asked == of:
         return different
     if not asked:
         return of
-    return min(of, int(clopper_pearson_upper(different, asked, CONFIDENCE) * of) + 1)
+    return min(of, int(clopper_pearson_upper(different, asked, level) * of) + 1)
 
 
 def _choose(n: int, k: npt.ArrayLike) -> npt.NDArray[np.float64]:

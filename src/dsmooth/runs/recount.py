@@ -67,26 +67,33 @@ def differs(record: Record, found: Recount) -> str | None:
     return next((what for what, says, counted in told if says != counted), None)
 
 
-def charged(question: Question, found: Recount, wrong: int, dim: int) -> Certificate:
+def charged(question: Question, found: Recount, wrong: int, dim: int, others: int = 0) -> Certificate:
     """The certificate that is left where so many of the estimation votes for its label were another label's.
 
-    The strongest rival gets them: nothing that may have been meant is worse.
+    others: how many of the votes that were not for it may have been for another of its rivals than is recorded. The
+    strongest rival gets them all: nothing that may have been meant is worse.
     """
     label = found.certificate.answer
-    if label is None or not wrong:
+    if label is None or not (wrong or others):
         return found.certificate
     estimation: Votes | StoppedVotes
     if isinstance(found.estimation, StoppedVotes):
         last, best = found.estimation.last, found.estimation.best
-        estimation = StoppedVotes(_less(last, label, wrong), _less(best, label, wrong))
+        estimation = StoppedVotes(_less(last, label, wrong, others), _less(best, label, wrong, others))
     else:
-        estimation = _less(found.estimation, label, wrong)
+        estimation = _less(found.estimation, label, wrong, others)
     return question.plan.certify(found.selection, estimation, dim)
 
 
-def _less(votes: Votes, label: Label, wrong: int) -> Votes:
-    """The votes with so many of the label's taken away: without a label, they count for its strongest rival."""
-    return Votes({**votes.counts, label: max(0, votes.of(label) - wrong)}, votes.trials)
+def _less(votes: Votes, label: Label, wrong: int, others: int) -> Votes:
+    """The votes with so many taken away, of the label's and of its weaker rivals': they count for its strongest rival."""
+    counts = {**votes.counts, label: max(0, votes.of(label) - wrong)}
+    rivals = [rival for rival, _ in votes.ranked() if rival != label]
+    for rival in rivals[1:]:
+        taken = min(others, counts[rival])
+        counts[rival] -= taken
+        others -= taken
+    return Votes(counts, votes.trials)
 
 
 def _stopped(rule: StoppingRule, selection: Votes, labels: Sequence[Label | None], dim: int) -> StoppedVotes | None:

@@ -29,6 +29,8 @@ _LEAST = 100
 """Estimation votes of an image that are asked for again at least: fewer show too little."""
 _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
+_MOST_AREA = 1 << 24
+"""Height x width x rows of a batch that is asked for again, at most: 334 photographs of 224 pixels."""
 _NAMED = 5
 """Claims of a smaller radius that are named; the others are counted."""
 
@@ -51,11 +53,13 @@ def smoothed_like(
     record: Record, classifier: Classifier | str, denoiser: Denoise | str | None, *, workers: int | None = 1
 ) -> SmoothedClassifier:
     """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
-    question = record.asked
+    question, (height, width, _) = record.asked, record.shape
+    # a record may say any batch, and memory is taken for all of it
+    rows = min(record.batch[0], max(1, _MOST_AREA // (height * width)))
 
     def made(backend: str, dtype: str) -> SmoothedClassifier:
         return SmoothedClassifier(
-            classifier, denoiser, law=record.law, dtype=dtype, backend=backend, batch=record.batch[0], workers=workers
+            classifier, denoiser, law=record.law, dtype=dtype, backend=backend, batch=rows, workers=workers
         )
 
     try:
@@ -95,16 +99,20 @@ def replay_votes(
         on_votes(1)
     label = found.certificate.answer
     wrong = [answer != told for answer, told in zip(answers, expected, strict=True)]
-    for_label = [place for place in range(first, len(expected)) if expected[place] == label]
-    lost = most_wrong(
-        sum(wrong[place] for place in for_label), len(for_label), found.last.of(label) if label is not None else 0
+    held = 0 if label is None else found.last.of(label)
+    lost, moved = (
+        most_wrong(sum(wrong[place] for place in places), len(places), of, CONFIDENCE / 2)
+        for places, of in (
+            ([place for place in range(first, len(expected)) if expected[place] == label], held),
+            ([place for place in range(first, len(expected)) if expected[place] != label], later - held),
+        )
     )
     own = selected(counted(answers[:first])) if first else label
     return Replay(
         asked=len(answers),
         different=sum(wrong),
         chance=any(chance),
-        certificate=charged(record.question, found, lost, image.pixels.size),
+        certificate=charged(record.question, found, lost, image.pixels.size, moved),
         selected=own == label,
     )
 
@@ -120,6 +128,7 @@ def replayed(
 ) -> Iterator[Check]:
     """The digests of the networks, and a replay of a random part of the votes of each image."""
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
+    yield from _told_of(evidence, classifier)
     for what, digest in given.items():
         other = next((record.name for record in evidence.records if getattr(record.asked, what) != digest), None)
         if other is not None:
@@ -136,6 +145,20 @@ def replayed(
         yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
     else:
         yield _judged(evidence, images, classifier, denoiser, share, on_votes)
+
+
+def _told_of(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
+    """What is said of the classifier beside its digest, where it is something else."""
+    own = classifier.traits.preparation
+    for record in evidence.records:
+        if record.addressed and record.asked.preparation != own:
+            yield Check(
+                "preparation", Outcome.FAILS, f"{record.name}: images are handed to this classifier in another way"
+            )
+            break
+    names = None if evidence.run is None else evidence.run.header.get("class_names")
+    if names is not None and classifier.class_names is not None and list(names) != list(classifier.class_names):
+        yield Check("names", Outcome.FAILS, "its classes have other names")
 
 
 def _name(evidence: Evidence, classifier: Classifier) -> Check:
@@ -219,17 +242,18 @@ def _told(
         f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.0e}"
         for part in _INVENTED
     )
-    if all(n == of for n, _, of in samples):
+    certain = all(n == of for n, _, of in samples)
+    if certain:
         detail = f"{same}: all there are"
     else:
         detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
         return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
-    return Check("replay", Outcome.HOLDS, f"{detail}{_weakest(weaker)}")
+    return Check("replay", Outcome.HOLDS, f"{detail}{_weakest(weaker, certain)}")
 
 
-def _weakest(weaker: Sequence[tuple[Record, Certificate, Certificate]]) -> str:
+def _weakest(weaker: Sequence[tuple[Record, Certificate, Certificate]], certain: bool) -> str:
     """What is said of the claims that hold within a smaller radius than was claimed, those that lose most first."""
     if not weaker:
         return ""
@@ -237,8 +261,9 @@ def _weakest(weaker: Sequence[tuple[Record, Certificate, Certificate]]) -> str:
         f"{record.name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed.radius)})"
         for record, claimed, left in sorted(weaker, key=lambda one: one[2].radius / one[1].radius)[:_NAMED]
     ]
+    added = "" if certain else f"; with {CONFIDENCE:g} added to alpha"
     more = [f"and {len(weaker) - _NAMED} more"] if len(weaker) > _NAMED else []
-    return f"; {'; '.join((*told, *more))}; with {CONFIDENCE:g} added to alpha"
+    return f"; {'; '.join((*told, *more))}{added}"
 
 
 def _part(record: Record, trials: int, share: float) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.files import make_folder, read_bounded, write_whole
 from dsmooth.records.keys import read_secret
+from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run, RunWriter, check_same, holds_run, read_run
 from dsmooth.records.thumbnails import copy_thumbnail
 
@@ -115,7 +116,10 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     if not holds_run(run):
         raise BadRun(f"{run} holds no run: give the folder that --plan was given")
     plan = read_run(run)
-    shards = [read_run(path.parent) for path in sorted((run / SHARDS).glob("*/run.json"))]
+    folders = sorted(path.parent for path in (run / SHARDS).glob("*/run.json"))
+    if (run / SHARDS).is_symlink() or any(folder.is_symlink() for folder in folders):
+        raise BadRun(f"{run / SHARDS}: symbolic links within a run are not followed")
+    shards = [read_run(folder) for folder in folders]
     if not shards and plan.key is None:
         raise BadRun(f"{run} has no shards yet: run `dsmooth certify ... --shard 0/N --out {run}` and so on first")
     for shard in shards:
@@ -126,6 +130,13 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     found = {record.index: (shard, record) for shard in shards for record in shard.records}
     if sum(len(shard.records) for shard in shards) != len(found):
         raise BadRun(f"{run}: expected each image in one shard, found one in several: their counts of shards differ")
+    for shard, record in found.values():
+        if record.votes["file"] != f"votes/{record.index:06d}.votes":
+            raise BadRun(
+                f"{shard.folder}: expected the votes of {record.name!r} in the file of their number, got another"
+            )
+    if len({record.name for _, record in found.values()}) != len(found):
+        raise BadRun(f"{run}: expected each image in one shard, found one name at two places")
     held = {record.index for record in plan.records}
     missing = [i for i in range(plan.images) if i not in found and i not in held]
     if missing:
@@ -144,5 +155,8 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
             writer.append(record)
             on_progress(len(writer.records))
         writer.finish()
+    merged = read_run(run)
+    for record in merged.records:  # the shards are the only other copies
+        read_packed(run, record.votes, record.selection["trials"] + record.estimation["trials"])
     shutil.rmtree(run / SHARDS, ignore_errors=True)
-    return read_run(run)
+    return merged

@@ -129,7 +129,7 @@ def verify_evidence(
         for stream in _streams(record):
             streams.add(stream)
         if images is not None:
-            faults.note("images", record, _image_fault(record, image))
+            faults.note("images", record, _image_fault(record, image) or _place_fault(evidence, record, images))
             faults.note("labels", record, _label_fault(record, image))
     if twice := streams.found():
         holders: dict[str, str] = {}
@@ -142,6 +142,13 @@ def verify_evidence(
     yield faults.check("circumstances", "batches and generator are those that the question allows")
     if evidence.run is not None:
         yield from _run_checks(evidence.run, images)
+    if any(record.chosen_afterwards for record in evidence.records):
+        yield Check(
+            "claim",
+            Outcome.OPEN,
+            "chosen after the votes: something that decides it was decided when they were known",
+            "a claim that was fixed before",
+        )
     yield _key_check(evidence, faults, key_standing)
     if images is None:
         yield Check("images", Outcome.OPEN, "shape, pixels and labels stand there as the file says", "--images")
@@ -327,6 +334,13 @@ def _image_fault(record: Record, image: LabelledImage | None) -> str | None:
     return None if image.decoding == record.decoding else "it says that the image was made in another way than here"
 
 
+def _place_fault(evidence: Evidence, record: Record, images: ImageSet) -> str | None:
+    """Whether a run says another place of it than it has among the images."""
+    if evidence.run is None or (record.index < len(images) and images.names[record.index] == record.name):
+        return None
+    return "it stands at another place among the images"
+
+
 def _label_fault(record: Record, image: LabelledImage | None) -> str | None:
     if image is None or image.label is None or record.label == image.label:
         return None
@@ -359,7 +373,3 @@ def _run_checks(run: RunHead, images: ImageSet | None) -> Iterator[Check]:
         )
     if run.schema == SCHEMA and (seen := count_attempts(run.folder, run.header, str(run.header["key_commitment"]))) > 1:
         yield Check("attempts", Outcome.TOLD, f"{seen} runs about the same subject, under other keys, lie here")
-    if run.chosen_afterwards:
-        yield Check(
-            "claim", Outcome.TOLD, "chosen after the votes: something that decides it was decided when they were known"
-        )

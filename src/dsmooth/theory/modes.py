@@ -22,6 +22,8 @@ MODES: Final = ("fixed", "curve", "decision", "radius")
 
 _ALL_VOTES: Final = 0.1  # sigmas of radius that n votes cost by default: about 2 % of the average radius are given up
 
+_MOST_RADII: Final = 256  # each has looks of its own, which take time to work out
+
 Demand = int | Sizes | StoppingRule
 """A number of votes: fixed; following from the selection votes; or decided by looks on the way."""
 
@@ -82,6 +84,8 @@ class Mode:
         if self.name not in MODES:
             raise BadParameter(f"mode must be one of {', '.join(MODES)}, got {self.name!r}")
         radii = tuple(sorted({_number(radius, "radii") for radius in self.radii}))
+        if len(radii) > _MOST_RADII:
+            raise BadParameter(f"expected at most {_MOST_RADII} radii, got {len(radii)}")
         if self.name == "decision" and len(radii) != 1:
             raise BadParameter(f"mode decision needs one radius, got {list(radii) or 'none'}")
         if self.name == "curve" and not radii:
