@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["heard_at_once", "tell_pace"]
 
 _INTERRUPTED = 128 + signal.SIGINT
+_ENOUGH = b"\0"  # no signal has this number
 _MANY = 40  # batches, below which a run is over before its time is measured
 _NAMES = {"eager": "torch", "openvino": "OpenVINO", "cuda": "the GPU"}
 
@@ -44,8 +45,9 @@ def heard_at_once() -> Iterator[None]:
         _leave()
     finally:
         signal.set_wakeup_fd(before)
-        tell.close()  # the thread reads the end, and ends
+        tell.send(_ENOUGH)  # closing is not enough: a process that was forked meanwhile holds this end too
         watch.join()
+        tell.close()
         told.close()
 
 
@@ -62,7 +64,7 @@ def tell_pace(smoothed: SmoothedClassifier, shape: tuple[int, ...], samples: int
 
 
 def _leave_when_told(told: socket.socket) -> None:
-    while number := told.recv(1):
+    while (number := told.recv(1)) != _ENOUGH:
         if number[0] == signal.SIGINT:
             _leave()
 
