@@ -46,13 +46,21 @@ def facts(run):
     return [(r.name, r.image, r.selection, r.estimation, r.votes, r.answer, r.radius) for r in run.records]
 
 
+def lying(folder):
+    """What lies in the folder, which may be made and be gone again while one looks."""
+    try:
+        return set(folder.rglob("*"))
+    except FileNotFoundError:
+        return set()
+
+
 def killed_at_random(tmp_path, times):
     """A run killed so many times, at random moments of its work, and gone on with each time."""
     chance, out, kills = random.Random(7), tmp_path / "run", 0
     while kills < times and not (out / "end.json").exists():
         process = started(tmp_path, out, *(["--resume"] if (out / "run.json").exists() else []))
-        before = set(out.rglob("*"))
-        while process.poll() is None and set(out.rglob("*")) == before:
+        before = lying(out)
+        while process.poll() is None and (lying(out) == before or not (out / "run.json").exists()):
             time.sleep(0.002)  # until it has loaded what it needs and begins to write
         time.sleep(chance.uniform(0.0, 0.25))
         process.send_signal(signal.SIGKILL)
