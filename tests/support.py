@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from unittest import mock
 
@@ -23,6 +24,7 @@ from torch import nn
 
 from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
+from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.batch_size import BatchSizes
@@ -33,6 +35,7 @@ from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.session import Session
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
+from dsmooth.theory.grid import is_within
 from dsmooth.theory.laws.base import Law
 from dsmooth.theory.votes import Phase
 
@@ -246,6 +249,11 @@ def refused(folder: Path, *arguments: object, says: str) -> Done:
     assert len(lines[-1]) < 1000
     assert tree(folder) == before
     return done
+
+
+def inside(a: Pixels, b: Pixels, norm: float, radius: Fraction) -> bool:
+    """Whether two images are closer than the radius."""
+    return is_within(b.astype(np.int64) - a.astype(np.int64), norm, radius)
 
 
 def question(law: Law, demand: Mapping[Phase, object] | None = None, **terms: object) -> Question:

@@ -13,7 +13,7 @@ from torch import nn
 
 from dsmooth import SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.audit.attack import Attack, attack_run
-from dsmooth.audit.ball import inside, snap, snap_covered
+from dsmooth.audit.ball import snap, snap_covered
 from dsmooth.audit.findings import curve_of, read_findings
 from dsmooth.audit.pgd import Ascent, no_noise
 from dsmooth.errors import BadModel, BadParameter, BadRun
@@ -23,7 +23,7 @@ from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.laws.lighting import Lighting
 from dsmooth.theory.votes import Phase
-from support import Linear, dsmooth
+from support import Linear, dsmooth, inside
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:scipy", "ignore::DeprecationWarning:foolbox")
 

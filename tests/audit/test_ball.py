@@ -3,8 +3,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dsmooth.audit.ball import distance_text, inside, snap
+from dsmooth.audit.ball import distance_text, snap
 from dsmooth.errors import BadParameter
+from support import inside
 
 INF = float("inf")
 

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from dsmooth import Multiclass, SmoothedClassifier
-from dsmooth.audit.ball import inside
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
+from support import inside
 
 SIGMA = 0.5
 N = 1000

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dsmooth.audit.ball import distance_text, inside, snap, snap_covered
+from dsmooth.audit.ball import distance_text, snap, snap_covered
 from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, begin_findings, read_findings
 from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
@@ -34,7 +34,6 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
-from dsmooth.theory.laws.base import Law
 from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Phase, Votes
 
@@ -185,7 +184,8 @@ class _Attacker:
             label=record.label,
             certified=record.answer,
             radius=radius,
-            inside=record.answer is not None and _covered(law, image.pixels, moved, norm, Fraction(radius)),
+            inside=record.answer is not None
+            and law.covers(moved.astype(np.int64) - image.pixels, Fraction(radius), norm=norm),
             answer=answer if defended else self._plain_answer(moved),
             sure=majority is not None and not majority.abstained,
             votes=[list(pair) for pair in votes.ranked()],
@@ -220,10 +220,3 @@ class _Attacker:
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.inference_mode():
             return labels_of(self.alone(x))[0]
-
-
-def _covered(law: Law, pixels: Pixels, moved: Pixels, norm: float, radius: Fraction) -> bool:
-    """Whether the radius, which is one in this norm, speaks of the moved image."""
-    if norm == law.norm:
-        return law.covers(moved.astype(np.int64) - pixels, radius)
-    return inside(pixels, moved, norm, radius)

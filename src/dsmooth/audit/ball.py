@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
 from dsmooth.images.pixels import Pixels
-from dsmooth.theory.grid import LEVELS, is_within
+from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import Law
 
-__all__ = ["distance_text", "inside", "snap", "snap_covered"]
+__all__ = ["distance_text", "snap", "snap_covered"]
 
 _SHARES = 101  # of an attack's length that are tried
 
@@ -47,11 +47,6 @@ def snap_covered(pixels: Pixels, delta: npt.NDArray[Any], law: Law, radius: Frac
         if law.covers(moved.astype(np.int64) - pixels, radius):
             break
     return moved
-
-
-def inside(a: Pixels, b: Pixels, norm: float, radius: Fraction) -> bool:
-    """Whether the images are closer than the radius in l1, l2 or l_inf, in exact arithmetic."""
-    return is_within(b.astype(np.int64) - a.astype(np.int64), norm, radius)
 
 
 def distance_text(a: Pixels, b: Pixels, norm: float) -> str:

@@ -93,9 +93,8 @@ class Ascent:
                 gradient = gradient * torch.where(gradient > 0, at < 1.0, at > 0.0)
             moved = z.detach() + _LONG * radius / self.steps * _steepest(gradient, norm)
             z = _project(moved, norm, radius)
-            if (
-                spread is None
-            ):  # otherwise what is clipped costs more than it gives: whoever rounds the attack shortens it
+            # with further images what is clipped costs more than it gives: whoever rounds the attack shortens it
+            if spread is None:
                 z = (x.flatten() + z).clamp_(0.0, 1.0) - x.flatten()
         return change(z).detach().numpy().transpose(1, 2, 0)
 

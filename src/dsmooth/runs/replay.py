@@ -129,10 +129,10 @@ def replayed(
     """The digests of the networks, and a replay of a random part of the votes of each image."""
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
     yield from _told_of(evidence, classifier)
+    first = evidence.first  # in a run all records have one question, or it was refused when it was read
     for what, digest in given.items():
-        other = next((record.name for record in evidence.records if getattr(record.asked, what) != digest), None)
-        if other is not None:
-            yield Check(what, Outcome.FAILS, f"{other} and others were certified with another one")
+        if first is not None and getattr(first.asked, what) != digest:
+            yield Check(what, Outcome.FAILS, f"{first.name} and others were certified with another one")
         elif is_unknown(digest):
             yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
         else:
@@ -149,13 +149,9 @@ def replayed(
 
 def _told_of(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
     """What is said of the classifier beside its digest, where it is something else."""
-    own = classifier.traits.preparation
-    for record in evidence.records:
-        if record.addressed and record.asked.preparation != own:
-            yield Check(
-                "preparation", Outcome.FAILS, f"{record.name}: images are handed to this classifier in another way"
-            )
-            break
+    first = evidence.first
+    if first is not None and first.addressed and first.asked.preparation != classifier.traits.preparation:
+        yield Check("preparation", Outcome.FAILS, f"{first.name}: images are handed to this classifier in another way")
     names = None if evidence.run is None else evidence.run.header.get("class_names")
     if names is not None and classifier.class_names is not None and list(names) != list(classifier.class_names):
         yield Check("names", Outcome.FAILS, "its classes have other names")

@@ -142,7 +142,8 @@ def verify_evidence(
     yield faults.check("circumstances", "batches and generator are those that the question allows")
     if evidence.run is not None:
         yield from _run_checks(evidence.run, images)
-    if any(record.chosen_afterwards for record in evidence.records):
+    first = evidence.first
+    if first is not None and first.chosen_afterwards:  # in a run all records have one question
         yield Check(
             "claim",
             Outcome.OPEN,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper, round_down
-from dsmooth.theory.grid import LEVELS, is_within
+from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Label, StoppedVotes, Votes, selected
@@ -67,13 +67,14 @@ class Certificate:
         return self.answer
 
     @property
-    def allowed(self) -> dict[str, str]:
-        """How far brightness and the like may change on their own, under noise that has them: levels, rounded down."""
-        return {name: f"{int(LEVELS * extent)}/{LEVELS}" for name, extent in self.law.allowed(self._own_radius).items()}
+    def extents(self) -> dict[str, float]:
+        """How far brightness and the like may change on their own, under noise that has them; pixels in [0, 1]."""
+        return self.law.allowed(self.radius if self.norm == self.law.norm else self.radius_in(self.law.norm))
 
     @property
-    def _own_radius(self) -> float:
-        return self.radius if self.norm == self.law.norm else self.radius_in(self.law.norm)
+    def allowed(self) -> dict[str, str]:
+        """The same in levels, rounded down: 24/255."""
+        return {name: f"{int(LEVELS * extent)}/{LEVELS}" for name, extent in self.extents.items()}
 
     def covers(self, image: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
         """Whether the promise that was made at `image` holds at `other`; both (H, W, C) bytes of one shape."""
@@ -83,9 +84,7 @@ class Certificate:
                 f"got {image.dtype} {image.shape} and {other.dtype} {other.shape}"
             )
         steps, radius = other.astype(np.int64) - image, Fraction(self.radius)
-        if self.norm == self.law.norm:
-            return self.law.covers(steps, radius)
-        return is_within(steps, self.norm, radius)
+        return self.law.covers(steps, radius, norm=self.norm)
 
     def radius_in(self, norm: float) -> float:
         """The same promise in another norm; 0.0 where the certificate abstained."""

@@ -29,7 +29,7 @@ class Light(RunSection):
         row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)
         records = sorted(run.records, key=lambda record: record.index)
         right = [
-            certificate.law.allowed(certificate.radius_in(certificate.law.norm))
+            certificate.extents
             for record, certificate in zip(records, row.certificates, strict=True)
             if certificate.answer is not None and record.label in (None, certificate.answer)
         ]

@@ -132,8 +132,17 @@ class Law(ABC):
         """
         return None
 
-    def covers(self, steps: npt.NDArray[np.int64], radius: Fraction) -> bool:
-        """Whether a change (H, W, C) by whole steps of 1/255 is one that this radius speaks of, in exact arithmetic."""
+    @final
+    def covers(self, steps: npt.NDArray[np.int64], radius: Fraction, *, norm: float | None = None) -> bool:
+        """Whether a change (H, W, C) by whole steps of 1/255 is one that this radius speaks of, in exact arithmetic.
+
+        norm: of the radius; by default the law's own.
+        """
+        own = norm is None or norm == self.norm
+        return self._covers(steps, radius) if own else is_within(steps, norm or self.norm, radius)
+
+    def _covers(self, steps: npt.NDArray[np.int64], radius: Fraction) -> bool:
+        """As `covers`, for a radius in the law's own norm."""
         return is_within(steps, self.norm, radius)
 
     @final

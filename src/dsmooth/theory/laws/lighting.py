@@ -106,7 +106,7 @@ class Lighting(RandomLaw):
         """The fixed images, each times its s / sigma."""
         return np.stack([one.image * (one.law.sigma / self.sigma) for one in self.directions(shape)])
 
-    def covers(self, steps: npt.NDArray[np.int64], radius: Fraction) -> bool:
+    def _covers(self, steps: npt.NDArray[np.int64], radius: Fraction) -> bool:
         """Whether whole steps along the fixed images are found that bring a change (H, W, C) within the radius."""
         return self._cost(steps) < (radius / Fraction(self.sigma)) ** 2
 
