@@ -85,6 +85,8 @@ def certify_run(
     asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
         raise BadParameter(f"a witness is for the key of noise that is drawn, and noise {smoothed.law.name} has none")
+    if shard is not None and smoothed.classifier.traits.billed:
+        raise BadParameter("a service is asked by one machine, within one budget: leave --shard out")
     check_free(out, resume)
     check_writable(out)
     if not images:
@@ -136,8 +138,6 @@ def certify_run(
         )
     place, chosen = out, range(len(images))
     if shard is not None:
-        if smoothed.classifier.traits.billed:
-            raise BadParameter("a service is asked by one machine, within one budget: leave --shard out")
         header, secret = plan_of(out, header)
         key = MasterKey(secret, str(header["key_source"]))
         place, chosen = shard.folder(out), shard.positions(len(images))

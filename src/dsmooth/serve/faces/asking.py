@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from dsmooth.serve.answers import Answer
-from dsmooth.serve.desk import Desk, Request
+from dsmooth.serve.desk import Request
 
 __all__ = ["ask_all"]
 
+_T = TypeVar("_T")
 
-async def ask_all(desk: Desk, requests: Sequence[Request]) -> list[Answer]:
-    """The answers, in order; raises the first refusal, and cancels the others then."""
-    tasks = [asyncio.ensure_future(desk.ask(request)) for request in requests]
+
+async def ask_all(ask: Callable[[Request], Awaitable[_T]], requests: Sequence[Request]) -> list[_T]:
+    """What `ask` says to each, in order; raises the first refusal, and cancels the others then."""
+    tasks = [asyncio.ensure_future(ask(request)) for request in requests]
     try:
         return list(await asyncio.gather(*tasks))
     finally:

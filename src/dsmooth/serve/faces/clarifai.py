@@ -55,7 +55,7 @@ class ClarifaiFace(Face):
         pictures = [_picture(each) for each in inputs]
         served = self.desk.model()
         question = served.question({})
-        answers = await ask_all(self.desk, [Request(served, question, picture, caller) for picture in pictures])
+        answers = await ask_all(self.desk.ask, [Request(served, question, picture, caller) for picture in pictures])
         headers = answers[0].headers if len(answers) == 1 else {}
         outputs = [_output(answer, served) for answer in answers]
         return JSONResponse({"status": OK, "outputs": outputs}, headers=headers)

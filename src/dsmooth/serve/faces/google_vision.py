@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar, Final
 
 from starlette.requests import Request as HttpRequest
@@ -12,6 +11,7 @@ from starlette.routing import Route
 from dsmooth.serve.answers import Answer
 from dsmooth.serve.callers import Caller
 from dsmooth.serve.desk import Request
+from dsmooth.serve.faces.asking import ask_all
 from dsmooth.serve.faces.base import Face, bytes_of, json_body, typed
 from dsmooth.serve.refusals import Refused
 
@@ -50,21 +50,12 @@ class GoogleVisionFace(Face):
         pictures = [_picture(each) for each in asked]
         served = self.desk.model()
         question = served.question({})
-        answers = await self._each([Request(served, question, picture, caller) for picture in pictures])
+        answers = await ask_all(self._one, [Request(served, question, picture, caller) for picture in pictures])
         headers = answers[0].headers if len(answers) == 1 and isinstance(answers[0], Answer) else {}
         return JSONResponse({"responses": [_response(answer) for answer in answers]}, headers=headers)
 
-    async def _each(self, requests: list[Request]) -> list[Answer | Refused]:
-        """An answer or an unreadable picture for each; raises any other refusal, for all of them."""
-        tasks = [asyncio.ensure_future(self._one(request)) for request in requests]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
     async def _one(self, request: Request) -> Answer | Refused:
+        """The answer, or that the picture cannot be read; raises any other refusal."""
         try:
             return await self.desk.ask(request)
         except Refused as refusal:

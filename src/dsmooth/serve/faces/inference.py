@@ -73,7 +73,7 @@ class Inference(Face):
         told = typed(asked.get("parameters", {}), dict, "parameters")
         question = question_of(served, told)
         pictures = pictures_of(asked, binary, served)
-        answers = await ask_all(self.desk, [Request(served, question, picture, caller) for picture in pictures])
+        answers = await ask_all(self.desk.ask, [Request(served, question, picture, caller) for picture in pictures])
         outputs = wanted(asked, outputs_of(answers, served), told.get("binary_data_output") is True)
         value = {
             "model_name": served.name,

@@ -40,7 +40,9 @@ class ClarifaiService(Service):
                 raise Refused("bad_request", "pictures are not fetched from addresses: send them as base64")
             served = self.desk.model()
             question = served.question({})
-            answers = await ask_all(self.desk, [Request(served, question, image.base64, caller) for image in images])
+            answers = await ask_all(
+                self.desk.ask, [Request(served, question, image.base64, caller) for image in images]
+            )
             if len(answers) == 1:
                 context.set_trailing_metadata([(name.lower(), value) for name, value in answers[0].headers.items()])
             resources, ok = self._resources, self._status(**OK)

@@ -78,7 +78,7 @@ class InferenceService(Service):
             question = question_of(served, _values(request.parameters))
             asked, binary = _as_over_http(request)
             pictures = pictures_of(asked, binary, served)
-            answers = await ask_all(self.desk, [Request(served, question, picture, caller) for picture in pictures])
+            answers = await ask_all(self.desk.ask, [Request(served, question, picture, caller) for picture in pictures])
             if request.outputs:
                 asked["outputs"] = [{"name": output.name} for output in request.outputs]
             outputs = wanted(asked, outputs_of(answers, served), True)
