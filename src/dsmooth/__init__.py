@@ -21,6 +21,9 @@ _HOME = {
     "BadModel": "errors",
     "BadParameter": "errors",
     "BadRun": "errors",
+    "Cascade": "theory.cascade",
+    "CascadeCertificate": "theory.cascade",
+    "CascadedClassifier": "smoothing.cascaded",
     "Certificate": "theory.certifiers",
     "Cohen": "theory.certifiers",
     "Denoiser": "denoisers.base",
@@ -61,6 +64,9 @@ __all__ = [
     "BadModel",
     "BadParameter",
     "BadRun",
+    "Cascade",
+    "CascadeCertificate",
+    "CascadedClassifier",
     "Certificate",
     "Cohen",
     "Denoiser",
@@ -122,7 +128,9 @@ if TYPE_CHECKING:
     from dsmooth.images.opening import open_images
     from dsmooth.records.question import Question
     from dsmooth.records.store import Run, read_run
+    from dsmooth.smoothing.cascaded import CascadedClassifier
     from dsmooth.smoothing.smoothed import SmoothedClassifier
+    from dsmooth.theory.cascade import Cascade, CascadeCertificate
     from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.laws.gaussian import Gaussian

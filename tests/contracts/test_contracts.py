@@ -18,8 +18,9 @@ from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.denoisers.names import SHIPPED
 from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadModel, BadParameter
-from dsmooth.theory.certifiers import CERTIFIERS, Certificate, certifier_named
+from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.rules import CERTIFIERS, certifier_named
 from dsmooth.theory.votes import Votes
 from support import Linear, data
 

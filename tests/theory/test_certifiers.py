@@ -8,9 +8,10 @@ from scipy import stats
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import round_down
-from dsmooth.theory.certifiers import Cohen, Multiclass, certifier_named
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.votes import Votes
 
 UNIT = Gaussian(1.0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed, spent
-from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Data, Model, Service, Terms, Whole
+from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Cascaded, Data, Model, Service, Terms, Whole
 from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, certificate_line, note, say
 from dsmooth.errors import BadParameter, WitnessAwaited
@@ -41,6 +42,7 @@ def certify(
     radius: float | None = None,
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     seed: Whole | None = None,
+    cascade: Annotated[bool, FLAG] = False,
     certificates: Path | None = None,
     thumbnails: Literal["small", "none"] = "small",
     witness: Annotated[bool, FLAG] = False,
@@ -74,6 +76,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --sigma 0.12 --sigma 0.25 --sigma 0.5 --out runs/curve
 
+        dsmooth certify photos/ -c timm:resnet50 --sigma 1 --sigma 0.5 --sigma 0.25 --cascade --out runs/cascade
+
         dsmooth certify photos/ -c azure:image-analysis --label-map animals.json --n 100 --max-dollars 5
         --dry-run --out runs/azure
 
@@ -99,6 +103,9 @@ def certify(
         For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
+    cascade: bool
+        Several --sigma are one classifier: the strongest noise under which an answer has a majority gives it. Images that it
+        decides need no votes under weaker noise.
     certificates: Path | None
         A new folder for one certificate file an image, which others can check with `dsmooth verify`.
     thumbnails: Literal["small", "none"]
@@ -119,6 +126,7 @@ def certify(
         what SLURM, torchrun, Kubernetes or AWS Batch say in the environment (auto/16: of 16). A shard that is begun goes on.
     """
     from dsmooth.records.beacon import read_beacon
+    from dsmooth.records.cascade import undecided
     from dsmooth.records.certificate_file import check_certificates_folder, write_certificates
     from dsmooth.records.outputs import check_writable
     from dsmooth.records.store import check_free
@@ -140,29 +148,41 @@ def certify(
     part = None if shard is None else Shard.parse(shard)
     if part is not None and (plan or certificates is not None):
         raise BadParameter("--plan and --certificates are for the whole run, and --shard is for a part of it")
+    if cascade:
+        if certificates is not None or plan or part is not None:
+            raise BadParameter("--certificates, --plan and --shard are for single runs, and a cascade is several")
+        model, terms = _cascaded(model, terms, chosen_mode)
     parts = _parts(model, out, certificates)
     if len(parts) > 1:
         _check_folder(out, [folder for _, folder, _ in parts], witness)
     for each, folder, files in parts:
         law = each.law()
-        _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm)})
+        bound = "cohen" if cascade else terms.bound  # which a cascade uses at each of its scales
+        _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
         check_free(folder, resume or part is not None)
         check_writable(folder)
         if files is not None:
             check_certificates_folder(files)
             check_writable(files)
-    runs = []
+    runs: list[Run] = []
     for each, folder, files in parts:
+        only = undecided(runs[-1].records) if cascade and runs else None
+        if only is not None and not only:
+            break
         run = _one(
             images, folder, each, data, service, terms, chosen_mode, seed=seed, chain=chain, until=until,
-            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part,
+            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only,
         )  # fmt: skip
+        if run is None and cascade:
+            return
         if run is None:
             continue
         if files is not None:
             say(f"certificates: {len(write_certificates(run, files))} files in {files}")
         runs.append(run)
-    if len(runs) > 1 and part is None:
+    if cascade:
+        _tell_cascade(out)
+    elif len(runs) > 1 and part is None:
         _compare(runs)
 
 
@@ -176,6 +196,16 @@ def _parts(model: Model, out: Path, certificates: Path | None) -> list[tuple[Mod
         (each, out / name, None if certificates is None else certificates / name)
         for each, name in zip(models, names, strict=True)
     ]
+
+
+def _cascaded(model: Model, terms: Terms, mode: Mode) -> tuple[Model, Terms]:
+    """The options of a cascade: its sigmas in falling order, and its bound."""
+    if mode.name != "fixed":
+        raise BadParameter(f"--cascade needs all votes of the scales that it passes: mode fixed, got {mode.name}")
+    if terms.bound != USUAL.bound:
+        raise BadParameter(f"a cascade has its own bound: leave --bound {terms.bound} out")
+    cascade = Cascaded.of(model).cascade
+    return replace(model, sigma=list(cascade.sigmas)), replace(terms, bound=cascade.bound.name)
 
 
 def _check_folder(out: Path, runs: Sequence[Path], witness: bool) -> None:
@@ -206,8 +236,12 @@ def _one(
     resume: bool,
     plan: bool,
     part: Shard | None,
+    only: Collection[str] | None = None,
 ) -> Run | None:
-    """One run, from its set-up to its last line; None where it was not agreed to, or only planned."""
+    """One run, from its set-up to its last line; None where it was not agreed to, or only planned.
+
+    only: of these of the images, by name, in place of all.
+    """
     from dsmooth.records.store import holds_run
     from dsmooth.records.witness import key_line
     from dsmooth.report.export import saving
@@ -220,6 +254,8 @@ def _one(
         from dsmooth.runs.certify import Progress, certify_run
 
         chosen, skipped = data.open(images, smoothed.classifier)
+        if only is not None:
+            chosen = chosen.subset([i for i, name in enumerate(chosen.names) if name in only])
         each = smoothed.question(**asked, mode=mode)
         votes = each.n0 + each.n
         billed = smoothed.classifier.traits.billed
@@ -304,11 +340,22 @@ def _compare(runs: Sequence[Run]) -> None:
     )
 
 
+def _tell_cascade(folder: Path) -> None:
+    """The table of a cascade."""
+    from dsmooth.records.cascade import read_cascade
+    from dsmooth.report.export import markdown_table
+    from dsmooth.report.summary import summarise
+
+    cascade = read_cascade(folder)
+    summary = summarise(cascade.scales, cascade=cascade)
+    say(f"{summary.what} in %", *markdown_table(summary).splitlines(), f"next: dsmooth report {folder}")
+
+
 def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:
     """Says before any vote is drawn where so few cannot certify anything."""
-    from dsmooth.theory.certifiers import certifier_named, least_votes
     from dsmooth.theory.laws.base import EnumeratedLaw
     from dsmooth.theory.mixture import MOST_TRIALS
+    from dsmooth.theory.rules import certifier_named, least_votes
     from dsmooth.theory.stopping import RadiiRule
 
     plan = mode.plan(bound, law, n=n, alpha=alpha, norm=norm)

@@ -17,7 +17,7 @@ from dsmooth.denoisers.names import FORMS
 from dsmooth.errors import BadParameter
 from dsmooth.records.question import Question, Role
 from dsmooth.services.catalogue import SERVICES, is_service
-from dsmooth.theory.certifiers import CERTIFIERS
+from dsmooth.theory.rules import CERTIFIERS
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dsmooth.images.sets import ImageSet
     from dsmooth.services.voting import VotingRule
     from dsmooth.smoothing.smoothed import SmoothedClassifier
+    from dsmooth.theory.cascade import Cascade
     from dsmooth.theory.laws.base import Law
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "LOCAL",
     "MANY",
     "USUAL",
+    "Cascaded",
     "Data",
     "Laws",
     "Model",
@@ -133,7 +135,7 @@ class Model:
         """The smoothed classifier; says when the denoiser was trained for other noise."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
-        from dsmooth.theory.certifiers import certifier_named
+        from dsmooth.theory.rules import certifier_named
 
         law = self.law()  # complains of a bad number before anything is loaded, torch included
         certifier = certifier_named(bound)
@@ -155,6 +157,27 @@ class Model:
             workers=self.workers,
             certifier=certifier,
         )
+
+
+@dataclass(frozen=True)
+class Cascaded:
+    """The options of several sigmas that are one classifier."""
+
+    cascade: Cascade
+    models: list[Model]
+    """One for each sigma, the strongest first."""
+
+    @classmethod
+    def of(cls, model: Model) -> Cascaded:
+        from dsmooth.theory.cascade import Cascade
+        from dsmooth.theory.laws.gaussian import Gaussian
+
+        laws = [each.law() for each in model.each_sigma]
+        sigmas = tuple(law.sigma for law in laws if isinstance(law, Gaussian))
+        if len(sigmas) < len(laws):
+            raise BadParameter(f"--cascade is for Gaussian noise, got {laws[0]}")
+        cascade = Cascade(sigmas)
+        return cls(cascade, [replace(model, sigma=[sigma]) for sigma in cascade.sigmas])
 
 
 def chosen_classifier(spec: str, class_names: Path | None, service: Service | None) -> Classifier:

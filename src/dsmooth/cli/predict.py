@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import ALL, LOCAL, Data, Model, Service, Whole
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Cascaded, Data, Model, Service, Whole
 from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, note, prediction_line
+
+if TYPE_CHECKING:
+    from dsmooth.theory.prediction import Prediction
 
 __all__ = ["predict"]
 
@@ -23,6 +28,7 @@ def predict(
     service: Service = LOCAL,
     n: Whole = 100,
     alpha: float = 0.001,
+    cascade: Annotated[bool, FLAG] = False,
     seed: Whole | None = None,
 ) -> None:
     """Classify images by majority under noise, or abstain where the majority could be chance. Writes nothing.
@@ -33,6 +39,8 @@ def predict(
 
         dsmooth predict photos/ -c timm:resnet50@resnet50.safetensors --n 200
 
+        dsmooth predict photos/ -c timm:resnet50@resnet50.safetensors --sigma 0.5 --sigma 0.25 --cascade
+
     Parameters
     ----------
     images: Path
@@ -41,6 +49,8 @@ def predict(
         Votes.
     alpha: float
         Probability with which an answer may be another than the most probable one.
+    cascade: bool
+        Several --sigma are one classifier: the strongest noise under which an answer has a majority gives it.
     seed: int | None
         Makes the noise reproducible.
     """
@@ -51,8 +61,40 @@ def predict(
     check_level(alpha)
     check_count(n, "n")
     data.check()
-    if predict_votes(Votes({0: n}, n), alpha).abstained:
+    scales = Cascaded.of(model) if cascade else None
+    level = alpha if scales is None else scales.cascade.level(alpha)
+    if predict_votes(Votes({0: n}, n), level).abstained:
         note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
+    if scales is None:
+        _at(images, model, data, service, n=n, alpha=alpha, seed=seed, answer=lambda name, prediction: prediction)
+        return
+    drawn: dict[str, list[Votes]] = defaultdict(list)
+    left: list[str] | None = None
+    decide = scales.cascade.predict
+
+    def answer(name: str, prediction: Prediction) -> Prediction | None:
+        drawn[name].append(prediction.votes)
+        return decide(drawn[name], alpha=alpha)
+
+    for each in scales.models:
+        left = _at(images, each, data, service, n=n, alpha=level, seed=seed, answer=answer, only=left)
+        if not left:
+            break
+
+
+def _at(
+    images: Path,
+    model: Model,
+    data: Data,
+    service: Service,
+    *,
+    n: int,
+    alpha: float,
+    seed: int | None,
+    answer: Callable[[str, Prediction], Prediction | None],
+    only: Collection[str] | None = None,
+) -> list[str]:
+    """The images (only these by name, where not all) that get no answer under one law of noise; the others are said."""
     with heard_at_once():
         smoothed = model.smoothed(service=service)
 
@@ -60,16 +102,18 @@ def predict(
         from dsmooth.smoothing.chunks import MasterKey
 
         chosen, _ = data.open(images, smoothed.classifier)
+        if only is not None:
+            chosen = chosen.subset([i for i, name in enumerate(chosen.names) if name in only])
         if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
-            return
+            return []
         if not chosen:
-            return
+            return []
         smoothed.classifier.ping()
         shape = chosen[0].pixels.shape
         smoothed.settle(shape)
         tell_pace(smoothed, shape, len(chosen) * n, chosen=model.dtype != "auto")
     question = smoothed.question(n=n, alpha=alpha, bound=PREDICTION)
-    done = 0
+    done, left = 0, []
     with closing(smoothed.classifier), Bar("predict", len(chosen) * n, "samples") as bar:
 
         def count(tally: Any, chunk: Any, labels: Any) -> None:
@@ -78,5 +122,9 @@ def predict(
             bar.to(done)
 
         for tally in smoothed.tallies(chosen, question, MasterKey.draw(seed), on_votes=count):
-            prediction = tally.prediction(question)
-            bar.say(prediction_line(tally.image.name, prediction, smoothed.classifier.class_names, tally.image.label))
+            name = tally.image.name
+            if (prediction := answer(name, tally.prediction(question))) is None:
+                left.append(name)
+            else:
+                bar.say(prediction_line(name, prediction, smoothed.classifier.class_names, tally.image.label))
+    return left

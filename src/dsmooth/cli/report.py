@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Laws, introduce_laws
 from dsmooth.console import say
+from dsmooth.errors import BadParameter
 
 __all__ = ["report"]
 
@@ -54,6 +55,7 @@ def report(
     noise: list[str] | None
         Laws of noise of your own that the records name, as import:package.module:factory.
     """
+    from dsmooth.records.cascade import cascade_in, read_cascade
     from dsmooth.records.store import read_run
     from dsmooth.report.export import markdown_table, saving
     from dsmooth.report.imported import imported_table, read_tsv
@@ -68,7 +70,13 @@ def report(
         say("certified accuracy in %, as the files say: alpha, n, sigma and bound are not in them", *table.splitlines())
     if not runs:
         return
-    summary = summarise([read_run(run) for run in runs], radii)
+    if cascade_in(runs[0]) is not None:
+        if len(runs) > 1:
+            raise BadParameter("a cascade is reported by itself: give its folder alone")
+        cascade = read_cascade(runs[0])
+        summary = summarise(cascade.scales, radii, cascade=cascade)
+    else:
+        summary = summarise([read_run(run) for run in runs], radii)
     page = write_report(summary, out or runs[0] / "report", dossier=dossier)
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
     from dsmooth.denoisers.base import Denoiser
     from dsmooth.images.sets import ImageSet
+    from dsmooth.records.beacon import Beacon
     from dsmooth.records.schema import Record
     from dsmooth.records.witness import Standing
+    from dsmooth.runs.replay import Replay
     from dsmooth.runs.verify import Check, Evidence
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
@@ -69,7 +72,7 @@ def verify(
     Parameters
     ----------
     certificate: Path
-        A certificate file (`dsmooth certify --certificates`), or a run folder.
+        A certificate file (`dsmooth certify --certificates`), a run folder, or the folder of a cascade.
     images: Path | None
         The images that were certified: a folder, zip, file, CIFAR-10 binary folder or .npz.
     classifier: str | None
@@ -97,9 +100,8 @@ def verify(
         The key (PEM) by which a certificate file must be signed.
     """
     from dsmooth.records.beacon import read_beacon
+    from dsmooth.records.cascade import cascade_in
     from dsmooth.records.envelope import read_public_key
-    from dsmooth.runs.verify import Check, Outcome, read_evidence, signature_check, verify_evidence
-    from dsmooth.runs.witnessing import standing_of
 
     if not 0.0 < share <= 1.0:
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
@@ -111,57 +113,118 @@ def verify(
     data.check()
     introduce_laws(noise)
     chain, roots = read_beacon(beacon), None if timestamp_roots is None else _roots(timestamp_roots)
-    try:
-        evidence = read_evidence(certificate)
-    except Disproved as error:
-        complain(str(error))
-        say(f"{certificate}: does not hold")
-        sys.exit(1)
     network = None if classifier is None else chosen_classifier(classifier, class_names, service)
-    cleaner = None if network is None else _denoiser(denoiser, evidence)
+    means = _Means(
+        images, data, network, denoiser, service, 1.0 if all_votes else share, again, dtype, roots, chain, signer
+    )
     try:
-        shown = None if images is None else _images(images, data, evidence, network)
+        whole = cascade_in(certificate) is None
+        checked = [_checked(certificate, means)] if whole else _checked_cascade(certificate, means)
     except Disproved as error:
         complain(str(error))
         say(f"{certificate}: does not hold")
         sys.exit(1)
-    checks: list[Check] = []
+    sys.exit(_conclude(certificate, checked))
 
-    def tell(check: Check) -> None:
-        checks.append(check)
+
+@dataclass(frozen=True)
+class _Means:
+    """What the verifier has at hand."""
+
+    images: Path | None
+    data: Data
+    classifier: Classifier | None
+    denoiser: str | None
+    service: Service
+    share: float
+    again: bool
+    dtype: str
+    roots: bytes | None
+    chain: Beacon
+    signer: Any
+
+
+@dataclass
+class _Checked:
+    """What came of a run or certificate file."""
+
+    evidence: Evidence
+    standing: Standing
+    checks: list[Check] = field(default_factory=list)
+    replays: dict[str, Replay] | None = None
+    """By name of the image; None where they need not be kept."""
+
+    def tell(self, check: Check) -> None:
+        self.checks.append(check)
         say(f"{check.what:<13} {check.outcome.value:<14} {check.detail}")
 
-    if signer is not None or evidence.envelope is not None:
-        tell(signature_check(evidence, signer))
-    key_standing = standing_of(evidence, roots, chain)
-    for check in verify_evidence(evidence, shown, key_standing):
-        tell(check)
-    if any(check.outcome is Outcome.FAILS for check in checks):
+
+def _checked(path: Path, means: _Means, only: Collection[str] | None = None, *, keep: bool = False) -> _Checked:
+    """The checks of a run or certificate file, said as they are made; of these of the images, where not of all.
+
+    keep: whether the replays are kept, which takes memory.
+
+
+    Raises Disproved where nothing needs to be checked to see that it does not hold.
+    """
+    from dsmooth.runs.verify import Check, Outcome, read_evidence, signature_check, verify_evidence
+    from dsmooth.runs.witnessing import standing_of
+
+    evidence = read_evidence(path)
+    network = means.classifier
+    cleaner = None if network is None else _denoiser(means.denoiser, evidence)
+    shown = None if means.images is None else _images(means.images, means.data, evidence, network)
+    if shown is not None and only is not None:
+        shown = shown.subset([i for i, name in enumerate(shown.names) if name in only])
+    found = _Checked(evidence, standing_of(evidence, means.roots, means.chain), replays={} if keep else None)
+    if means.signer is not None or evidence.envelope is not None:
+        found.tell(signature_check(evidence, means.signer))
+    for check in verify_evidence(evidence, shown, found.standing):
+        found.tell(check)
+    if any(check.outcome is Outcome.FAILS for check in found.checks):
         pass  # nothing is asked of networks, and no memory taken, for what does not hold anyway
     elif network is None:
-        tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
+        found.tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
+    elif means.again and shown is not None:
+        for check in _anew(evidence, shown, network, cleaner, means.dtype, means.service):
+            found.tell(check)
     else:
-        if again and shown is not None:
-            for check in _anew(evidence, shown, network, cleaner, dtype, service):
-                tell(check)
-        else:
-            for check in _replayed(evidence, shown, network, cleaner, 1.0 if all_votes else share):
-                tell(check)
-    sys.exit(_conclude(certificate, evidence, checks, key_standing))
+        for check in _replayed(found, shown, network, cleaner, means.share):
+            found.tell(check)
+    return found
 
 
-def _conclude(certificate: Path, evidence: Evidence, checks: Sequence[Check], key_standing: Standing) -> int:
+def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
+    """The checks of each run of a cascade, and of what they promise together."""
+    from dsmooth.records.cascade import read_cascade, undecided
+    from dsmooth.runs.cascade import cascade_check
+
+    if means.again:
+        raise BadParameter("--again is for one run or certificate: give it the folder of a scale")
+    cascade = read_cascade(folder)
+    checked: list[_Checked] = []
+    only = None
+    for run in cascade.scales:
+        say(f"{run.folder}:")
+        checked.append(_checked(run.folder, means, only, keep=True))
+        only = set(undecided(run.records))
+    checked[-1].tell(cascade_check(cascade, [each.replays or {} for each in checked]))
+    return checked
+
+
+def _conclude(certificate: Path, checked: Sequence[_Checked]) -> int:
     """The last line, and the exit code."""
     from dsmooth.runs.verify import Outcome
 
+    checks = [check for each in checked for check in each.checks]
     open_ones = [check for check in checks if check.outcome is Outcome.OPEN]
     if any(check.outcome is Outcome.FAILS for check in checks):
         say(f"{certificate}: does not hold")
         return 1
     if not open_ones:
-        say(f"{certificate}: verified; {key_standing.text}")
+        say(f"{certificate}: verified; {'; '.join(dict.fromkeys(each.standing.text for each in checked))}")
         return 0
-    so_far = " so far" if evidence.key is None else ""
+    so_far = " so far" if any(each.evidence.key is None for each in checked) else ""
     needed = "; ".join(dict.fromkeys(check.give for check in open_ones if check.give))
     say(f"{certificate}: consistent{so_far}, not verified (give {needed})")
     return 4
@@ -226,9 +289,15 @@ def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier |
 
 
 def _replayed(
-    evidence: Evidence, images: ImageSet | None, classifier: Classifier, denoiser: Denoiser | None, share: float
+    found: _Checked, images: ImageSet | None, classifier: Classifier, denoiser: Denoiser | None, share: float
 ) -> Iterator[Check]:
     from dsmooth.runs.replay import replayed, votes_in
+
+    evidence = found.evidence
+
+    def keep(record: Record, replay: Replay) -> None:
+        if found.replays is not None:
+            found.replays[record.name] = replay
 
     with Bar("replay", sum(votes_in(record, share) for record in evidence.records), "votes") as bar:
         done = 0
@@ -238,7 +307,7 @@ def _replayed(
             done += votes
             bar.to(done)
 
-        yield from list(replayed(evidence, images, classifier, denoiser, share, on_votes=count))
+        yield from list(replayed(evidence, images, classifier, denoiser, share, on_votes=count, on_replay=keep))
 
 
 def _anew(

@@ -57,6 +57,11 @@ class Given:
             return None
         return [self.image(one, name=f"image {i}") for i, one in enumerate(array)]
 
+    def listed(self, given: Any) -> tuple[list[LabelledImage], bool]:
+        """The images of a batch, or a single image; and whether it is one that stands alone."""
+        batch = self.batch(given)
+        return ([self.image(given)], True) if batch is None else (batch, False)
+
     def stream(self, source: Any) -> Iterator[LabelledImage]:
         """The images of a data set or loader, named by position: it gives images or batches, alone or with their labels.
 
@@ -66,8 +71,7 @@ class Given:
         for given in _items(source):
             paired = isinstance(given, list | tuple) and len(given) == 2 and not _is_image(given[1])
             images, labels = given if paired else (given, None)
-            batch = self.batch(images)
-            held = [self.image(images)] if batch is None else batch
+            held, _ = self.listed(images)
             classes = [None] * len(held) if labels is None else np.ravel(as_array(labels, name="labels")).tolist()
             if len(classes) != len(held):
                 raise BadImage(f"expected a label for each of {len(held)} images, got {len(classes)}")

@@ -17,6 +17,7 @@ typed.py     whether what was read has the types that are declared
 beacon.py    a public randomness beacon: who signs a round, and when it comes
 witness.py   what proves that a key was fixed before its noise could be known
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
+cascade.py   the runs of a cascade in one folder, and whether they fit together
 thumbnails.py  small pictures of the images of a run, which no certificate rests on
 table.py     the records of runs as a table: pandas, Parquet, CSV
 sidecar.py   one label per sample, packed

@@ -13,10 +13,10 @@ from typing import Any, Final, Self
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level
-from dsmooth.theory.certifiers import certifier_named
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.known import law_from_json
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
+from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.votes import Phase, is_utf8
 
 __all__ = ["DTYPES", "PREDICTION", "Question", "Role"]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.cascade import CascadeRun
 from dsmooth.records.schema import Record, certificate_of
 from dsmooth.records.store import Run
 from dsmooth.theory.accuracy import population_lower_bound
+from dsmooth.theory.cascade import CascadeCertificate, is_one_scale
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.base import EnumeratedLaw
 
@@ -40,14 +42,14 @@ class RunSummary:
     """One run under one certifier."""
 
     run: int
-    """Its place among the runs."""
+    """Its place among the runs; behind them all: the cascade that they make."""
     main: bool
     """Under the bound that is shown first: multiclass, or the only one that its votes allow."""
     name: str
     """Of its folder, with what must be known of the run in brackets."""
     noise: str
     certifier: str
-    certificates: tuple[Certificate, ...]
+    certificates: tuple[Certificate | CascadeCertificate, ...]
     labels: tuple[int | None, ...]
     cells: tuple[Cell, ...]
     abstained: float
@@ -87,9 +89,12 @@ class Summary:
         return "certified accuracy" if self.labelled else "share certified"
 
 
-def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summary:
+def summarise(
+    runs: Sequence[Run], radii: Sequence[float] | None = None, *, cascade: CascadeRun | None = None
+) -> Summary:
     """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
 
+    Where the runs are the scales of a cascade, its own row comes last.
     A run whose votes were looked at on the way stands under the bound of its mode, the only one that they allow.
     Raises BadRun for runs without records, or of different norm or alpha, which no one table can hold.
     """
@@ -115,8 +120,10 @@ def summarise(runs: Sequence[Run], radii: Sequence[float] | None = None) -> Summ
         for i, run in enumerate(runs)
         if place == 0 or not _has_one_bound(run)
     )
+    if cascade is not None:
+        rows += (_cascade_row(cascade, len(runs), chosen, labelled),)
     # an envelope over other images, or over images that are not done yet, would mean nothing
-    comparable = len(runs) > 1 and all(row.complete for row in rows)
+    comparable = len(runs) > 1 and cascade is None and all(row.complete for row in rows)
     comparable = comparable and len({run.data for run in runs}) == 1
     return Summary(
         runs=tuple(runs),
@@ -136,6 +143,7 @@ def marked(run: Run) -> str:
     """The name of its folder, and in brackets what must be known of its certificates before they are believed."""
     marks = {
         "unfinished": len(run.records) != run.images,
+        f"one scale of a cascade, {len(run.records)} images": is_one_scale(run.question.bound),
         "chosen after the votes": run.chosen_afterwards,
         "made by an older version: not verifiable": not run.addressed,
     }
@@ -167,7 +175,13 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         certified = _certified(certificates, labels, radius)
         # nothing is said of the population from the first images of an unfinished run, which are no random draw, nor
         # where alpha is not what certificates are wrong with
-        sound = labelled and len(records) == run.images and not run.chosen_afterwards
+        # (the later scales of a cascade have images that the votes of others chose)
+        sound = (
+            labelled
+            and len(records) == run.images
+            and not run.chosen_afterwards
+            and not is_one_scale(run.question.bound)
+        )
         bound = _population(records, certificates, radius, delta) if sound else None
         cells.append(Cell(certified / len(records), bound))
     rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.answer == label]
@@ -186,12 +200,41 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
     )
 
 
+def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
+    records, certificates = cascade.records, cascade.certificates()
+    labels = tuple(record.label for record in records)
+    cells = [
+        Cell(
+            _certified(certificates, labels, radius) / len(records),
+            _population(records, certificates, radius, DELTA) if labelled else None,
+        )
+        for radius in radii
+    ]
+    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.answer == label]
+    return RunSummary(
+        run=place,
+        main=True,
+        name=cascade.folder.resolve().name,
+        noise=" > ".join(f"{sigma:g}" for sigma in cascade.cascade.sigmas),
+        certifier="cascade",
+        certificates=tuple(certificates),
+        labels=labels,
+        cells=tuple(cells),
+        abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
+        average_radius=sum(rights) / len(certificates),
+        complete=True,
+    )
+
+
 def _has_one_bound(run: Run) -> bool:
-    """Whether its votes allow no bound but their own: they were looked at on the way, or are all outcomes that there are."""
-    return run.question.mode.looks or isinstance(run.question.law, EnumeratedLaw)
+    """Whether it stands under its own bound alone: a cascade's, that of votes that were looked at, or of all there are."""
+    question = run.question
+    return question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound)
 
 
-def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None], radius: float) -> int:
+def _certified(
+    certificates: Sequence[Certificate | CascadeCertificate], labels: Sequence[int | None], radius: float
+) -> int:
     """How many promise the right label (any label, where it is unknown) at distances up to and including `radius`."""
     return sum(
         certificate.answer is not None and label in (None, certificate.answer) and certificate.radius > radius
@@ -199,7 +242,9 @@ def _certified(certificates: Sequence[Certificate], labels: Sequence[int | None]
     )
 
 
-def _population(records: Sequence[Record], certificates: Sequence[Certificate], radius: float, delta: float) -> float:
+def _population(
+    records: Sequence[Record], certificates: Sequence[Certificate | CascadeCertificate], radius: float, delta: float
+) -> float:
     """The bound on the share of the population, in which copies of an image are one draw: right where all of them are."""
     right: dict[str, bool] = {}
     for record, certificate in zip(records, certificates, strict=True):

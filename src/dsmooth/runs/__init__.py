@@ -7,6 +7,7 @@ verify.py     check a run or a certificate file: claims, key, images, labels, co
 recount.py    a record's claim, made again from its packed votes
 replay.py     ask again for recorded votes, and judge what comes
 agreement.py  what honest rounding may change, and what a replay would have missed
+cascade.py    what the votes of a cascade's scales promise together
 again.py      certify anew what somebody else certified
 witnessing.py  a run that waits for its witness, and what a witness proves
 recertify.py  the same from logged answers, under another alpha, n, bound or voting rule; no torch

@@ -21,7 +21,7 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
-from dsmooth.theory.votes import Label, Phase, selected
+from dsmooth.theory.votes import Label, Phase, Votes, selected
 
 __all__ = ["Replay", "replay_votes", "replayed", "smoothed_like", "votes_in"]
 
@@ -45,8 +45,12 @@ class Replay:
     """The classifier answers the same rows differently."""
     certificate: Certificate
     """What is left of the claim when all that may be wrong is charged against it."""
+    selection: Votes
+    """The selection votes, asked for again."""
     selected: bool
-    """Whether the selection, asked for again, chooses the same label."""
+    """Whether they choose the same label."""
+    doubtful: int
+    """How many of all estimation votes may be others, with confidence 1 - CONFIDENCE."""
 
 
 def smoothed_like(
@@ -107,13 +111,16 @@ def replay_votes(
             ([place for place in range(first, len(expected)) if expected[place] != label], later - held),
         )
     )
-    own = selected(counted(answers[:first])) if first else label
+    selection = counted(answers[:first])
+    own = selected(selection) if first else label
     return Replay(
         asked=len(answers),
         different=sum(wrong),
         chance=any(chance),
         certificate=charged(record.question, found, lost, image.pixels.size, moved),
+        selection=selection,
         selected=own == label,
+        doubtful=lost + moved,
     )
 
 
@@ -125,8 +132,12 @@ def replayed(
     share: float,
     *,
     on_votes: Callable[[int], None] = lambda count: None,
+    on_replay: Callable[[Record, Replay], None] = lambda record, replay: None,
 ) -> Iterator[Check]:
-    """The digests of the networks, and a replay of a random part of the votes of each image."""
+    """The digests of the networks, and a replay of a random part of the votes of each image.
+
+    `on_replay` gets what came of each image whose votes are the networks' own, as far as rounding allows.
+    """
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
     yield from _told_of(evidence, classifier)
     first = evidence.first  # in a run all records have one question, or it was refused when it was read
@@ -144,7 +155,7 @@ def replayed(
     elif classifier.traits.billed:
         yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
     else:
-        yield _judged(evidence, images, classifier, denoiser, share, on_votes)
+        yield _judged(evidence, images, classifier, denoiser, share, on_votes, on_replay)
 
 
 def _told_of(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
@@ -176,6 +187,7 @@ def _judged(
     denoiser: Denoise | None,
     share: float,
     on_votes: Callable[[int], None],
+    on_replay: Callable[[Record, Replay], None],
 ) -> Check:
     made: dict[tuple[object, ...], SmoothedClassifier] = {}
     asked = different = claims = kept = 0
@@ -209,6 +221,7 @@ def _judged(
                 f"{record.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
                 f"honest rounding changes at most {limit}",
             )
+        on_replay(record, replay)
         if found.certificate.answer is not None:
             claims += 1
             strict = record.question.mode.name == "radius" and replay.different > 0

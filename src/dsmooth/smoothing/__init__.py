@@ -1,6 +1,7 @@
 """Where images become votes.
 
 smoothed.py      SmoothedClassifier: predict and certify
+cascaded.py      CascadedClassifier: several strengths of noise as one classifier
 session.py       the open door: images in, votes out, from any number of threads
 dispatcher.py    the loop of a session
 scheduler.py     which samples of which image come next

@@ -115,7 +115,7 @@ class SmoothedClassifier:
         self._area: int | None = None
         self._session: Session | None = None
         self._worker = self._loaded(*self._candidates[0])
-        self._given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
+        self.given: Given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
         self._digests = {"classifier": self.classifier.digest(), "denoiser": denoiser_digest(denoiser)}
 
     @property
@@ -231,14 +231,13 @@ class SmoothedClassifier:
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         asked = self.question(**terms)  # complains of bad numbers first
-        listed = self._given.batch(images)
-        batch = [self._given.image(images)] if listed is None else listed
+        batch, alone = self.given.listed(images)
         if batch:
             self.settle(batch[0].pixels.shape, samples=len(batch) * (asked.n0 + asked.n))
         question = self.question(**terms)
         found = {tally.image.name: tally.certificate(question) for tally in self._votes(batch, question, seed)}
         certificates = [found[image.name] for image in batch]
-        return certificates[0] if listed is None else certificates
+        return certificates[0] if alone else certificates
 
     def certify_stream(
         self,
@@ -257,7 +256,7 @@ class SmoothedClassifier:
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         self.question(**terms)  # complains of bad numbers first
-        images = self._given.stream(source)
+        images = self.given.stream(source)
         first = next(images, None)
         if first is None:
             return
@@ -276,14 +275,13 @@ class SmoothedClassifier:
         """
         terms = {"n": n, "alpha": alpha, "bound": PREDICTION}
         self.question(**terms)  # complains of bad numbers first
-        listed = self._given.batch(images)
-        batch = [self._given.image(images)] if listed is None else listed
+        batch, alone = self.given.listed(images)
         if batch:
             self.settle(batch[0].pixels.shape)
         question = self.question(**terms)
         found = {tally.image.name: tally.prediction(question) for tally in self._votes(batch, question, seed)}
         predictions = [found[image.name] for image in batch]
-        return predictions[0] if listed is None else predictions
+        return predictions[0] if alone else predictions
 
     def submit(
         self,
@@ -298,7 +296,7 @@ class SmoothedClassifier:
         The key of its noise is drawn from the operating system now. The votes come out of the handle:
         `handle.result().certificate(question)`.
         """
-        asked = self._given.image(image)
+        asked = self.given.image(image)
         self.settle(asked.pixels.shape)
         return self.session.submit(asked, question or self.question(), urgency=urgency, on_votes=on_votes)
 
@@ -377,6 +375,8 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
     if (sigma is None) == (law is None):
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
     given = sigma if law is None else law
+    if isinstance(given, Sequence):
+        raise BadParameter(f"several sigmas are one classifier as CascadedClassifier(..., sigmas={list(given)})")
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
 
 

@@ -5,6 +5,8 @@ bounds.py      Clopper-Pearson bounds on a probability, rounded to the safe side
 laws/          the laws of noise, and the radius which each justifies
 grid.py        the table of a law on the pixel grid: exact integer thresholds
 certifiers.py  votes in, certificate out
+rules.py       certifiers by name
+cascade.py     several strengths of noise as one classifier
 prediction.py  votes in, prediction out
 modes.py       how the number of votes is decided
 stopping.py    rules that look at the votes on the way; mixture.py: the evidence that may be looked at at any time

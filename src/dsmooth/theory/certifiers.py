@@ -14,20 +14,16 @@ from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper, round_down
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
-from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Label, StoppedVotes, Votes, selected
 
 __all__ = [
-    "CERTIFIERS",
     "Certificate",
     "Certifier",
     "Cohen",
     "Exact",
     "Multiclass",
-    "certifier_named",
     "conclude",
     "foremost",
-    "least_votes",
 ]
 
 _SHARE: Final = 0.9
@@ -232,26 +228,6 @@ def foremost(votes: Votes) -> tuple[Label | None, int, int]:
     label, lead = ranked[0]
     others = (count + (_order(other) < _order(label)) for other, count in ranked[1:])
     return label, lead, votes.missing + max(1, *others, 1)  # 1: a label never seen, that comes before
-
-
-CERTIFIERS: Final[dict[str, type[Cohen] | type[Multiclass]]] = {"multiclass": Multiclass, "cohen": Cohen}
-
-
-def certifier_named(name: str) -> Certifier:
-    """The certifier of that name ("multiclass-0.5": with another share); raises BadParameter for an unknown one."""
-    kind, _, share = name.partition("-")
-    try:
-        return Multiclass(float(share)) if kind == "multiclass" and share else CERTIFIERS[name]()
-    except (KeyError, ValueError):
-        raise BadParameter(f"bound must be one of {', '.join(CERTIFIERS)}, got {name!r}") from None
-
-
-def least_votes(certifier: Certifier, alpha: float) -> int:
-    """The least n with which anything can be certified: with fewer votes even unanimity abstains."""
-    law, n = Gaussian(1.0), 1
-    while certifier.certify(Votes({0: 1}, 1), Votes({0: n}, n), law, alpha=alpha, dim=1).abstained:
-        n += 1
-    return n
 
 
 def _order(label: Label) -> tuple[str, Label]:

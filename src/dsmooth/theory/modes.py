@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level, number_or_nan, shown
-from dsmooth.theory.certifiers import Certificate, Certifier, Exact, certifier_named
+from dsmooth.theory.certifiers import Certificate, Certifier, Exact
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.pilot import PilotSizes, Sizes
+from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
 from dsmooth.theory.votes import StoppedVotes, Votes
 

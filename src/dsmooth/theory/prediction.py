@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-from scipy import special
-
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level
 from dsmooth.theory.certifiers import foremost
 from dsmooth.theory.votes import Label, Votes
@@ -52,6 +50,8 @@ def predict_votes(votes: Votes, alpha: float) -> Prediction:
 
     Source: Cohen et al. 2019, PREDICT, by Hung and Fithian 2019: the two-sided binomial test of k1 in k1 + k2 at 1/2.
     """
+    from scipy import special  # help is written without it
+
     alpha = check_level(alpha)
     ranked = votes.ranked()
     if not ranked:

@@ -14,6 +14,7 @@ from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
 from dsmooth.report.summary import Summary, marked
+from dsmooth.theory.cascade import CascadeCertificate
 from dsmooth.theory.certifiers import Certificate
 
 __all__ = ["Classes"]
@@ -26,7 +27,7 @@ class Classes(RunSection):
 
     def _html(self, summary: Summary, run: Run) -> Markup | None:
         row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)
-        members: dict[int, list[tuple[Record, Certificate]]] = {}
+        members: dict[int, list[tuple[Record, Certificate | CascadeCertificate]]] = {}
         records = sorted(run.records, key=lambda record: record.index)
         for record, certificate in zip(records, row.certificates, strict=True):
             if record.label is None:
@@ -45,7 +46,9 @@ class Classes(RunSection):
         )
 
 
-def _row(run: Run, label: int, members: list[tuple[Record, Certificate]], radii: tuple[float, ...]) -> dict[str, Any]:
+def _row(
+    run: Run, label: int, members: list[tuple[Record, Certificate | CascadeCertificate]], radii: tuple[float, ...]
+) -> dict[str, Any]:
     wrong = Counter(c.answer for _, c in members if c.answer is not None and c.answer != label)
     mistaken = ", ".join(f"{run.label_name(answer)} {count}" for answer, count in wrong.most_common(2))
     return {

@@ -12,6 +12,7 @@ from dsmooth.report.export import percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import RunSection
 from dsmooth.report.summary import Summary, marked
+from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.grid import LEVELS
 
 __all__ = ["Light"]
@@ -31,7 +32,9 @@ class Light(RunSection):
         right = [
             certificate.extents
             for record, certificate in zip(records, row.certificates, strict=True)
-            if certificate.answer is not None and record.label in (None, certificate.answer)
+            if isinstance(certificate, Certificate)
+            and certificate.answer is not None
+            and record.label in (None, certificate.answer)
         ]
         return filled(
             Path(__file__).with_suffix(".html"),

@@ -1,0 +1,125 @@
+"""A cascade on disk: a run for each scale, the strongest noise first, of the images that the run before did not decide.
+
+FOLDER/sigma-1, FOLDER/sigma-0.5, ...: each is a run like any other, and can be resumed and verified like one. What the
+cascade promises follows from their votes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dsmooth.errors import BadRun, Disproved
+from dsmooth.records.question import Question, Role
+from dsmooth.records.schema import Record, votes_from_json
+from dsmooth.records.store import Run, holds_run, open_run, read_run
+from dsmooth.theory.cascade import Cascade, CascadeCertificate, ScaleVotes, cascade_of, is_one_scale, majority
+
+__all__ = ["CascadeRun", "cascade_in", "read_cascade", "scale_folder", "undecided"]
+
+
+@dataclass(frozen=True)
+class CascadeRun:
+    """The finished runs of the scales that were reached, strongest first; their votes fit together."""
+
+    folder: Path
+    cascade: Cascade
+    scales: tuple[Run, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """One an image, of the strongest scale, in the order of the images."""
+        return sorted(self.scales[0].records, key=lambda record: record.index)
+
+    def certificates(self, doubtful: Mapping[tuple[int, str], int] | None = None) -> list[CascadeCertificate]:
+        """What the cascade promises about each image, in the order of the images.
+
+        doubtful: how many estimation votes may be wrong, by place of the scale and name of the image.
+        """
+        drawn: dict[str, list[ScaleVotes]] = {}
+        for run in self.scales:
+            for record in run.records:
+                drawn.setdefault(record.name, []).append(
+                    ScaleVotes(votes_from_json(record.selection), votes_from_json(record.estimation))
+                )
+        question = self.scales[0].question
+        return [
+            self.cascade.certify(
+                drawn[record.name],
+                alpha=question.alpha,
+                norm=question.norm,
+                dim=record.dim,
+                doubtful=[(doubtful or {}).get((i, record.name), 0) for i in range(len(drawn[record.name]))],
+            )
+            for record in self.records
+        ]
+
+
+def scale_folder(folder: Path, sigma: float) -> Path:
+    """Where the run of that scale is."""
+    return folder / f"sigma-{sigma:g}"
+
+
+def undecided(records: Iterable[Record]) -> list[str]:
+    """The images, in their order, that go on to the next scale: no answer has a majority of the selection votes."""
+    ranked = sorted(records, key=lambda record: record.index)
+    return [record.name for record in ranked if majority(votes_from_json(record.selection)) is None]
+
+
+def cascade_in(folder: Path) -> Cascade | None:
+    """The cascade whose runs are in this folder; None where there is none, Disproved where they name several."""
+    if holds_run(folder) or not folder.is_dir():
+        return None
+    bounds = {open_run(run)[0].question.bound for run in folder.glob("sigma-*") if holds_run(run)}
+    if not any(map(is_one_scale, bounds)):
+        return None
+    if len(bounds) > 1:
+        raise Disproved(f"{folder}: its runs are not of one cascade: {', '.join(sorted(bounds))}")
+    return cascade_of(bounds.pop())
+
+
+def read_cascade(folder: Path) -> CascadeRun:
+    """The cascade in this folder.
+
+    Raises BadRun where there is none or it is unfinished, Disproved where its runs do not fit together.
+    """
+    cascade = cascade_in(folder)
+    if cascade is None:
+        raise BadRun(f"{folder}: expected the runs of a cascade (dsmooth certify --cascade), found none")
+    runs: list[Run] = []
+    for sigma in cascade.sigmas:
+        place = scale_folder(folder, sigma)
+        if not holds_run(place):
+            break
+        runs.append(read_run(place))
+    for run, sigma in zip(runs, cascade.sigmas, strict=False):
+        _check_scale(run, cascade, sigma, runs[0].question)
+    for stronger, run in pairwise(runs):
+        if list(_images(run.records)) != list(_images(stronger.records, undecided(stronger.records))):
+            raise Disproved(f"{run.folder}: these are not the images that {stronger.folder.name} left undecided")
+    if not runs or (undecided(runs[-1].records) and len(runs) < len(cascade.sigmas)):
+        following = scale_folder(folder, cascade.sigmas[len(runs)])
+        raise BadRun(f"{folder}: the cascade is unfinished, it lacks {following.name}: go on with --resume")
+    return CascadeRun(folder, cascade, tuple(runs))
+
+
+def _check_scale(run: Run, cascade: Cascade, sigma: float, first: Question) -> None:
+    if run.chosen_afterwards or run.question.mode.looks or run.question.bound != cascade.bound.name:
+        raise Disproved(f"{run.folder}: its votes were not asked for as those of one scale of this cascade")
+    if len(run.records) != run.images:
+        raise BadRun(f"{run.folder}: the run is unfinished, {len(run.records)} of {run.images}: go on with --resume")
+    expected: dict[str, Any] = {**first.to_json(Role.SUBJECT, Role.CLAIM), "law": {"name": "gaussian", "sigma": sigma}}
+    asked = run.question.to_json(Role.SUBJECT, Role.CLAIM)
+    if strange := next((name for name in expected if asked[name] != expected[name]), None):
+        raise Disproved(f"{run.folder}: it was asked with another {strange} than belongs to this scale of the cascade")
+
+
+def _images(records: Iterable[Record], names: Iterable[str] | None = None) -> Iterator[tuple[str, str, int | None]]:
+    """Name, pixels and label of the images in their order; where `names` are given, of these."""
+    chosen = None if names is None else set(names)
+    for record in sorted(records, key=lambda record: record.index):
+        if chosen is None or record.name in chosen:
+            yield record.name, record.image, record.label
