@@ -4,6 +4,7 @@ python -m recipes.cifar10_denoisers white-0.25 --minutes 50
 python -m recipes.cifar10_denoisers black-0.25 --minutes 50
 python -m recipes.cifar10_denoisers mse --minutes 20
 python -m recipes.cifar10_denoisers white
+python -m recipes.cifar10_denoisers l1
 python -m recipes.cifar10_denoisers black --minutes 20
 python -m recipes.cifar10_denoisers dncnn-mse
 python -m recipes.cifar10_denoisers dncnn-stab+mse
@@ -83,6 +84,16 @@ RECIPES: dict[str, Recipe] = {
         sigma_range=(0.2, 1.0),
         sigma_law="log-uniform",
         judged=(0.25, 0.5, 1.0),
+    ),
+    # splitting noise of half-width .25 to 4, for certificates in l1; from cifar10-white, which knows the images already
+    "l1": Recipe(
+        **{**RECOGNISING, "steps": 5_000, "weight_decay": 0.05},
+        surrogates=ATTACKED,
+        noise="splitting",
+        sigma_range=(0.14, 2.4),
+        sigma_law="log-uniform",
+        judged=(0.145, 0.29, 0.58, 1.15, 2.3),
+        start="cifar10-white",
     ),
     "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
     **{f"white-{s:g}": Recipe(**RECOGNISING, surrogates=ATTACKED, sigma_range=(s, s)) for s in SIGMAS},

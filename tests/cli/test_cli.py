@@ -267,9 +267,10 @@ def test_train_through_a_classifier(folder):
 
 
 FLAGS = """
---alone --architecture --average --batch --blocks --classes --clip --compiled --cut --data --decoder-blocks --distort --every
---judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --norm --objective --optimizer --out --padding
---patch --precision --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps
+--alone --architecture --average --batch --blocks --brightness --classes --clip --colour --compiled --cut --data
+--decoder-blocks --distort --every --judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --noise --norm
+--objective --optimizer --out --padding --patch --precision --ramp --resume --scaled --schedule --seed --shuffle --sigma-law
+--sigma-max --sigma-min --start --steps
 --surrogate --temperature --turns --weight-decay --widths --zoom -o
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.names import TRAINED_SIDE
@@ -10,6 +11,7 @@ from dsmooth.theory.laws.base import Law
 
 __all__ = ["mismatches", "strange_labels"]
 
+_SEEN_AS: Final = {"lighting": "gaussian"}  # on the pixels
 _FEW = 10  # labels that say nothing of their classes yet
 
 
@@ -18,6 +20,9 @@ def mismatches(classifier: Classifier, denoiser: object, law: Law) -> Iterator[s
     trained = getattr(denoiser, "sigma_range", None)
     if trained is not None and not trained[0] <= law.level <= trained[1]:
         yield f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {law.level:g} is outside"
+    noise = noise_of(denoiser)
+    if noise is not None and noise != _SEEN_AS.get(law.name, law.name):
+        yield f"the denoiser was trained for {noise} noise, and this is {law.name} noise: expect fewer right answers"
     name, side = getattr(denoiser, "name", None), classifier.input_size
     if name not in TRAINED_SIDE or side is None:
         return
@@ -28,6 +33,13 @@ def mismatches(classifier: Classifier, denoiser: object, law: Law) -> Iterator[s
             f"the denoiser {name} was trained on images of {least} pixels a side{'' if least == most else ' and more'}, and "
             f"{classifier.name} takes {side}{f': use {fit}' if fit else ''}"
         )
+
+
+def noise_of(denoiser: object) -> str | None:
+    """The law of noise that a denoiser was trained for, by its recipe; None where that is unknown."""
+    metrics = getattr(denoiser, "metrics", None)
+    recipe = metrics.get("recipe") if isinstance(metrics, Mapping) else None
+    return str(recipe.get("noise", "gaussian")) if isinstance(recipe, Mapping) else None
 
 
 def strange_labels(labels: Sequence[int | None], class_names: Sequence[str] | None) -> str | None:

@@ -7,6 +7,7 @@ loop.py         the loop, for any network and any loss
 checkpoints.py  the folder of a training: what it is, checkpoints, the course so far
 held_out.py     which images judge a training
 patches.py      images of any size: random crops, decided by seed and step alone
+corruptions.py  the noise as the networks see it
 batches.py      which images a step sees, and under how much noise
 prefetch.py     batches that are prepared while the networks work on earlier ones
 resident.py     images of one size: all on the device, shifted and mirrored there

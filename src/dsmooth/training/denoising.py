@@ -21,6 +21,7 @@ from dsmooth.records.digests import digest_json
 from dsmooth.training import losses
 from dsmooth.training.batches import image_batches, sigmas
 from dsmooth.training.checkpoints import TrainingFolder
+from dsmooth.training.corruptions import corruption
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
 from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
@@ -69,7 +70,8 @@ def train(
     batches = image_batches(recipe, images, training, device)
     folder.open(told)
 
-    judged = Judged(held_out, recipe.seed, device, largest)
+    corrupt = corruption(recipe)
+    judged = Judged(held_out, recipe.seed, device, largest, corrupt)
     for surrogate in surrogates:
         surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # on a CPU compiled classifiers are slower: depthwise convolutions lose their layout (3 times, EfficientNet-Lite)
@@ -86,8 +88,7 @@ def train(
         if objective.draws > 1:
             clean, sigma = clean.repeat(objective.draws, 1, 1, 1), sigma.repeat(objective.draws)
             labels = None if labels is None else labels.repeat(objective.draws)
-        noise = torch.randn(clean.shape, generator=drawn, device=device)
-        noisy = (clean + sigma.view(-1, 1, 1, 1) * noise).contiguous(memory_format=torch.channels_last)
+        noisy = corrupt(clean, sigma.view(-1, 1, 1, 1), drawn).contiguous(memory_format=torch.channels_last)
         now = alone if progress < recipe.alone else objective
         asked = surrogates[step % len(surrogates)].network if now.asks_classifier else None
         if recognise is None:

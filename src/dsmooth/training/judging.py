@@ -13,6 +13,7 @@ from torch import Tensor
 from dsmooth.classifiers.base import LabelFunction
 from dsmooth.denoisers.base import Denoise
 from dsmooth.images.sets import LabelledImage
+from dsmooth.training.corruptions import CORRUPTIONS, Corrupt
 from dsmooth.training.loop import Scores, generator
 
 __all__ = ["HEAD", "LARGEST", "PSNR", "Judged", "psnr"]
@@ -46,9 +47,14 @@ class Judged:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], seed: int, device: torch.device, largest: int = LARGEST
+        self,
+        images: Sequence[LabelledImage],
+        seed: int,
+        device: torch.device,
+        largest: int = LARGEST,
+        corrupt: Corrupt = CORRUPTIONS["gaussian"],
     ) -> None:
-        self._seed, self._device = seed, device
+        self._seed, self._device, self._corrupt = seed, device, corrupt
         cut = [(image.pixels[:largest, :largest], image.label) for image in images]
         self._batches: list[tuple[Tensor, list[int | None]]] = []
         for _, group in groupby(cut, key=lambda pair: pair[0].shape):
@@ -63,8 +69,8 @@ class Judged:
         """Batches of noisy images, clean ones in [0, 1], and labels."""
         for i, (pixels, labels) in enumerate(self._batches):
             clean = pixels.float() / 255
-            noise = torch.randn(clean.shape, generator=generator(self._device, self._seed, i), device=self._device)
-            yield clean + sigma * noise, clean, labels
+            level = torch.full((len(clean), 1, 1, 1), sigma, device=self._device)
+            yield self._corrupt(clean, level, generator(self._device, self._seed, i)), clean, labels
 
     def score(
         self,

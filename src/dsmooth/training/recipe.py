@@ -23,6 +23,15 @@ class Recipe(TrainingPlan):
     """What builds the architecture."""
     sigma_range: tuple[float, float] = (0.1, 0.6)
     """Least and most noise; the same twice for one noise only."""
+    noise: Literal["gaussian", "uniform", "splitting"] = "gaussian"
+    """The law of noise to be trained under; sigma is its standard deviation: that of uniform noise, and about that of
+    splitting noise, is levels / 883."""
+    brightness: float = 0.0
+    """Standard deviation of noise on the brightness beside it, pixels in [0, 1]; for `certify --brightness`."""
+    colour: float = 0.0
+    """The same for each channel."""
+    ramp: float = 0.0
+    """The same for light from a side, at the edge of the image."""
     judged: tuple[float, ...] = ()
     """Sigmas at which held-out images are judged; the ends and the middle of the range by default."""
     sigma_law: Literal["uniform", "log-uniform"] = "uniform"
@@ -58,6 +67,7 @@ class Recipe(TrainingPlan):
     def __post_init__(self) -> None:
         from dsmooth.theory.bounds import check_count  # here: SciPy is slow to import
         from dsmooth.theory.laws.gaussian import Gaussian
+        from dsmooth.theory.laws.lighting import Lighting
 
         super().__post_init__()
         low, high = self.sigma_range
@@ -65,6 +75,10 @@ class Recipe(TrainingPlan):
             raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
         for sigma in (low, high, *self.judged):
             Gaussian(sigma)  # complains of what cannot be smoothed with
+        if any(self.light.values()):
+            Lighting(low, **self.light)  # complains of what is no strength
+            if self.noise != "gaussian":
+                raise BadParameter(f"noise on the light goes with gaussian noise, got {self.noise}")
         if not 0.0 < self.temperature < math.inf:
             raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         if self.cut is not None and not 0.0 < self.cut < math.inf:
@@ -85,6 +99,11 @@ class Recipe(TrainingPlan):
             raise BadParameter(f"expected alone as a share from 0 to 1, got {self.alone}")
         if self.alone and not (objective.mse or objective.head):
             raise BadParameter(f"{self.objective!r} has nothing to learn alone: add mse or head to the objective")
+
+    @property
+    def light(self) -> dict[str, float]:
+        """The strengths of the noise on the light."""
+        return {"brightness": self.brightness, "colour": self.colour, "ramp": self.ramp}
 
     @property
     def judged_at(self) -> list[float]:

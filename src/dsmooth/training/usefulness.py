@@ -29,11 +29,11 @@ _WORDS: Final = ((0.3, "as good"), (1.0, "nearly as good"), (2.5, "of some use; 
 def yardstick(recipe: Recipe, sets: Sequence[ImageSet]) -> tuple[str, int] | None:
     """The shipped denoiser that a training can be compared with, and the minutes of one core that it took.
 
-    None for grey images, and where something else than squared error is trained for.
+    None for grey images, for other noise, and where something else than squared error is trained for.
     """
     objective = Objective.parse(recipe.objective)
     height, width, channels = sets[0][0].pixels.shape
-    if channels != 3 or objective.asks_classifier or not objective.mse:
+    if channels != 3 or recipe.noise != "gaussian" or objective.asks_classifier or not objective.mse:
         return None
     name = "photo" if min(height, width) >= _SMALL else "cifar10-mse"
     return name, _MINUTES[name]
