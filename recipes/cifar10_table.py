@@ -5,17 +5,22 @@
 Rows: none (no denoiser), mse, black (trained through other classifiers), white (through ResNet-56 itself); black-each and
 white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --every 1 takes the 500 images of the paper,
 --every 5 a fifth of them. Mode curve stops an image as soon as it is settled which radii hold, at the same alpha; mode fixed
-draws all n, and its report has the multiclass bound beside Cohen's. Interrupted, the same command goes on.
+draws all n, its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the same
+votes (`dsmooth certify --cascade` certifies one and asks for fewer). Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
 
 from dsmooth.cli.options import MANY
+from dsmooth.records.schema import votes_from_json
+from dsmooth.records.store import Run, read_run
+from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
 from recipes.cifar10 import classifier as spec_of
 from recipes.cifar10 import test_images
 from recipes.experiment import RUNS, certify, mode_named, report
@@ -53,6 +58,30 @@ def table(
             for value in sigma
         ]
         report(title, runs, (0.0, *RADII))
+        if mode == "fixed" and len(sigma) > 1:
+            print(_cascade_line([read_run(run) for run in runs]))
+
+
+def _cascade_line(runs: Sequence[Run]) -> str:
+    """The cascade of these runs' sigmas: certified accuracy in %, abstentions, and the share that each scale answers."""
+    ranked = sorted(runs, key=lambda run: run.question.law.level, reverse=True)
+    cascade = Cascade(tuple(run.question.law.level for run in ranked))
+    found = []
+    for scales in zip(*(sorted(run.records, key=lambda record: record.index) for run in ranked), strict=True):
+        votes = []
+        for record in scales:
+            votes.append(ScaleVotes(votes_from_json(record.selection), votes_from_json(record.estimation)))
+            if majority(votes[-1].selection) is not None:
+                break
+        found.append((scales[0].label, cascade.certify(votes, alpha=record.question.alpha, dim=record.dim)))
+    radii = (0.0, *RADII)
+    cells = [100 * sum(c.answer == label and c.radius > r for label, c in found) / len(found) for r in radii]
+    shares = [100 * sum(c.scale == law for _, c in found) / len(found) for law in cascade.laws]
+    answered = ", ".join(f"{law.sigma:g}: {share:.1f}" for law, share in zip(cascade.laws, shares, strict=True))
+    told = " | ".join(f"{cell:.1f}" for cell in cells)
+    return (
+        f"| cascade | {100 * sum(c.abstained for _, c in found) / len(found):.1f} | {told} | (answered at {answered})"
+    )
 
 
 def _denoiser(row: str, sigma: float) -> Path | None:
