@@ -4,9 +4,9 @@
 
 Rows: none (no denoiser), mse, black (trained through other classifiers), white (through ResNet-56 itself); black-each and
 white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --every 1 takes the 500 images of the paper,
---every 5 a fifth of them. Mode curve stops an image as soon as it is settled which radii hold, at the same alpha; mode fixed
-draws all n, its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the same
-votes (`dsmooth certify --cascade` certifies one and asks for fewer). Interrupted, the same command goes on.
+--every 5 a fifth of them. Mode curve stops an image as soon as it is settled which radii hold, at the same alpha. Mode fixed
+draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the
+same votes (`dsmooth certify --cascade` asks for fewer). Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
