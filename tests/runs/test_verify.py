@@ -13,11 +13,10 @@ from torch import nn
 
 from dsmooth import Mode, SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.errors import BadParameter, BadRun, Disproved
-from dsmooth.records.certificate_file import CertificateFile, read_certificate, write_certificates
+from dsmooth.records.certificate_file import read_certificate, write_certificates
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, certificate_of, radius_text, votes_to_json
-from dsmooth.records.sidecar import SidecarWriter
+from dsmooth.records.schema import Record, votes_to_json
 from dsmooth.records.store import read_run
 from dsmooth.runs.again import certified_anew
 from dsmooth.runs.certify import certify_run
@@ -27,6 +26,7 @@ from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.votes import Phase, Votes
+from forging import Forger, labels_of
 from support import Linear, Threshold, dsmooth
 
 PIXELS = np.random.default_rng(0).integers(96, 170, (4, 3, 5, 3)).astype(np.uint8)
@@ -85,64 +85,6 @@ def test_other_images_and_networks_are_noticed(base):
 
 
 # --- forgeries whose every digest was made to fit ---------------------------------------------------------------------
-
-
-class Forger:
-    """A run or certificate file, changed and sealed again as if it had always been so."""
-
-    def __init__(self, base, tmp_path, mode="fixed"):
-        self.folder = tmp_path / "forged"
-        shutil.copytree(base / "runs" / mode, tmp_path / "copy")
-        (tmp_path / "copy" / "run").rename(self.folder)
-        self.run = read_run(self.folder)
-        self.records = list(self.run.records)
-
-    def seal(self, header=None):
-        """The folder holds these records, chained and ended as a run is."""
-        head = json.loads((self.folder / "run.json").read_text())
-        head.update(header or {})
-        text = json.dumps(head, indent=2).encode() + b"\n"
-        (self.folder / "run.json").write_bytes(text)
-        import hashlib
-
-        previous, lines = hashlib.sha256(text).hexdigest(), []
-        for record in self.records:
-            sealed = record.sealed(previous)
-            previous = sealed.digest
-            lines.append(sealed.line().encode() + b"\n")
-        (self.folder / "records.jsonl").write_bytes(b"".join(lines))
-        end = {"key": self.run.key.hex(), "records": len(lines), "last": previous}
-        if (self.folder / "end.json").exists():
-            (self.folder / "end.json").write_text(json.dumps(end))
-        return self.folder
-
-    def change(self, i=2, *, claim=True, **changes):
-        """Record i says this, and what follows from it."""
-        record = replace(self.records[i], **changes)
-        if claim:
-            certificate = certificate_of(record)
-            record = replace(record, answer=certificate.answer, radius=radius_text(certificate.radius))
-        self.records[i] = record
-        return self
-
-    def votes(self, labels, i=2):
-        """Record i rests on these votes."""
-        writer = SidecarWriter(self.folder / self.records[i].votes["file"])
-        writer.add(labels)
-        self.records[i] = replace(self.records[i], votes=writer.close())
-        return self
-
-    def certificate(self, path, i=2, name=None):
-        """A certificate file of record i, sealed."""
-        record = self.records[i].sealed(self.records[i].previous)
-        packed = (self.folder / record.votes["file"]).read_bytes()
-        path.write_text(CertificateFile(record, packed, self.run.key, name).text())
-        return path
-
-
-def labels_of(forger, i=2):
-    evidence = read_evidence(forger.folder)
-    return evidence.labels(forger.records[i])
 
 
 @pytest.mark.parametrize("radii", [(0.0, 0.1, 0.5), (0.25,)], ids=["curve", "decision"])
