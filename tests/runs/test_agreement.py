@@ -68,6 +68,17 @@ def test_charging_takes_radius_and_never_gives_any(mode):
         assert radii[-1] == 0.0
 
 
+def test_rivals_may_change_places_after_the_best_look():
+    """Votes that may be another rival's are nothing to a rule that looks: honest runs of three classes were refused."""
+    asked = question(Gaussian(0.25), n0=20, n=1000, alpha=0.01, mode=Mode("curve", (0.0, 0.2)))
+    labels = [0] * 20 + [0] * 80 + [1] * 15 + [2] * 5 + [0, 2, 0, 0, 0] * 180
+    (found,) = [one for n in range(21, 1021) if (one := recount(asked, labels[:n], 12)) is not None]
+    assert found.estimation.best.of(1) > found.estimation.best.of(2)
+    assert found.estimation.last.of(1) < found.estimation.last.of(2)
+    for others in (0, 10, 1000):
+        assert charged(asked, found, 0, 12, others) == found.certificate
+
+
 @pytest.mark.parametrize("certifier", [Cohen(), Multiclass()], ids=lambda c: c.name)
 def test_what_is_charged_is_the_worst_that_can_have_been_meant(certifier):
     law = Gaussian(1.0)

@@ -79,7 +79,8 @@ def charged(question: Question, found: Recount, wrong: int, dim: int, others: in
     estimation: Votes | StoppedVotes
     if isinstance(found.estimation, StoppedVotes):
         last, best = found.estimation.last, found.estimation.best
-        estimation = StoppedVotes(_less(last, label, wrong, others), _less(best, label, wrong, others))
+        # a rule that looks counts what is for the label and what is not: rivals are alike to it
+        estimation = StoppedVotes(_less(last, label, wrong, 0), _less(best, label, wrong, 0))
     else:
         estimation = _less(found.estimation, label, wrong, others)
     return question.plan.certify(found.selection, estimation, dim)
