@@ -191,14 +191,19 @@ def votes_to_json(votes: Votes) -> dict[str, Any]:
 
 
 def votes_from_json(value: Any) -> Votes:
-    """The votes again; raises BadRun unless counts, missing and trials agree."""
+    """The votes again; raises BadRun for anything that `votes_to_json` does not write.
+
+    Readers take the first of the counts for the highest one, so their order is checked too.
+    """
     try:
         votes = Votes(dict(value["counts"]), value["trials"])
-        agree = votes.missing == value["missing"] and len(votes.counts) == len(value["counts"])
+        same = canonical_json(votes_to_json(votes)) == canonical_json(value)
     except (ArithmeticError, TypeError, KeyError, ValueError) as error:
         raise BadRun(f"expected votes as counts, missing and trials: {error}") from error
-    if not agree or not all(isinstance(label, (int, str)) for label in votes.counts):
-        raise BadRun(f"expected counts and missing votes that sum to the trials, got {value}")
+    if not same:
+        raise BadRun(
+            f"expected counts, highest first, and missing votes that sum to the trials, got {str(value)[:300]}"
+        )
     return votes
 
 

@@ -150,4 +150,4 @@ def _number(value: object, name: str) -> float:
     number = number_or_nan(value)
     if not 0.0 <= number < math.inf:
         raise BadParameter(f"{name} must be finite numbers of at least 0, got {shown(value)}")
-    return number
+    return number + 0.0  # -0.0 would be the same mode in another spelling, and the noise follows from the spelling

@@ -66,7 +66,7 @@ class Lighting(RandomLaw):
                     f"{name} must be 0 or from {least:g} to 1 in units of the pixel range [0, 1] (usual: 0.1), "
                     f"got {shown(getattr(self, name))}"
                 )
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, value + 0.0)  # -0.0 is the same law, and its noise would be another
         if not any(getattr(self, name) for name in _STRENGTHS):
             raise BadParameter(f"noise lighting needs one of {', '.join(_STRENGTHS)} above 0; without, it is gaussian")
 
