@@ -222,7 +222,9 @@ def _conclude(certificate: Path, checked: Sequence[_Checked]) -> int:
         say(f"{certificate}: does not hold")
         return 1
     if not open_ones:
-        say(f"{certificate}: verified; {'; '.join(dict.fromkeys(each.standing.text for each in checked))}")
+        less = "".join(f", {check.less}" for check in checks if check.less)
+        standings = "; ".join(dict.fromkeys(each.standing.text for each in checked))
+        say(f"{certificate}: verified{less}; {standings}")
         return 0
     so_far = " so far" if any(each.evidence.key is None for each in checked) else ""
     needed = "; ".join(dict.fromkeys(check.give for check in open_ones if check.give))
@@ -319,15 +321,22 @@ def _anew(
     service: Service,
 ) -> Iterator[Check]:
     from dsmooth.runs.again import certified_anew
+    from dsmooth.runs.identity import same_networks
     from dsmooth.runs.verify import Check, Outcome
+    from dsmooth.runs.weaker import less_of, weakest
     from dsmooth.smoothing.smoothed import SmoothedClassifier
 
+    networks = list(same_networks(evidence, classifier, denoiser))
+    yield from networks
+    if any(check.outcome is Outcome.FAILS for check in networks):
+        return  # votes of other networks say nothing of this file, and may cost money
     each = max((record.question.n0 + record.question.n for record in evidence.records), default=0)
     if classifier.traits.billed and not agreed(classifier, service, evidence.count, each):
         yield Check("again", Outcome.OPEN, "nothing was sent", "--yes, or a larger --ask-above")
         return
     classifier.ping()
-    confirmed = implausible = 0
+    confirmed = implausible = claims = 0
+    weaker = []
     with Bar("again", evidence.count * each, "votes") as bar:
         done = 0
 
@@ -340,9 +349,11 @@ def _anew(
             return SmoothedClassifier(classifier, denoiser, law=record.law, dtype=dtype)
 
         for anew in certified_anew(evidence, images, smoothed, on_votes=count):
-            bar.say(certificate_line(anew.record.name, anew.certificate, classifier.class_names, None))
+            bar.say(certificate_line(anew.name, anew.certificate, classifier.class_names, None))
             confirmed += anew.confirms
             implausible += not anew.plausible
+            claims += anew.record.answer is not None
+            weaker += [] if anew.weaker is None else [anew.weaker]
     if implausible:
         yield Check(
             "again",
@@ -358,5 +369,6 @@ def _anew(
         yield Check(
             "again",
             Outcome.TOLD,
-            f"{confirmed} certificates under a key of your own: those above count",
+            f"{confirmed} certificates under a key of your own: those above count{weakest(weaker)}",
+            less=less_of(len(weaker), claims),
         )

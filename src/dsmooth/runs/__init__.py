@@ -6,9 +6,11 @@ recording.py  from an image that has all its votes to the record of them
 verify.py     check a run or a certificate file: claims, key, images, labels, completeness
 recount.py    a record's claim, made again from its packed votes
 replay.py     ask again for recorded votes, and judge what comes
+identity.py   whether the networks at hand are those that a file names
 agreement.py  what honest rounding may change, and what a replay would have missed
 cascade.py    what the votes of a cascade's scales promise together
 again.py      certify anew what somebody else certified
+weaker.py     claims of which less was verified than they say
 witnessing.py  a run that waits for its witness, and what a witness proves
 recertify.py  the same from logged answers, under another alpha, n, bound or voting rule; no torch
 """

@@ -10,6 +10,7 @@ from dsmooth.images.sets import ImageSet
 from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.runs.agreement import FALSE_ALARM
 from dsmooth.runs.verify import Evidence, image_of
+from dsmooth.runs.weaker import Weaker
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.certifiers import Certificate
@@ -22,6 +23,8 @@ __all__ = ["Anew", "certified_anew", "chance_of_as_many"]
 class Anew:
     """One image certified by the verifier, beside what the file claims of it."""
 
+    name: str
+    """Of the verifier's image."""
     record: Record
     certificate: Certificate
     """By the verifier's own votes."""
@@ -37,6 +40,13 @@ class Anew:
     def confirms(self) -> bool:
         """Whether the verifier's own certificate has the label that the file claims, where it claims one."""
         return self.record.answer is None or self.certificate.answer == self.record.answer
+
+    @property
+    def weaker(self) -> Weaker | None:
+        """What is left of a claim that it confirms, where its radius is a smaller one."""
+        claimed = float(self.record.radius)
+        confirmed = self.record.answer is not None and self.confirms
+        return Weaker(self.name, claimed, self.certificate) if confirmed and self.certificate.radius < claimed else None
 
 
 def certified_anew(
@@ -63,9 +73,8 @@ def certified_anew(
         question = held.question(**terms, bound=asked.bound)
         (tally,) = held.tallies([image], question, key, on_votes=lambda tally, chunk, labels: on_votes(len(labels)))
         certificate = tally.certificate(question)
-        yield Anew(
-            record, certificate, chance_of_as_many(record, votes_from_json(record.estimation), certificate.estimation)
-        )
+        chance = chance_of_as_many(record, votes_from_json(record.estimation), certificate.estimation)
+        yield Anew(image.name, record, certificate, chance)
 
 
 def chance_of_as_many(record: Record, told: Votes, own: Votes) -> float:

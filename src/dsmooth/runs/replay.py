@@ -11,14 +11,13 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images.sets import ImageSet, LabelledImage
-from dsmooth.records.digests import is_unknown
 from dsmooth.records.schema import Record
 from dsmooth.runs.agreement import CONFIDENCE, FALSE_ALARM, missed, most_wrong, tolerated
+from dsmooth.runs.identity import same_networks
 from dsmooth.runs.recount import Recount, charged, counted
 from dsmooth.runs.verify import Check, Evidence, Outcome, image_of, recounted
-from dsmooth.smoothing.pipeline import denoiser_digest
+from dsmooth.runs.weaker import Weaker, less_of, weakest
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.votes import Label, Phase, Votes, selected
@@ -31,8 +30,6 @@ _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
 _MOST_AREA = 1 << 24
 """Height x width x rows of a batch that is asked for again, at most: 334 photographs of 224 pixels."""
-_NAMED = 5
-"""Claims of a smaller radius that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -134,50 +131,17 @@ def replayed(
     on_votes: Callable[[int], None] = lambda count: None,
     on_replay: Callable[[Record, Replay], None] = lambda record, replay: None,
 ) -> Iterator[Check]:
-    """The digests of the networks, and a replay of a random part of the votes of each image.
+    """Whether these are the networks, and a replay of a random part of the votes of each image.
 
     `on_replay` gets what came of each image whose votes are the networks' own, as far as rounding allows.
     """
-    given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}
-    yield from _told_of(evidence, classifier)
-    first = evidence.first  # in a run all records have one question, or it was refused when it was read
-    for what, digest in given.items():
-        if first is not None and getattr(first.asked, what) != digest:
-            yield Check(what, Outcome.FAILS, f"{first.name} and others were certified with another one")
-        elif is_unknown(digest):
-            yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
-        else:
-            yield Check(what, Outcome.HOLDS, "this is the one")
-    if evidence.name is not None:
-        yield _name(evidence, classifier)
+    yield from same_networks(evidence, classifier, denoiser)
     if images is None:
         yield Check("replay", Outcome.OPEN, "votes can only be asked for again on their images", "--images")
     elif classifier.traits.billed:
         yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
     else:
         yield _judged(evidence, images, classifier, denoiser, share, on_votes, on_replay)
-
-
-def _told_of(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
-    """What is said of the classifier beside its digest, where it is something else."""
-    first = evidence.first
-    if first is not None and first.addressed and first.asked.preparation != classifier.traits.preparation:
-        yield Check("preparation", Outcome.FAILS, f"{first.name}: images are handed to this classifier in another way")
-    names = None if evidence.run is None else evidence.run.header.get("class_names")
-    if names is not None and classifier.class_names is not None and list(names) != list(classifier.class_names):
-        yield Check("names", Outcome.FAILS, "its classes have other names")
-
-
-def _name(evidence: Evidence, classifier: Classifier) -> Check:
-    record, names = evidence.first, classifier.class_names
-    if record is None or names is None or not isinstance(record.answer, int) or not 0 <= record.answer < len(names):
-        return Check("name", Outcome.TOLD, "what the file calls its label is not known here")
-    same = names[record.answer] == evidence.name
-    return Check(
-        "name",
-        Outcome.HOLDS if same else Outcome.FAILS,
-        "what the label is called" if same else "the label has another name",
-    )
 
 
 def _judged(
@@ -191,8 +155,9 @@ def _judged(
 ) -> Check:
     made: dict[tuple[object, ...], SmoothedClassifier] = {}
     asked = different = claims = kept = 0
-    weaker: list[tuple[Record, Certificate, Certificate]] = []
+    weaker: list[Weaker] = []
     samples: list[tuple[int, int, int]] = []
+    elsewhere = ""
     for record in evidence.records:
         image = image_of(images, record, alone=evidence.run is None)
         found = "it is not among the images" if image is None else recounted(evidence, record, image)
@@ -203,22 +168,24 @@ def _judged(
             for old in made.values():
                 old.close()
             made = {circumstances: smoothed_like(record, classifier, denoiser)}
+            elsewhere = _elsewhere(record, made[circumstances]) or elsewhere
         labels = evidence.labels(record)
         replay = replay_votes(made[circumstances], record, found, labels, image, share, on_votes=on_votes)
         if replay.chance != record.nondeterministic:
             return Check(
-                "replay", Outcome.FAILS, f"{record.name}: it says otherwise whether the classifier is left to chance"
+                "replay", Outcome.FAILS, f"{image.name}: it says otherwise whether the classifier is left to chance"
             )
         if replay.chance:
             return Check("replay", Outcome.OPEN, "the classifier brings randomness of its own", "--again")
         asked, different = asked + replay.asked, different + replay.different
         limit = tolerated(replay.asked, record.asked.dtype, FALSE_ALARM / max(1, evidence.count))
-        samples.append((replay.asked, limit, found.selection.trials + found.last.trials))
+        # whoever invents votes does it in the estimation: of the selection all are asked for again
+        samples.append((replay.asked - found.selection.trials, limit, found.last.trials))
         if replay.different > limit:
             return Check(
                 "replay",
                 Outcome.FAILS,
-                f"{record.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
+                f"{image.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
                 f"honest rounding changes at most {limit}",
             )
         on_replay(record, replay)
@@ -228,14 +195,22 @@ def _judged(
             if replay.selected and not strict and not replay.certificate.abstained:
                 kept += 1
                 if replay.certificate.radius < found.certificate.radius:
-                    weaker.append((record, found.certificate, replay.certificate))
+                    weaker.append(Weaker(image.name, found.certificate.radius, replay.certificate))
     for smoothed in made.values():
         smoothed.close()
     if different > tolerated(asked, _dtype(evidence)):
         return Check(
             "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
         )
-    return _told(asked, different, claims, kept, weaker, samples)
+    return _told(asked, different, claims, kept, weaker, samples, elsewhere)
+
+
+def _elsewhere(record: Record, smoothed: SmoothedClassifier) -> str:
+    """What is said where the votes are asked for again in another way than the record says, which nobody can check."""
+    here, asked = smoothed.pipeline.backend, record.asked
+    if (here.name, here.dtype) == (asked.backend, asked.dtype):
+        return ""
+    return f", asked by {here.name} in {here.dtype} where the file says {asked.backend!r:.40} in {asked.dtype}"
 
 
 def _told(
@@ -243,36 +218,25 @@ def _told(
     different: int,
     claims: int,
     kept: int,
-    weaker: Sequence[tuple[Record, Certificate, Certificate]],
+    weaker: Sequence[Weaker],
     samples: Sequence[tuple[int, int, int]],
+    elsewhere: str,
 ) -> Check:
-    same = f"{asked - different:,} of {asked:,} votes are the same"
+    same = f"{asked - different:,} of {asked:,} votes are the same{elsewhere}"
     told = (
-        f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.0e}"
+        f"{part:.0%} with probability {max((missed(n, limit, part, of) for n, limit, of in samples), default=1.0):.2g}"
         for part in _INVENTED
     )
     certain = all(n == of for n, _, of in samples)
     if certain:
         detail = f"{same}: all there are"
     else:
-        detail = f"{same}; of an image's votes, invented ones would have been missed: {', '.join(told)}"
+        detail = f"{same}; of an image's estimation votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
         return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
-    return Check("replay", Outcome.HOLDS, f"{detail}{_weakest(weaker, certain)}")
-
-
-def _weakest(weaker: Sequence[tuple[Record, Certificate, Certificate]], certain: bool) -> str:
-    """What is said of the claims that hold within a smaller radius than was claimed, those that lose most first."""
-    if not weaker:
-        return ""
-    told = [
-        f"{record.name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed.radius)})"
-        for record, claimed, left in sorted(weaker, key=lambda one: one[2].radius / one[1].radius)[:_NAMED]
-    ]
-    added = "" if certain else f"; with {CONFIDENCE:g} added to alpha"
-    more = [f"and {len(weaker) - _NAMED} more"] if len(weaker) > _NAMED else []
-    return f"; {'; '.join((*told, *more))}{added}"
+    added = "" if certain or not weaker else f"; with {CONFIDENCE:g} added to alpha"
+    return Check("replay", Outcome.HOLDS, f"{detail}{weakest(weaker)}{added}", less=less_of(len(weaker), claims))
 
 
 def _part(record: Record, trials: int, share: float) -> int:

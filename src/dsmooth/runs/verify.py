@@ -52,12 +52,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `give` is what would let it be checked."""
+    """One thing that was looked at."""
 
     what: str
     outcome: Outcome
     detail: str
     give: str = ""
+    """What would let it be checked."""
+    less: str = ""
+    """What it leaves of the claims, where that is less than they say."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""Whether the networks that a verifier has are those that a file names: by digest, preparation and names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dsmooth.classifiers.base import Classifier
+from dsmooth.denoisers.base import Denoise
+from dsmooth.records.digests import is_unknown
+from dsmooth.runs.verify import Check, Evidence, Outcome
+from dsmooth.smoothing.pipeline import denoiser_digest
+
+__all__ = ["same_networks"]
+
+
+def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise | None) -> Iterator[Check]:
+    """One check for each thing that the file says of its networks."""
+    first = evidence.first  # in a run all records have one question, or it was refused when it was read
+    if first is not None and first.addressed and first.asked.preparation != classifier.traits.preparation:
+        yield Check("preparation", Outcome.FAILS, f"{first.name}: images are handed to this classifier in another way")
+    for what, digest in {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}.items():
+        if first is not None and getattr(first.asked, what) != digest:
+            yield Check(what, Outcome.FAILS, f"{first.name} and others were certified with another one")
+        elif is_unknown(digest):
+            yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
+        else:
+            yield Check(what, Outcome.HOLDS, "this is the one")
+    yield from _names(evidence, classifier)
+
+
+def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
+    """What classes are called, where the file says it."""
+    told = None if evidence.run is None else evidence.run.header.get("class_names")
+    names = classifier.class_names
+    if told is None and evidence.name is None:
+        return
+    what = "name" if told is None else "names"
+    if names is None:
+        yield Check(what, Outcome.OPEN, "classes are called as the file says: these have no names", "--class-names")
+    elif told is not None:
+        same = list(told) == list(names)
+        yield Check(
+            what,
+            Outcome.HOLDS if same else Outcome.FAILS,
+            "its classes have these names" if same else "its classes have other names",
+        )
+    else:
+        answer = None if evidence.first is None else evidence.first.answer
+        same = isinstance(answer, int) and 0 <= answer < len(names) and names[answer] == evidence.name
+        yield Check(
+            what,
+            Outcome.HOLDS if same else Outcome.FAILS,
+            "what the label is called" if same else "the label has another name",
+        )

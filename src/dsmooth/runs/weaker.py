@@ -1,0 +1,38 @@
+"""Claims of which less was verified than they say: how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from dsmooth.theory.bounds import round_down
+from dsmooth.theory.certifiers import Certificate
+
+__all__ = ["Weaker", "less_of", "weakest"]
+
+_NAMED: Final = 5
+"""Claims of a smaller radius that are named; the others are counted."""
+
+
+class Weaker(NamedTuple):
+    """A claim that was verified within a smaller radius than is claimed."""
+
+    name: str
+    """Of the verifier's image: what a file calls it may say anything."""
+    claimed: float
+    left: Certificate
+
+
+def weakest(weaker: Sequence[Weaker]) -> str:
+    """What is said of them, those that lose most first; nothing where there are none."""
+    told = [
+        f"{name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed)})"
+        for name, claimed, left in sorted(weaker, key=lambda one: one.left.radius / one.claimed)[:_NAMED]
+    ]
+    more = [f"and {len(weaker) - _NAMED} more"] if len(weaker) > _NAMED else []
+    return "".join(f"; {one}" for one in (*told, *more))
+
+
+def less_of(count: int, claims: int) -> str:
+    """The same for a last line."""
+    return f"{count} of {claims} claims within a smaller radius" if count else ""
