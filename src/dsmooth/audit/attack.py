@@ -17,7 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from dsmooth.audit.ball import distance_text, snap, snap_covered
-from dsmooth.audit.findings import FOLDER, Finding, Findings, append_finding, begin_findings, read_findings
+from dsmooth.audit.findings import (
+    FOLDER,
+    Finding,
+    Findings,
+    append_finding,
+    begin_findings,
+    check_of_run,
+    read_findings,
+)
 from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.errors import BadModel, BadParameter, BadRun
@@ -105,6 +113,7 @@ def attack_run(
     found = {image.name: image for image in _named(images, records)}
     folder = run.folder / FOLDER
     done = begin_findings(folder, attack.parameters, resume=resume)
+    check_of_run(done, run)
     attacker = _Attacker(smoothed, classifier.network(), attack)
     for record in records:
         if record.name not in done.images:

@@ -1,26 +1,41 @@
-"""What an attack on a run found, one line an image, as it is written down and read again (no torch)."""
+"""What an attack on a run found, one line an image, as it is written down and read again (no torch).
+
+Nothing seals it: it is what whoever attacked says. So it is only read where it is about the run that it lies in.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from dsmooth.errors import BadRun
 from dsmooth.records.files import bounded_lines, make_folder, open_to_append, open_to_read, write_whole
 from dsmooth.records.reading import strict_json
+from dsmooth.records.schema import certificate_of, radius_text
+from dsmooth.records.store import Run
+from dsmooth.records.typed import check_values
 
-__all__ = ["FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "curve_of", "read_findings"]
+__all__ = [
+    "FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "check_of_run", "curve_of",
+    "read_findings",
+]  # fmt: skip
 
 FOLDER: Final = "attack"
 """Within the run folder."""
 
 _FILE: Final = "attack.jsonl"
 _SCHEMA: Final = 1
+_PARAMETERS: Final = {
+    "steps": int, "draws": int, "strengths": list[float | int], "n": int, "alpha": float, "seed": int,
+}  # fmt: skip
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,400})?(e-?[0-9]{1,3})?")
+"""A decimal of few digits: exact arithmetic takes it at its word, and 1e999999999 has a billion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +131,56 @@ def append_finding(folder: Path, name: str, findings: Sequence[Finding]) -> None
         os.fsync(file.fileno())
 
 
+def check_of_run(findings: Findings, run: Run) -> None:
+    """Raises BadRun unless all of them are about images of this run, and say of these what the run says."""
+    records = {record.name: record for record in run.records}
+    for name, one in findings.images.items():
+        record = records.get(name)
+        certificate = None if record is None else certificate_of(record)
+        for finding in one:
+            told = (finding.name, finding.label, finding.certified, finding.radius)
+            if (
+                record is None
+                or certificate is None
+                or told != (name, record.label, record.answer, radius_text(certificate.radius_in(float(finding.norm))))
+            ):
+                raise BadRun(
+                    f"{findings.folder}: what it says of {finding.name!r:.100} is about another run than {run.folder}: "
+                    "delete that folder, and attack again"
+                )
+
+
 def read_findings(folder: Path) -> Findings:
     """The attack in a folder; an unfinished last line is left out. Raises BadRun where it cannot be read."""
     path, lines = folder / _FILE, _whole_lines(folder)
-    names = {field.name for field in fields(Finding)}
     images: dict[str, list[Finding]] = {}
     try:
         parameters = strict_json(next(lines, b""))
         if parameters.pop("schema") != _SCHEMA:
-            raise BadRun(f"{path}: expected an attack of schema {_SCHEMA}")
+            raise BadRun(f"expected an attack of schema {_SCHEMA}")
+        check_values(parameters, _PARAMETERS)
+        if min(parameters["strengths"], default=0) < 0:
+            raise BadRun(f"expected strengths of at least 0, got {parameters['strengths'][:9]}")
         for line in lines:
             value = strict_json(line)
-            if any(finding.keys() != names for finding in value["findings"]):
-                raise BadRun(f"{path}: expected findings with the fields {', '.join(sorted(names))}")
-            images[str(value["name"])] = [Finding(**finding) for finding in value["findings"]]
-    except BadRun:
-        raise
+            images[str(value["name"])] = [_finding(finding) for finding in value["findings"]]
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the findings of an attack, cannot read them ({error})") from error
     return Findings(folder, parameters, images)
+
+
+def _finding(value: Mapping[str, Any]) -> Finding:
+    """The finding; raises BadRun for one that no attack writes down."""
+    names = {field.name for field in fields(Finding)}
+    if value.keys() != names:
+        raise BadRun(f"expected findings with the fields {', '.join(sorted(names))}")
+    check_values(value, get_type_hints(Finding))
+    if not (value["norm"] == "inf" or (isinstance(value["norm"], float) and value["norm"] >= 1.0)):
+        raise BadRun(f"expected a norm from 1 to inf, got {value['norm']!r:.40}")
+    for name in ("strength", "distance", "radius"):
+        if not _NUMBER.fullmatch(value[name]):
+            raise BadRun(f"expected {name} as a decimal number, got {value[name]!r:.40}")
+    return Finding(**value)
 
 
 def _whole_lines(folder: Path) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dsmooth.audit.findings import FOLDER, Curve, curve_of, read_findings
+from dsmooth.audit.findings import FOLDER, Curve, check_of_run, curve_of, read_findings
 from dsmooth.records.store import Run
 from dsmooth.report.axes import drawn
 from dsmooth.report.export import index_of, percent
@@ -26,6 +26,7 @@ class UnderAttack(RunSection):
         if not folder.is_dir():
             return None
         findings = read_findings(folder)
+        check_of_run(findings, run)
         curve = curve_of(findings)
         rows = []
         if curve is not None:
