@@ -43,7 +43,7 @@ def record(index=0, *, asked=None, **changes):
             estimation=VOTES,
             drawn=200,
             votes={"file": "votes/000000.votes", "format": "zlib-u16", "labels": [], "sha256": "0" * 64},
-            key={"commitment": "c", "selection": "5e" * 16, "estimation": "e5" * 16},
+            key={"commitment": "c", "source": "os", "selection": "5e" * 16, "estimation": "e5" * 16},
             batch=(4, 3, 2, 2),
             versions={},
             seconds=0.1,

@@ -10,7 +10,8 @@ from scipy import stats
 
 from dsmooth import Mode, SmoothedClassifier, TorchClassifier, open_images
 from dsmooth.errors import BadRun
-from dsmooth.records.certificate_file import write_certificates
+from dsmooth.records.certificate_file import parse_certificate, write_certificates
+from dsmooth.records.envelope import Envelope
 from dsmooth.records.schema import votes_from_json, votes_to_json
 from dsmooth.records.store import read_run
 from dsmooth.runs.agreement import missed, tolerated
@@ -92,6 +93,17 @@ def test_a_question_has_one_spelling_and_so_one_noise(make):
     """-0.0 equals 0.0 and is written otherwise: when the beacon's round was known, either noise could be chosen."""
     assert json.dumps(make(-0.0).to_json()) == json.dumps(make(0.0).to_json())
     assert make(-0.0) == make(0.0)
+
+
+@pytest.mark.parametrize("place", ["header", "record"])
+def test_a_key_is_from_nowhere_else(base, tmp_path, place):
+    """The dossier said of the key what the run said of it."""
+    told = "os, witnessed by a notary"
+    forger = Forger(base, tmp_path)
+    if place == "record":
+        forger.change(key={**forger.records[2].key, "source": told})
+    with pytest.raises(BadRun, match="a key from os or seed"):
+        read_run(forger.seal({"key_source": told} if place == "header" else None))
 
 
 # --- the power of a replay --------------------------------------------------------------------------------------------
@@ -211,3 +223,18 @@ def test_what_the_verifiers_own_votes_do_not_reach_is_not_verified(tmp_path, fac
     assert told, done.out
     assert float(told[1]) < claimed / 1.5
     assert "within a smaller radius" in done.out.splitlines()[-1]
+
+
+# --- what takes long ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+def test_a_certificate_of_very_many_values_is_refused_before_they_are_checked(base, signed):
+    """Ten million empty lists took five minutes."""
+    value = json.loads((base / "certificates" / "000002.json").read_text())
+    value["record"]["estimation"]["counts"] = "here"
+    text = json.dumps(value).replace('"here"', f"[{','.join(['[]'] * 10_000_000)}]").encode()
+    content = Envelope(text, (("x", b""),)).text().encode() if signed else text
+    with pytest.raises(BadRun, match="values, got"):
+        parse_certificate(content)

@@ -32,6 +32,8 @@ __all__ = [
 VERSION: Final = "dsmooth-certificate-2"
 
 _MOST_BYTES = 64 << 20
+_MOST_VALUES: Final = 1 << 19
+"""JSON values: a label of an image stands there up to seven times, of 65,535. More take minutes to be checked."""
 _VERSION_1: Final = "dsmooth-certificate-1"
 _DECIMALS_1: Final = ("norm", "alpha", "sigma", "seconds")
 
@@ -122,11 +124,11 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
 
 
 def _parse(text: str) -> CertificateFile:
-    value = strict_json(text, parse_float=_refuse, parse_constant=_refuse)
+    value = _json(text)
     if Envelope.is_one(value):
         envelope = Envelope.from_json(value)
         inside = envelope.payload.decode()
-        if Envelope.is_one(strict_json(inside)):
+        if Envelope.is_one(_json(inside)):
             raise BadRun("expected a certificate in the envelope, got another envelope")
         return replace(_parse(inside), envelope=envelope)
     version = value.get("schema") if isinstance(value, dict) else None
@@ -178,6 +180,12 @@ def _numbers(value: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
         return [float(item) for item in part] if isinstance(part, list) else part if part == "inf" else float(part)
 
     return {name: number(part) if name in names else part for name, part in value.items()}
+
+
+def _json(text: str) -> Any:
+    if (values := text.count(",")) > _MOST_VALUES:
+        raise BadRun(f"expected a certificate of at most {_MOST_VALUES:,} values, got {values:,}")
+    return strict_json(text, parse_float=_refuse, parse_constant=_refuse)
 
 
 def _refuse(text: str) -> Any:

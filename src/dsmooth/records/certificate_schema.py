@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from dsmooth.errors import BadRun
+from dsmooth.records.keys import SOURCES
 from dsmooth.records.question import Question
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import FORMAT
@@ -240,7 +241,7 @@ _SPECIAL: Final[dict[tuple[type, str], dict[str, Any]]] = {
         "properties": {
             "commitment": _ref("sha256"),
             "witness": {**_ref("sha256"), "description": "What was time-stamped before the noise could be known."},
-            "source": {"enum": ["os", "seed"], "description": "seed: a user's number, which others can guess."},
+            "source": {"enum": list(SOURCES), "description": "seed: a user's number, which others can guess."},
         },
         "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{32})?$"},
     },

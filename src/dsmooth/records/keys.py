@@ -16,6 +16,7 @@ from dsmooth.records.reading import strict_json
 __all__ = [
     "END",
     "SECRET",
+    "SOURCES",
     "commitment_of",
     "count_attempts",
     "keep_secret",
@@ -29,6 +30,9 @@ SECRET: Final = "key.secret"
 
 END: Final = "end.json"
 """The revealed key, and the number and last digest of the records: after it nothing can be added or cut off."""
+
+SOURCES: Final = ("os", "seed")
+"""Where a key can be from: the operating system, or a user's number, which others can guess."""
 
 _END_FIELDS = {"key", "records", "last"}
 

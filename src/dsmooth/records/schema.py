@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import canonical_json, digest_json
+from dsmooth.records.keys import SOURCES
 from dsmooth.records.legacy import NOT_RECORDED, upgraded
 from dsmooth.records.question import Question
 from dsmooth.records.reading import strict_json
@@ -160,6 +161,8 @@ class Record:
             raise BadRun(f"expected an index and seconds of at least 0, got {self.index} and {self.seconds}")
         if "commitment" not in self.key:
             raise BadRun(f"expected the commitment to a key, got {sorted(self.key)}")
+        if self.key.get("source") not in SOURCES:
+            raise BadRun(f"expected a key from {' or '.join(SOURCES)}, got {self.key.get('source')!r:.100}")
         if self.addressed:
             length = 0 if isinstance(self.law, EnumeratedLaw) else 32
             for phase in self.asked.demand:

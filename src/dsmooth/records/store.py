@@ -23,7 +23,7 @@ from typing import Any, Final
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import digest_json
 from dsmooth.records.files import TEXT, open_to_append, read_bounded, write_whole
-from dsmooth.records.keys import SECRET, keep_secret, read_end, read_secret, reveal
+from dsmooth.records.keys import SECRET, SOURCES, keep_secret, read_end, read_secret, reveal
 from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
@@ -169,6 +169,8 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
         check_values(terms, {"data": str} if known else {})
         if asked is not None and evaluated is not None:
             asked.check_evaluated(evaluated)
+        if (source := header.get("key_source", "os")) not in SOURCES:
+            raise BadRun(f"expected a key from {' or '.join(SOURCES)}, got {source!r:.100}")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadRun(f"{folder / _HEADER}: expected the question of a run, cannot read it ({error})") from error
     if asked is None:
