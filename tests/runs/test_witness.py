@@ -9,20 +9,26 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from dsmooth import SmoothedClassifier, open_images
+from dsmooth import RemoteClassifier, SmoothedClassifier, open_images
 from dsmooth.errors import BadParameter, Disproved, WitnessAwaited
 from dsmooth.records.beacon import QUICKNET, Beacon, Round, read_beacon
 from dsmooth.records.certificate_file import read_certificate, write_certificates
+from dsmooth.records.store import read_run
 from dsmooth.records.witness import Commitment, key_line
 from dsmooth.runs.certify import certify_run
+from dsmooth.runs.recertify import recertify
 from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
 from dsmooth.runs.witnessing import standing_of
+from dsmooth.services.gate import Limits
+from dsmooth.services.voting import LabelMap
 from dsmooth.smoothing.chunks import MasterKey
+from services.servers import Brain, Server, brightness
 from support import Linear, dsmooth
 
 _LIMIT = sys.getrecursionlimit()
@@ -265,6 +271,56 @@ def test_one_certificate_of_several_is_not_witnessed_and_an_only_one_is(base, au
     assert judged(runs[2].folder, authority, beacon).witnessed
 
 
+# --- certified again --------------------------------------------------------------------------------------------------
+
+
+@needs_openssl
+def test_what_is_certified_again_keeps_the_witness_of_its_votes(tmp_path, authority):
+    """The same question is witnessed as it was; another one is said to be chosen afterwards, or is a false witness."""
+    beacon = chain()
+    np.savez(tmp_path / "images.npz", images=PIXELS, labels=[0, 1])
+    images, rule = open_images(tmp_path / "images.npz"), LabelMap({"dark": ["dark"], "light": ["light"]})
+    with Server(Brain(brightness)) as server:
+        remote = RemoteClassifier(f"{server.url}/x", rule=rule, limits=Limits(concurrency=8, time_limit=2.0))
+
+        def certify(**options):
+            return certify_run(SmoothedClassifier(remote, None, 0.5), images, tmp_path / "run", n0=5, n=30, **options)
+
+        with pytest.raises(WitnessAwaited):
+            certify(witness=beacon)
+        assert server.brain.queries == 0
+        authority.stamp(tmp_path / "run")
+        number = Commitment.from_json(read_run(tmp_path / "run").header).round
+        (tmp_path / "run" / "witness" / "round.json").write_text(json.dumps(signed(number).to_json()))
+        certify(witness=beacon, resume=True)
+        remote.close()
+        asked = server.brain.queries
+
+    def checked(name, **changes):
+        again = recertify(tmp_path / "run", out=tmp_path / name, **changes).write(tmp_path / name)
+        evidence = read_evidence(again.folder)
+        checks = verify_evidence(evidence, images, judged(again.folder, authority, beacon))
+        return evidence, {check.what: check for check in checks}
+
+    evidence, same = checked("same")
+    assert judged(tmp_path / "same", authority, beacon).witnessed
+    assert {check.outcome for check in same.values()} == {Outcome.HOLDS}
+    assert evidence.witness == read_evidence(tmp_path / "run").witness
+    evidence, other = checked("other", alpha=0.05, n=20)
+    assert other["key"].outcome is Outcome.HOLDS
+    assert other["claim"].outcome is Outcome.OPEN
+    assert "chosen after the votes" in other["claim"].detail
+    for record in evidence.records:  # as if it had been asked so from the beginning
+        told = replace(record, asked=record.evaluated, evaluated=None)
+        forged = replace(evidence, records=[told])
+        found = standing_of(forged, authority.roots.read_bytes(), beacon)
+        assert found.false
+        assert "another question" in found.text
+        checks = {check.what: check for check in verify_evidence(forged, None, found)}
+        assert checks["key"].outcome is Outcome.FAILS
+    assert server.brain.queries == asked
+
+
 # --- forgeries --------------------------------------------------------------------------------------------------------
 
 
@@ -320,8 +376,6 @@ def test_a_round_that_was_known_before_the_time_stamp_is_refused(tmp_path, autho
 @needs_openssl
 def test_another_question_other_images_and_another_key_are_false(base, authority, tmp_path):
     """A witness is moved to another run, whose header is made to say that it is its own."""
-    from dataclasses import replace
-
     beacon, runs = base
     evidence = read_evidence(runs[1].folder)
     witness = evidence.witness
