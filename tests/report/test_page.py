@@ -59,6 +59,19 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data.strip()
 
 
+def test_no_name_turns_the_numbers_behind_it(runs):
+    """Behind a mark that turns the direction, 190 votes are shown as 091."""
+    names = ["low\u202e", "high\u2067"]
+    turned = [replace(run, header={**run.header, "class_names": names, "classifier_name": "net\u202e"}) for run in runs]
+    html = page_of(summarise(turned))
+    assert not {"\u202e", "\u2067"} & set(html)
+    assert any("low\\u202e" in cell for row in Cells(html).rows for cell in row)
+
+
+def test_the_page_says_that_it_verifies_nothing(runs):
+    assert "<code>dsmooth verify</code> says what of it holds" in page_of(summarise(runs))
+
+
 def test_images_of_several_runs_stand_side_by_side(runs):
     heads, titles, *rows = Cells(page_of(summarise(runs))).rows
     assert heads == ["", "s0.12, multiclass bound", "s0.25, multiclass bound"]
