@@ -84,6 +84,12 @@ def test_the_envelope_is_the_best_of_the_runs(runs):
     assert [cell.share for cell in summary.envelope["multiclass"]] == best
 
 
+def test_the_envelope_has_no_part_in_what_was_chosen_afterwards(runs):
+    """Its row has no name that could say so."""
+    doubtful = replace(runs[1], header={**runs[1].header, "evaluated": runs[1].question.to_json()})
+    assert summarise([runs[0], doubtful], [0.0, 0.25]).envelope == {}
+
+
 def test_report_files(runs, tmp_path):
     page = write_report(summarise(runs), tmp_path / "report")
     html = page.read_text()

@@ -133,7 +133,7 @@ def test_a_backend_that_was_not_asked_again_is_not_said_to_have_been(base, tmp_p
     asked = replace(forger.records[0].asked, backend=backend, dtype="tf32")
     forger.records = [replace(record, asked=asked) for record in forger.records]
     found = replay_of(forger.seal({"question": asked.to_json()}), base / "images.npz", Linear())["replay"]
-    assert f"asked by eager in fp32 where the file says '{backend}' in tf32" in found.detail
+    assert f"asked by eager in fp32, 16 rows at once, where the file says '{backend}' in tf32" in found.detail
     honest = replay_of(base / "runs" / "fixed" / "run", base / "images.npz", Linear())["replay"]
     assert "the file says" not in honest.detail
 
@@ -153,6 +153,15 @@ def test_names_of_classes_that_nobody_can_compare_are_not_verified(base, tmp_pat
     assert found["name"].outcome is Outcome.OPEN
     done = dsmooth("verify", path, "--images", base / "images.npz", "-c", factory, "-d", "none", "--all")
     assert done.code == 4, done.out
+
+
+def test_what_the_run_calls_its_classifier_is_repeated_where_it_is_something_else(base, tmp_path):
+    """Its digest says what it is; reports show its name."""
+    forger = Forger(base, tmp_path)
+    assert "called" not in replay_of(forger.folder, base / "images.npz", Linear())
+    found = replay_of(forger.seal({"classifier_name": "a robust one"}), base / "images.npz", Linear())
+    assert found["called"].outcome is Outcome.TOLD
+    assert "calls its classifier 'a robust one'" in found["called"].detail
 
 
 @pytest.mark.parametrize("names", [["dark"], ["dark", "light", "none"]], ids=len)

@@ -14,8 +14,10 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -110,7 +112,13 @@ class RunHead:
         if not isinstance(label, int) or not 0 <= label < len(names):
             return str(label)
         name = str(names[label])
-        return name if names.count(name) == 1 else f"{name} ({label})"
+        return f"{name} ({label})" if name in self._shared_names else name
+
+    @cached_property
+    def _shared_names(self) -> frozenset[str]:
+        """What several classes are called: counted once, because a stranger's run may have millions of them."""
+        counted = Counter(self.header.get("class_names") or [])
+        return frozenset(name for name, count in counted.items() if count > 1)
 
 
 @dataclass(frozen=True)

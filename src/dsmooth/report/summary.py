@@ -69,7 +69,7 @@ class Summary:
     radii: tuple[float, ...]
     rows: tuple[RunSummary, ...]
     envelope: dict[str, tuple[Cell, ...]]
-    """By certifier; empty unless there are several finished runs on the same images."""
+    """By certifier; empty unless there are several finished runs on the same images, none of them chosen afterwards."""
     norm: float
     alpha: float
     labelled: bool
@@ -122,8 +122,9 @@ def summarise(
     )
     if cascade is not None:
         rows += (_cascade_row(cascade, len(runs), chosen, labelled),)
-    # an envelope over other images, or over images that are not done yet, would mean nothing
+    # an envelope over other images, over images that are not done yet, or over what was chosen afterwards, means nothing
     comparable = len(runs) > 1 and cascade is None and all(row.complete for row in rows)
+    comparable = comparable and not any(run.chosen_afterwards for run in runs)
     comparable = comparable and len({run.data for run in runs}) == 1
     return Summary(
         runs=tuple(runs),

@@ -25,6 +25,14 @@ def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise 
             yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
         else:
             yield Check(what, Outcome.HOLDS, "this is the one")
+    called = None if evidence.run is None else evidence.run.header.get("classifier_name")
+    if called is not None and called != classifier.name:
+        yield Check(
+            "called",
+            Outcome.TOLD,
+            f"the run calls its classifier {called!r:.80}, and here it is {classifier.name!r:.80}: reports show what the "
+            "run says",
+        )
     yield from _names(evidence, classifier)
 
 

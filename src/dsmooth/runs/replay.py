@@ -208,9 +208,10 @@ def _judged(
 def _elsewhere(record: Record, smoothed: SmoothedClassifier) -> str:
     """What is said where the votes are asked for again in another way than the record says, which nobody can check."""
     here, asked = smoothed.pipeline.backend, record.asked
-    if (here.name, here.dtype) == (asked.backend, asked.dtype):
+    if (here.name, here.dtype, smoothed.batch) == (asked.backend, asked.dtype, record.batch[0]):
         return ""
-    return f", asked by {here.name} in {here.dtype} where the file says {asked.backend!r:.40} in {asked.dtype}"
+    told = f"{asked.backend!r:.40} in {asked.dtype}, {record.batch[0]} rows at once"
+    return f", asked by {here.name} in {here.dtype}, {smoothed.batch} rows at once, where the file says {told}"
 
 
 def _told(
