@@ -17,10 +17,14 @@ from dsmooth.records.digests import canonical_json
 from dsmooth.records.querylog import LOG, read_query_log
 from dsmooth.records.schema import certificate_of, radius_text, votes_from_json
 from dsmooth.records.store import read_run
+from dsmooth.runs.again import certified_anew
 from dsmooth.runs.certify import certify_run
+from dsmooth.runs.identity import same_version
 from dsmooth.runs.recertify import recertify
+from dsmooth.runs.verify import Outcome, read_evidence
 from dsmooth.services.gate import Limits
 from dsmooth.services.voting import LabelMap, Presence
+from forging import Forger
 from services.servers import Brain, Server, brightness
 from support import ROOT
 
@@ -108,6 +112,21 @@ def test_other_alpha_n_bound_and_rule_from_one_log(tmp_path, images):
     assert {record.name: record.answer for record in present.records}["1"] in (0, 1)
     assert read_run(present.write(tmp_path / "present").folder).header["class_names"] == ["light", "no light"]
     assert asked == server.brain.queries
+
+
+def test_votes_of_another_version_of_a_service_are_not_those_of_this_one(tmp_path, images):
+    with Server(Brain(brightness)) as server:
+        made = run(server.url, images, tmp_path / "runs" / "x" / "run")
+        remote = RemoteClassifier(f"{server.url}/x", rule=CLASSES, limits=Limits(concurrency=8, time_limit=2.0))
+        with SmoothedClassifier(remote, None, 0.5) as smoothed:
+            assert len(list(certified_anew(read_evidence(made.folder), open_images(images), lambda r: smoothed))) == 6
+        remote.close()
+    assert not list(same_version(read_evidence(made.folder), remote))
+    forger = Forger(tmp_path, tmp_path, "x")
+    forger.change(1, claim=False, service={**forger.records[1].service, "version": "4.0, audited"})
+    (check,) = same_version(read_evidence(forger.seal()), remote)
+    assert check.outcome is Outcome.OPEN
+    assert "of the version '4.0, audited', and the service is at '3.0'" in check.detail
 
 
 def rewritten(path, change):

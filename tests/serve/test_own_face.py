@@ -18,6 +18,12 @@ from serve.running import NAMES, SIZE, gateway, picture, until
 from support import Linear, dsmooth
 
 
+def named(folder):
+    """The options of the classifier that answers here, with the names of its classes."""
+    (folder / "names.txt").write_text("\n".join(NAMES))
+    return ("-c", "import:support:Linear", "--class-names", folder / "names.txt")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     with gateway(record=tmp_path_factory.mktemp("record")) as opened:
@@ -63,7 +69,7 @@ def test_a_recorded_certificate_is_verified_with_networks_and_picture(running, t
     (tmp_path / "x.png").write_bytes(picture(180, spot=len(mode)))
     told = running.ask("POST", f"/v1/certify?n=200{mode}", (tmp_path / "x.png").read_bytes()).value
     (path,) = running.desk.archive._folder.glob(f"local/{told['certificate'][:32]}/1-*.json")
-    shown = ("--images", tmp_path / "x.png", "-d", "none", "-c", "import:support:Linear", "--all")
+    shown = ("--images", tmp_path / "x.png", "-d", "none", *named(tmp_path), "--all")
     done = dsmooth("verify", path, *shown)
     assert done.code == 0, done.out + done.err
     assert dsmooth("verify", path).code == 4
@@ -198,7 +204,7 @@ def test_a_signed_certificate(tmp_path):
         document = running.ask("GET", f"/v1/certificates/{told[0].value['certificate']}").body
     assert told[1].headers["Dsmooth-Cached"] == "true"
     (tmp_path / "certificate.json").write_bytes(document)
-    shown = ("--images", tmp_path / "x.png", "-d", "none", "-c", "import:support:Linear", "--all")
+    shown = ("--images", tmp_path / "x.png", "-d", "none", *named(tmp_path), "--all")
     done = dsmooth("verify", tmp_path / "certificate.json", *shown, "--public-key", tmp_path / "key.pem.pub")
     assert done.code == 0, done.out + done.err
     assert f"signed by {signer.name}" in done.out

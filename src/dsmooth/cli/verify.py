@@ -321,7 +321,7 @@ def _anew(
     service: Service,
 ) -> Iterator[Check]:
     from dsmooth.runs.again import certified_anew
-    from dsmooth.runs.identity import same_networks
+    from dsmooth.runs.identity import same_networks, same_version
     from dsmooth.runs.verify import Check, Outcome
     from dsmooth.runs.weaker import less_of, weakest
     from dsmooth.smoothing.smoothed import SmoothedClassifier
@@ -354,6 +354,7 @@ def _anew(
             implausible += not anew.plausible
             claims += anew.record.answer is not None
             weaker += [] if anew.weaker is None else [anew.weaker]
+    yield from same_version(evidence, classifier)
     if implausible:
         yield Check(
             "again",

@@ -10,7 +10,7 @@ from dsmooth.records.digests import is_unknown
 from dsmooth.runs.verify import Check, Evidence, Outcome
 from dsmooth.smoothing.pipeline import denoiser_digest
 
-__all__ = ["same_networks"]
+__all__ = ["same_networks", "same_version"]
 
 
 def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise | None) -> Iterator[Check]:
@@ -34,6 +34,16 @@ def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise 
             "run says",
         )
     yield from _names(evidence, classifier)
+
+
+def same_version(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
+    """A check where a service that has answered is at another version of its model than the file says of its votes."""
+    for record in evidence.records:
+        told = None if record.service is None else record.service.get("version")
+        if record.service is not None and told != classifier.version:
+            what = f"{told!r:.60}, and the service is at {classifier.version!r:.60}"
+            yield Check("version", Outcome.OPEN, f"votes are said to be of the version {what}", "the same version")
+            return
 
 
 def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
