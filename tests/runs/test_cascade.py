@@ -9,8 +9,15 @@ import torch
 from torch import nn
 
 from dsmooth import CascadedClassifier, SmoothedClassifier, read_run
+from dsmooth.cli import main
 from dsmooth.errors import BadParameter
 from dsmooth.records.cascade import read_cascade
+from dsmooth.records.schema import certificate_of, votes_from_json, votes_to_json
+from dsmooth.runs.cascade import cascade_check
+from dsmooth.runs.replay import Replay
+from dsmooth.runs.verify import Outcome
+from dsmooth.theory.votes import Votes
+from forging import Forger, labels_of
 from support import dsmooth
 
 LOW, HIGH = 60, 195
@@ -181,6 +188,65 @@ def test_a_forged_scale_does_not_hold(copy):
     record["selection"]["counts"] = [[2, 99]]
     (copy / "c" / "sigma-1" / "records.jsonl").write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n")
     assert "does not hold" in run(copy, "verify", "c", *NETWORKS, code=1).out
+
+
+class ForgerOfAScale(Forger):
+    def __init__(self, folder):
+        self.folder = folder
+        self.run = read_run(folder)
+        self.records = list(self.run.records)
+
+
+def test_a_scale_that_fails_midway_is_a_failure_and_no_traceback(copy):
+    """The votes of its second image are invented."""
+    forger = ForgerOfAScale(copy / "c" / "sigma-0.1")
+    labels = labels_of(forger, 1)
+    first = forger.records[1].selection["trials"]
+    later = [2] * (len(labels) - first)
+    forger.votes([*labels[:first], *later], 1).change(1, estimation=votes_to_json(Votes({2: len(later)}, len(later))))
+    forger.seal()
+    done = run(copy, "verify", "c", *NETWORKS, "--all", code=1)
+    assert "honest rounding changes at most" in done.out
+    assert done.out.splitlines()[-1] == "c: does not hold"
+
+
+@pytest.mark.parametrize("spared", [0, 1])
+def test_what_is_added_to_alpha_is_said_of_all_scales(base, spared):
+    cascade = read_cascade(base / "c")
+    replays = [
+        {
+            r.name: Replay(1100 - spared, 0, False, certificate_of(r), votes_from_json(r.selection), True, doubtful=1)
+            for r in scale.records
+        }
+        for scale in cascade.scales
+    ]
+    check = cascade_check(cascade, replays)
+    assert check.outcome is Outcome.HOLDS
+    assert "verified within l2" in check.detail
+    assert check.detail.endswith("with 0.002 added to alpha") is bool(spared)
+    assert check.less == "4 of 4 certificates of the cascade within a smaller radius"
+
+
+def test_scales_that_are_exchanged_while_they_are_checked_are_noticed(copy, base, monkeypatch):
+    """Read once for what they promise together, and once for their votes."""
+    strong = copy / "c" / "sigma-1"
+    forger = ForgerOfAScale(strong)
+    place = next(i for i, record in enumerate(forger.records) if record.name == "1")
+    votes = Votes({2: forger.records[place].question.n}, forger.records[place].question.n)
+    forger.change(place, estimation=votes_to_json(votes)).seal()
+
+    def exchanged(folder):
+        found = read_cascade(folder)
+        shutil.rmtree(strong)
+        shutil.copytree(base / "c" / "sigma-1", strong)
+        return found
+
+    monkeypatch.setattr("dsmooth.records.cascade.read_cascade", exchanged)
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr("sys.argv", ["dsmooth", "verify", "c", *NETWORKS, "--all"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
 
 
 def test_a_strong_scale_alone_suffices_where_it_decides_everything(copy):

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from dsmooth.cli.expense import agreed
 from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, chosen_classifier, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, note, say
-from dsmooth.errors import BadParameter, Disproved
+from dsmooth.errors import BadParameter, BadRun, Disproved
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
@@ -207,6 +207,8 @@ def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
     for run in cascade.scales:
         say(f"{run.folder}:")
         checked.append(_checked(run.folder, means, only, keep=True))
+        if [record.digest for record in checked[-1].evidence.records] != [record.digest for record in run.records]:
+            raise BadRun(f"{run.folder}: became another run while it was checked")
         only = set(undecided(run.records))
     checked[-1].tell(cascade_check(cascade, [each.replays or {} for each in checked]))
     return checked

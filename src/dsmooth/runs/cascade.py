@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from dsmooth.records.cascade import CascadeRun
 from dsmooth.records.schema import votes_from_json
+from dsmooth.runs.agreement import CONFIDENCE
 from dsmooth.runs.replay import Replay
 from dsmooth.runs.verify import Check, Outcome
-from dsmooth.theory.bounds import round_down
+from dsmooth.runs.weaker import Weaker, less_of, weakest
 from dsmooth.theory.cascade import majority
 
 __all__ = ["cascade_check"]
-
-_NAMED: Final = 5
-"""Claims of a smaller radius that are named; the others are counted."""
 
 
 def cascade_check(run: CascadeRun, replays: Sequence[Mapping[str, Replay]]) -> Check:
@@ -26,29 +23,34 @@ def cascade_check(run: CascadeRun, replays: Sequence[Mapping[str, Replay]]) -> C
     certificates = run.certificates()
     claims = sum(not certificate.abstained for certificate in certificates)
     told = f"{claims} certificates of {len(certificates)} images follow from the votes of {len(run.scales)} scales"
-    if not all(replays):
+    drawn = [
+        (record, asked.get(record.name))
+        for scale, asked in zip(run.scales, replays, strict=True)
+        for record in scale.records
+    ]
+    if any(replay is None for _, replay in drawn):  # none, or up to the first one that failed
         return Check("cascade", Outcome.HOLDS, told)
     doubtful = {(i, name): replay.doubtful for i, scale in enumerate(replays) for name, replay in scale.items()}
     moved = {
         record.name
-        for scale, asked in zip(run.scales, replays, strict=True)
-        for record in scale.records
-        if majority(asked[record.name].selection) != majority(votes_from_json(record.selection))
+        for record, replay in drawn
+        if replay is not None and majority(replay.selection) != majority(votes_from_json(record.selection))
     }
-    lost, weaker = 0, []
+    lost, weaker = 0, list[Weaker]()
     for record, claimed, left in zip(run.records, certificates, run.certificates(doubtful), strict=True):
         if claimed.abstained:
             continue
         if left.abstained or record.name in moved:
             lost += 1
         elif left.radius < claimed.radius:
-            weaker.append((left.radius / claimed.radius, record.name, left, claimed))
+            weaker.append(Weaker(record.name, claimed.radius, left))
     if lost:
         detail = f"{told}; {lost} of them do not survive what may be wrong with their votes"
         return Check("cascade", Outcome.OPEN, detail, "a larger --share, or --all")
-    named = [
-        f"{name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed.radius)})"
-        for _, name, left, claimed in sorted(weaker)[:_NAMED]
-    ]
-    more = [f"and {len(weaker) - _NAMED} more"] if len(weaker) > _NAMED else []
-    return Check("cascade", Outcome.HOLDS, "; ".join((told, *named, *more)))
+    asked_of_all = all(
+        replay is not None and replay.asked == record.selection["trials"] + record.estimation["trials"]
+        for record, replay in drawn
+    )
+    added = "" if asked_of_all or not weaker else f"; with {len(run.scales) * CONFIDENCE:g} added to alpha"
+    less = less_of(len(weaker), claims, "certificates of the cascade")
+    return Check("cascade", Outcome.HOLDS, f"{told}{weakest(weaker)}{added}", less=less)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from dsmooth.theory.bounds import round_down
+from dsmooth.theory.cascade import CascadeCertificate
 from dsmooth.theory.certifiers import Certificate
 
 __all__ = ["Weaker", "less_of", "weakest"]
@@ -20,7 +21,7 @@ class Weaker(NamedTuple):
     name: str
     """Of the verifier's image: what a file calls it may say anything."""
     claimed: float
-    left: Certificate
+    left: Certificate | CascadeCertificate
 
 
 def weakest(weaker: Sequence[Weaker]) -> str:
@@ -33,6 +34,6 @@ def weakest(weaker: Sequence[Weaker]) -> str:
     return "".join(f"; {one}" for one in (*told, *more))
 
 
-def less_of(count: int, claims: int) -> str:
+def less_of(count: int, claims: int, what: str = "claims") -> str:
     """The same for a last line."""
-    return f"{count} of {claims} claims within a smaller radius" if count else ""
+    return f"{count} of {claims} {what} within a smaller radius" if count else ""
