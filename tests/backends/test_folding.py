@@ -1,5 +1,7 @@
 """Batch normalisation that is folded away leaves the function as it was."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -174,3 +176,35 @@ def test_the_backend_computes_the_function_whatever_folding_makes_of_it(make):
     with torch.inference_mode():
         for x in (torch.rand(5, 3, 8, 8), torch.rand(5, 3, 8, 8) / 4):
             assert difference(run(x), network(x)) < 1e-5
+
+
+def test_networks_run_in_other_threads_while_one_is_folded():
+    """fx patches torch's Module for the whole process while it traces: nobody else may be a part of what is traced."""
+    x, wrong = torch.rand(1, 3, 16, 16), []
+    networks, original = [lived(CifarResNet(20)) for _ in range(3)], nn.Module.__call__
+    started, folding = threading.Barrier(len(networks) + 1), threading.Event()
+    folding.set()
+
+    def run(network):
+        expected = network(x)
+        started.wait()
+        while folding.is_set():
+            try:
+                assert torch.equal(network(x), expected)
+                if network is networks[0]:
+                    assert fold_batchnorm(network) is not None
+            except Exception as error:
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=torch.inference_mode()(run), args=(network,)) for network in networks]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    folds = [fold_batchnorm(lived(CifarResNet(20))) for _ in range(5)]
+    folding.clear()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert None not in folds
+    assert nn.Module.__call__ is original

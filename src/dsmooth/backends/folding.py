@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch.nn.functional as F
@@ -18,11 +20,29 @@ _SAME: Final = 1e-3
 """Folded and original agree to a few units of float32's last place, times the depth: 1e-5 at 110 layers."""
 
 
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""fx patches torch's Module for the whole process while it traces: two at once could leave the patch behind."""
+
+
 class _Tracer(fx.Tracer):
-    """Sees convolutions as one step, also those of other packages."""
+    """Sees convolutions as one step, also those of other packages, and leaves networks alone that other threads run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, qualified_name)
+
+    def call_module(
+        self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(module, forward, args, kwargs)
+
+    def getattr(self, attribute: str, value: Any, proxies: dict[str, Any]) -> Any:
+        return value if threading.get_ident() != self._thread else super().getattr(attribute, value, proxies)
 
 
 def folded_if_same(module: nn.Module, few: Tensor, *, parts: bool = False) -> nn.Module:
@@ -53,7 +73,8 @@ def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     if not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
         return None
     try:
-        traced = fx.GraphModule(module, _Tracer().trace(module))
+        with _ONE_AT_A_TIME:
+            traced = fx.GraphModule(module, _Tracer().trace(module))
     except Exception:  # a stranger's forward meets symbols in place of tensors: whatever it raises means "as it is"
         return None
     modules = dict(traced.named_modules())
