@@ -182,6 +182,64 @@ def test_what_is_late_expires_and_is_no_certificate_of_fewer_votes(tmp_path):
         assert running.metric("dsmooth_rejections_total", reason="expired") == 1
 
 
+def test_a_prediction_abstains_when_its_time_is_over():
+    module = Gate()
+    with gateway(module, limits=Limits(deadline=20.0)) as running:
+        module.open.clear()
+        try:
+            started = time.monotonic()
+            late = running.ask("POST", "/v1/predict?n=50&deadline=0.4", picture(200))
+            assert 0.3 < time.monotonic() - started < 15
+            assert running.ask("POST", "/v1/certify?n=50&deadline=0.4", picture(200)).status == 504
+        finally:
+            module.open.set()
+        assert (late.status, late.headers["Dsmooth-Late"], late.headers["Dsmooth-Abstained"]) == (200, "true", "true")
+        assert "Dsmooth-Label" not in late.headers
+        assert (late.value["answer"], late.value["late"], late.value["votes"]["trials"]) == (None, True, 0)
+        running.wait_for_idle()
+        answer = running.ask("POST", "/v1/predict?n=50&deadline=10", picture(200))
+        assert (answer.value["name"], answer.value["late"], answer.value["votes"]["trials"]) == ("light", False, 50)
+        assert "Dsmooth-Late" not in answer.headers
+        for wrong in ("0", "-1", "20.1", "nan", "inf", "x", ""):
+            refusal = running.ask("POST", f"/v1/predict?deadline={wrong}", picture(200))
+            assert (refusal.status, refusal.value["reason"]) == (400, "bad_request"), wrong
+        hurried = running.ask("POST", "/v1/certify?n=9000&deadline=0.001", picture(201))
+        assert (hurried.status, hurried.headers["Retry-After"]) == (400, None)  # no wait makes that possible
+
+
+def test_what_has_a_name_of_its_client_is_paid_for_once_also_where_the_client_left():
+    module = Gate()
+    with gateway(module, cache=False) as running:
+        module.open.clear()
+        try:
+            file = picture(200)
+            with socket.create_connection(("127.0.0.1", running.server.port)) as leaving:
+                head = f"POST /v1/certify HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\r\nContent-Length: {len(file)}"
+                leaving.sendall(head.encode() + b"\r\n\r\n" + file)
+                assert module.reached.wait(30)
+            until(lambda: any(line.get("reason") == "closed" for line in running.log))
+        finally:
+            module.open.set()
+        first, again = (running.ask("POST", "/v1/certify", file, Idempotency_Key="a") for _ in range(2))
+        assert first.value == again.value
+        assert first.value["certificate"].endswith("-1")
+        assert running.metric("dsmooth_samples_total") == 120
+        assert running.ask("POST", "/v1/certify", file, Idempotency_Key="b").value["certificate"].endswith("-2")
+        assert running.ask("POST", "/v1/certify?n=90", file, Idempotency_Key="a").status == 400
+
+
+def test_what_failed_under_a_name_may_be_asked_again():
+    module = Gate()
+    with gateway(module, limits=Limits(deadline=0.5)) as running:
+        module.open.clear()
+        try:
+            assert running.ask("POST", "/v1/certify", picture(200), Idempotency_Key="a").status == 504
+        finally:
+            module.open.set()
+        running.wait_for_idle()
+        assert running.ask("POST", "/v1/certify", picture(200), Idempotency_Key="a").status == 200
+
+
 def test_a_client_that_leaves_is_cancelled_and_its_attempt_counts(tmp_path):
     module = Gate()
     with gateway(module, record=tmp_path) as running:

@@ -46,17 +46,18 @@ class Queue:
         with self._lock:
             return sum(place.left for place in self._places)
 
-    def enter(self, samples: int) -> Place:
-        """A place for a request of so many samples at most.
+    def enter(self, samples: int, deadline: float | None = None) -> Place:
+        """A place for a request of so many samples at most, with a deadline of its own where one is given.
 
         Raises Refused: full (503) where too many requests wait, overloaded (429) where it could not be done in time.
         """
+        within = self.deadline if deadline is None else deadline
         with self._lock:
             if len(self._places) >= self._most:
-                raise Refused("full", f"{self._most} requests wait already; ask again later", retry_after=self.deadline)
+                raise Refused("full", f"{self._most} requests wait already; ask again later", retry_after=within)
             queued = sum(place.left for place in self._places)
             seconds = (queued + samples) / self.rate
-            planned = _MARGIN * self.deadline
+            planned = _MARGIN * within
             if seconds > planned:
                 if samples / self.rate > planned:
                     raise Refused(

@@ -37,6 +37,8 @@ class Answer:
     """The certificate file."""
     cached: bool = False
     """Whether it is the answer to an earlier request."""
+    late: bool = False
+    """Whether it is a prediction that abstains because the deadline came before its votes."""
 
     @property
     def answer(self) -> Label | None:
@@ -82,6 +84,8 @@ class Answer:
         }
         if self.name is not None:
             headers["Dsmooth-Label"] = header_text(self.name)
+        if self.late:
+            headers["Dsmooth-Late"] = _yes(self.late)
         if self.certificate is not None and self.id is not None:
             headers["Dsmooth-Radius"] = self.radius
             headers["Dsmooth-Norm"] = f"{question.norm:g}"
@@ -116,6 +120,8 @@ class Answer:
                 certificate=self.id,
                 cached=self.cached,
             )
+        else:
+            told["late"] = self.late
         return told
 
 

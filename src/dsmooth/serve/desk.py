@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from dsmooth.errors import BadImage, DsmoothError
+from dsmooth.errors import BadImage, DsmoothError, Expired
 from dsmooth.images.decoding import read_image
 from dsmooth.images.pixels import Pixels, check_pixels
 from dsmooth.images.sets import LabelledImage
@@ -37,7 +37,7 @@ from dsmooth.smoothing.scheduler import Urgency
 from dsmooth.smoothing.session import Handle
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.prediction import predict_votes
-from dsmooth.theory.votes import Label, Phase
+from dsmooth.theory.votes import Label, Phase, Votes
 
 __all__ = ["Desk", "OnBegun", "OnLabels", "Request", "decoded"]
 
@@ -65,6 +65,15 @@ class Request:
     caller: Caller
     job: bool = False
     """A job may take an hour, and gives way to everything that somebody waits for."""
+    deadline: float | None = None
+    """Seconds within which it is answered; None: the operator's."""
+
+    @property
+    def seconds(self) -> float:
+        """What it may take."""
+        if self.job:
+            return _JOB_DEADLINE
+        return self.served.limits.deadline if self.deadline is None else self.deadline
 
 
 class Desk:
@@ -112,7 +121,10 @@ class Desk:
     async def ask(
         self, request: Request, *, on_begun: OnBegun = lambda commitment: None, on_labels: OnLabels = lambda *_: None
     ) -> Answer:
-        """The answer, once all its votes are there; raises Refused. Whoever stops waiting cancels it."""
+        """The answer, once all its votes are there; raises Refused. Whoever stops waiting cancels it.
+
+        At the deadline a prediction abstains, and a certificate is refused.
+        """
         if self.draining:
             raise Refused("draining", "the server is closing; ask again in a moment", retry_after=5.0)
         served, question = request.served, request.question
@@ -121,7 +133,7 @@ class Desk:
         arrived = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            with queue.enter(samples) as place:
+            with queue.enter(samples, request.seconds) as place:
                 image = await loop.run_in_executor(self._decoders, decoded, request.picture, served)
                 subject = Subject(request.caller.name, digest_image(image.pixels), question)
                 if self._cache and question.bound != PREDICTION:
@@ -129,8 +141,7 @@ class Desk:
                     if kept is not None:
                         return _answer(served, kept, cached=True)
                 self.callers.samples(request.caller, samples)
-                deadline = arrived + (_JOB_DEADLINE if request.job else served.limits.deadline)
-                urgency = Urgency(_JOB_PRIORITY if request.job else 0, deadline)
+                urgency = Urgency(_JOB_PRIORITY if request.job else 0, arrived + request.seconds)
                 return await self._vote(served, subject, image, urgency, place, on_begun, on_labels)
         except BadImage as error:
             raise Refused("bad_image", str(error)) from error
@@ -154,17 +165,19 @@ class Desk:
         started = time.monotonic()
         ballot = _Ballot(place, on_labels, lambda: self.metrics.begun(time.monotonic() - started))
         handle = served.smoothed.session.submit(image, question, key=key, urgency=urgency, on_votes=ballot.count)
-        tally = await self._waited(handle)
-        self.metrics.voted(tally)
         if question.bound == PREDICTION:
-            prediction = predict_votes(tally.votes(Phase.PREDICTION), question.alpha)
+            heard = await self._predicted(handle)
+            prediction = predict_votes(Votes({}, 0) if heard is None else heard, question.alpha)
             return Answer(
                 question=question,
                 promise=prediction,
                 name=served.named(prediction.answer),
-                image=tally.digest,
+                image=subject.image,
                 commitment=key.commitment,
+                late=heard is None,
             )
+        tally = await self._waited(handle)
+        self.metrics.voted(tally)
         packed, votes = ballot.packed()
         certificate = tally.certificate(question)
         record = record_of(
@@ -191,6 +204,15 @@ class Desk:
             ) from error
         self.metrics.certified(certificate)
         return _answer(served, kept, cached=False)
+
+    async def _predicted(self, handle: Handle) -> Votes | None:
+        """All votes of a prediction; None where they did not come in time: fewer of them would be chosen by the clock."""
+        try:
+            tally = await self._waited(handle)
+        except Expired:
+            return None
+        self.metrics.voted(tally)
+        return tally.votes(Phase.PREDICTION)
 
     async def _waited(self, handle: Handle) -> Tally:
         """All votes; whoever stops waiting cancels the image."""

@@ -30,6 +30,8 @@ class Job:
 
     def __init__(self, request: Request) -> None:
         self.id, self.caller, self._served = secrets.token_hex(16), request.caller, request.served
+        self.long = request.job
+        """Whether nobody waits for it."""
         self.commitment: str | None = None
         self.answer: Answer | None = None
         self.refusal: Refused | None = None
@@ -62,8 +64,20 @@ class Job:
         except asyncio.CancelledError:
             self.refusal = Refused("closed", "the job was cancelled")
             raise
+        except Exception:
+            self.refusal = Refused("failed", "the server failed; its log says where")
+            raise
         finally:
             self._changed.set()
+
+    async def answered(self) -> Answer:
+        """The answer, once it is there; raises Refused. Who stops waiting for it leaves it under way."""
+        assert self.task is not None
+        await asyncio.wait({self.task})
+        if self.answer is None:
+            assert self.refusal is not None
+            raise self.refusal
+        return self.answer
 
     def value(self) -> dict[str, Any]:
         """The state as JSON, with the votes so far, or the answer."""
@@ -134,20 +148,20 @@ class Jobs:
     def begin(self, request: Request, once: str | None = None) -> Job:
         """A job is under way; raises Refused where too many are.
 
-        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already; Refused
-        where that is about something else.
+        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already, unless that
+        failed; Refused where that is about something else.
         """
-        asked = digest_json([request.question.to_json(), _digest(request.picture)])
+        asked = digest_json([request.question.to_json(), request.job, _digest(request.picture)])
         if once is not None and (known := self._once.get((request.caller.name, once))) is not None:
             job = self._jobs.get(known[0])
             if job is not None and known[1] != asked:
                 raise Refused(
                     "bad_request", "this Idempotency-Key was used for another picture or question: choose another"
                 )
-            if job is not None:
+            if job is not None and job.state != "failed":
                 return job
-        open_jobs = sum(job.state in ("waiting", "voting") for job in self._jobs.values())
-        if open_jobs >= request.served.limits.most_jobs:
+        open_jobs = sum(job.long and job.state in ("waiting", "voting") for job in self._jobs.values())
+        if request.job and open_jobs >= request.served.limits.most_jobs:
             raise Refused("full", f"{open_jobs} jobs are under way; ask again later", retry_after=10.0)
         job = Job(request)
         self._jobs[job.id] = job

@@ -148,6 +148,15 @@ class Served:
             raise Refused("bad_request", str(error)) from error
         return self._within(question, False)
 
+    def seconds(self, asked: object) -> float:
+        """The deadline that a client asks for; raises Refused for one that is none, or beyond the operator's."""
+        seconds = float(_number({"deadline": asked}, "deadline"))
+        if not 0.0 < seconds <= self.limits.deadline:
+            raise Refused(
+                "bad_request", f"deadline must be above 0 and at most {self.limits.deadline:g} s, got {seconds:g}"
+            )
+        return seconds
+
     def _within(self, question: Question, job: bool) -> Question:
         most = self.limits.most_votes * (100 if job else 1)
         if question.n0 + question.n > most:

@@ -64,11 +64,15 @@ class Own(Face):
         return JSONResponse({"models": told})
 
     async def _certify(self, request: HttpRequest, caller: Caller) -> Response:
-        answer = await self.desk.ask(await self._asked(request, caller))
-        return JSONResponse(answer.value(), headers=answer.headers)
+        return await self._answered(request, await self._asked(request, caller))
 
     async def _predict(self, request: HttpRequest, caller: Caller) -> Response:
-        answer = await self.desk.ask(await self._asked(request, caller, predict=True))
+        return await self._answered(request, await self._asked(request, caller, predict=True))
+
+    async def _answered(self, request: HttpRequest, asked: Request) -> Response:
+        """The answer; with an Idempotency-Key the votes go on when the client leaves, and the same request finds them."""
+        once = _once(request)
+        answer = await (self.desk.ask(asked) if once is None else self.jobs.begin(asked, once).answered())
         return JSONResponse(answer.value(), headers=answer.headers)
 
     async def _certificate(self, request: HttpRequest, caller: Caller) -> Response:
@@ -76,10 +80,7 @@ class Own(Face):
         return Response(document, media_type="application/json")
 
     async def _begin(self, request: HttpRequest, caller: Caller) -> Response:
-        once = request.headers.get("idempotency-key")
-        if once is not None and not 1 <= len(once) <= _LONGEST_NAME:
-            raise Refused("bad_request", f"expected an Idempotency-Key of 1 to {_LONGEST_NAME} characters")
-        job = self.jobs.begin(await self._asked(request, caller, job=True), once)
+        job = self.jobs.begin(await self._asked(request, caller, job=True), _once(request))
         return JSONResponse(job.value(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     async def _job(self, request: HttpRequest, caller: Caller) -> Response:
@@ -109,11 +110,20 @@ class Own(Face):
         if len(given) != len(request.query_params.multi_items()):
             raise Refused("bad_request", "expected each parameter once, got one twice")
         served = self.desk.model(given.pop("model", None))
+        deadline = served.seconds(given.pop("deadline")) if "deadline" in given and not job else None
         question = served.prediction(given) if predict else served.question(given, job=job)
         picture = await request.body()
         if not picture:
             raise Refused("bad_image", "expected an image file as the body, got none")
-        return Request(served, question, picture, caller, job)
+        return Request(served, question, picture, caller, job, deadline)
+
+
+def _once(request: HttpRequest) -> str | None:
+    """The client's own name for what it asks; raises Refused for one that is none."""
+    once = request.headers.get("idempotency-key")
+    if once is not None and not 1 <= len(once) <= _LONGEST_NAME:
+        raise Refused("bad_request", f"expected an Idempotency-Key of 1 to {_LONGEST_NAME} characters")
+    return once
 
 
 async def _stream(job: Job) -> AsyncIterator[str]:
