@@ -214,7 +214,9 @@ def test_what_has_a_name_of_its_client_is_paid_for_once_also_where_the_client_le
         try:
             file = picture(200)
             with socket.create_connection(("127.0.0.1", running.server.port)) as leaving:
-                head = f"POST /v1/certify HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\r\nContent-Length: {len(file)}"
+                head = (
+                    f"POST /v1/certify HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\r\nContent-Length: {len(file)}"
+                )
                 leaving.sendall(head.encode() + b"\r\n\r\n" + file)
                 assert module.reached.wait(30)
             until(lambda: any(line.get("reason") == "closed" for line in running.log))

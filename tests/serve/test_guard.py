@@ -315,12 +315,26 @@ def test_quotas():
     assert (late.value.status, late.value.headers) == (429, {"Retry-After": "30"})
     now[0] = 30.0
     callers.request(caller)
-    callers.samples(caller, 900)
+    callers.samples(caller, 900, 0.0)
     with pytest.raises(Refused, match="used up"):
-        callers.samples(caller, 200)
+        callers.samples(caller, 200, 0.0)
     with pytest.raises(Refused, match="this request needs 2000") as never:
-        callers.samples(caller, 2000)
+        callers.samples(caller, 2000, 0.0)
     assert never.value.retry_after is None
+
+
+def test_a_quota_of_money_and_what_is_refused_by_one_quota_is_taken_from_none():
+    now = [0.0]
+    callers = Callers([Caller("a", "", samples_per_day=1000, dollars_per_day=2.5)], clock=lambda: now[0])
+    (caller,) = callers._callers
+    callers.samples(caller, 400, 2.0)
+    with pytest.raises(Refused, match=r"2.5 dollars in 86400 s\) is used up; ask again in 17280 s"):
+        callers.samples(caller, 600, 1.0)
+    callers.samples(caller, 600, 0.5)  # all 600 are there still
+    with pytest.raises(Refused, match="samples"):
+        callers.samples(caller, 1, 0.0)
+    with pytest.raises(Refused, match="this request needs 3"):
+        callers.samples(caller, 0, 3.0)
 
 
 def test_a_quota_over_http_and_cached_answers_are_free():

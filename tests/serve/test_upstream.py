@@ -1,9 +1,13 @@
 """In front of a vision service: the same SDK on both sides, and certificates that say what can be checked of them."""
 
+import hashlib
+
 import pytest
 
 from dsmooth.classifiers.remote import RemoteClassifier
+from dsmooth.errors import BadParameter
 from dsmooth.records.certificate_file import read_certificate
+from dsmooth.serve.callers import Caller
 from dsmooth.services.gate import Limits as Budget
 from serve.running import gateway, picture
 from serve.test_provider_faces import ASKED
@@ -68,12 +72,40 @@ def test_a_spent_budget_is_a_503_and_no_certificate(tmp_path):
         remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url, limits=budget)
         with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
             answers = [running.ask("POST", "/v1/certify", picture(level, size=100)) for level in (200, 201, 202)]
+            assert running.ask("GET", "/v2/health/ready").status == 503
     assert [answer.status for answer in answers] == [200, 503, 503]
     assert "budget" in answers[1].value["error"] or "queries" in answers[1].value["error"], answers[1].value
     assert len(list((tmp_path / "record").rglob("*.json"))) == 1
 
 
-def test_a_service_that_fails_is_a_503_without_its_key():
+ALICE = Caller("alice", hashlib.sha256(b"alice-key").hexdigest(), dollars_per_day=0.15)
+
+
+def test_a_caller_has_so_many_dollars_a_day():
+    key = {"Authorization": "Bearer alice-key"}
+    with Server(Brain(brightness)) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url, limits=Budget(price=1.0))
+        with gateway(classifier=remote, terms=TERMS, callers=[ALICE]) as running:
+            files = [picture(level, size=100) for level in (200, 201, 202, 200)]
+            answers = [running.ask("POST", "/v1/certify", file, **key) for file in files]
+    assert [answer.status for answer in answers] == [
+        200,
+        200,
+        429,
+        200,
+    ]  # 70 queries each; what is recorded costs nothing
+    assert "dollars" in answers[2].value["error"]
+
+
+def test_a_quota_of_money_needs_a_price():
+    with Server(Brain(brightness)) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        remote.limits = Budget()
+        with pytest.raises(BadParameter, match="pass --price"), gateway(classifier=remote, callers=[ALICE]):
+            pass
+
+
+def test_a_service_that_fails_is_a_503_without_its_key(monkeypatch):
     brain = Brain(brightness, script=lambda number: "refused")
     with Server(brain) as upstream:
         remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url, limits=Budget(tries=1))
@@ -82,6 +114,10 @@ def test_a_service_that_fails_is_a_503_without_its_key():
             assert answer.status == 503
             assert "gave out" in answer.value["error"]
             assert not any(secret in str(answer.value) + str(running.log) for secret in SECRETS.values())
+            assert running.ask("GET", "/v2/health/ready").status == 503
+            assert running.ask("GET", "/v2/health/live").status == 200
+            monkeypatch.setattr("dsmooth.services.gate._REST", 0.0)
+            assert running.ask("GET", "/v2/health/ready").status == 200  # somebody may try again
             brain.script = lambda number: None
             assert running.ask("POST", "/v1/certify", picture(200, size=100)).status == 200  # it goes on by itself
 

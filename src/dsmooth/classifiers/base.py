@@ -86,6 +86,9 @@ class Classifier(ABC):
     outcomes: Mapping[str, int] = MappingProxyType({})
     """How many of them were answered, and how many failed."""
 
+    available: bool = True
+    """Whether it would answer, as far as is known: a service may have failed lately, or its budget may be spent."""
+
     traits: Traits = Traits()
 
     limits: Limits = Limits()

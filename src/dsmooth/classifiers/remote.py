@@ -112,6 +112,11 @@ class RemoteClassifier(Classifier):
         """As in the contract."""
         return {} if self._client is None else dict(self._client.gate.outcomes)
 
+    @property
+    def available(self) -> bool:  # type: ignore[override]  # read only here
+        """As in the contract."""
+        return self._client is None or self._client.gate.available
+
     def digest(self) -> str:
         """SHA-256 of the description. The model behind the service is not in it: its version is in each record."""
         return digest_json(self.description)

@@ -36,7 +36,7 @@ class Door:
     """Speak gRPC here: the Open Inference Protocol and Clarifai (extra grpc)."""
     keys: Path | None = None
     """JSON file {"keys": [{"name": "alice", "sha256": "..."}]}: who may ask, by the SHA-256 of their keys; and perhaps
-    requests_per_minute, samples_per_day and aws_access_key of each."""
+    requests_per_minute, samples_per_day, dollars_per_day and aws_access_key of each."""
     aws_secrets: Path | None = None
     """JSON file {"ACCESS KEY": "secret"}, mode 0600, for callers with an aws_access_key."""
     tls_certificate: Path | None = None

@@ -25,7 +25,8 @@ __all__ = ["LOCAL", "Caller", "Callers", "read_callers"]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FIELDS: Final = {"name", "sha256", "requests_per_minute", "samples_per_day", "aws_access_key"}
+_QUOTAS: Final = ("requests_per_minute", "samples_per_day", "dollars_per_day")
+_FIELDS: Final = {"name", "sha256", "aws_access_key", *_QUOTAS}
 _MINUTE, _DAY = 60.0, 86_400.0
 _ACCESS_KEY: Final = re.compile(r"[A-Z0-9]{16,128}", re.ASCII)
 
@@ -39,7 +40,8 @@ class Caller:
     """Of the key."""
     requests_per_minute: float | None = None
     samples_per_day: float | None = None
-    """What a paid upstream charges for: samples, retries of the service aside."""
+    dollars_per_day: float | None = None
+    """At the list price of a paid upstream, retries of the service aside."""
     aws_access_key: str | None = None
     """What names this caller in requests that AWS's SDKs sign."""
 
@@ -66,6 +68,11 @@ class Callers:
     def needed(self) -> bool:
         """Whether a key is needed."""
         return bool(self._callers)
+
+    @property
+    def counts_dollars(self) -> bool:
+        """Whether somebody has a quota of money."""
+        return any(caller.dollars_per_day is not None for caller in self._callers)
 
     def of_key(self, key: str | None) -> Caller:
         """Whose key it is; raises Refused (401) for none and for an unknown one, after the same work for every key."""
@@ -97,26 +104,43 @@ class Callers:
 
     def request(self, caller: Caller) -> None:
         """One more request; raises Refused (429) above the caller's rate."""
-        self._spend(caller, "requests", caller.requests_per_minute, _MINUTE, 1.0)
+        self._spend(caller, [("requests", caller.requests_per_minute, _MINUTE, 1.0)])
 
-    def samples(self, caller: Caller, samples: int) -> None:
+    def samples(self, caller: Caller, samples: int, dollars: float) -> None:
         """So many samples are about to be asked for; raises Refused (429) above what the caller may have in a day."""
-        self._spend(caller, "samples", caller.samples_per_day, _DAY, float(samples))
+        self._spend(
+            caller,
+            [
+                ("samples", caller.samples_per_day, _DAY, float(samples)),
+                ("dollars", caller.dollars_per_day, _DAY, dollars),
+            ],
+        )
 
-    def _spend(self, caller: Caller, what: str, most: float | None, seconds: float, amount: float) -> None:
-        if most is None:
-            return
+    def _spend(self, caller: Caller, amounts: Sequence[tuple[str, float | None, float, float]]) -> None:
+        """All of it is spent, or nothing: what, the most of it in so many seconds (None: no limit), and how much."""
+        taken = []
         with self._lock:
-            budget = self._budgets.setdefault((caller.name, what), _Budget(most, most / seconds, most, self._clock()))
-            wait = budget.take(amount, self._clock())
-        if math.isinf(wait):
-            raise Refused("quota", f"this key has {most:g} {what} in {seconds:g} s, and this request needs {amount:g}")
-        if wait > 0.0:
-            raise Refused(
-                "quota",
-                f"the quota of this key ({most:g} {what} in {seconds:g} s) is used up; ask again in {math.ceil(wait)} s",
-                retry_after=wait,
-            )
+            for what, most, seconds, amount in amounts:
+                if most is None:
+                    continue
+                budget = self._budgets.setdefault(
+                    (caller.name, what), _Budget(most, most / seconds, most, self._clock())
+                )
+                wait = budget.wait(amount, self._clock())
+                if math.isinf(wait):
+                    raise Refused(
+                        "quota", f"this key has {most:g} {what} in {seconds:g} s, and this request needs {amount:g}"
+                    )
+                if wait > 0.0:
+                    raise Refused(
+                        "quota",
+                        f"the quota of this key ({most:g} {what} in {seconds:g} s) is used up; ask again in "
+                        f"{math.ceil(wait)} s",
+                        retry_after=wait,
+                    )
+                taken.append((budget, amount))
+            for budget, amount in taken:
+                budget.left -= amount
 
 
 @dataclass
@@ -128,15 +152,12 @@ class _Budget:
     left: float
     at: float
 
-    def take(self, amount: float, now: float) -> float:
-        """0 where the amount was there, and is gone now; otherwise the seconds until it will be there."""
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until so much is there; infinity: never."""
         self.left, self.at = min(self.most, self.left + (now - self.at) * self.rate), now
         if amount > self.most:
             return math.inf
-        if amount > self.left:
-            return (amount - self.left) / self.rate
-        self.left -= amount
-        return 0.0
+        return max(0.0, amount - self.left) / self.rate
 
 
 def read_callers(path: Path) -> list[Caller]:
@@ -167,7 +188,7 @@ def _caller(row: Any, where: str) -> Caller:
         raise BadParameter(f"{where}: a name has 1 to 32 of a-z, 0-9, - and _, got {str(row['name'])[:40]!r}")
     if not _matches(_HASH, row["sha256"]):
         raise BadParameter(f"{where}: expected the key's SHA-256 in 64 hexadecimal digits: never the key itself")
-    for name in ("requests_per_minute", "samples_per_day"):
+    for name in _QUOTAS:
         number = row.get(name)
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float) or not number > 0):
             raise BadParameter(f"{where}: {name} must be a number above 0, got {str(number)[:40]!r}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from dsmooth.errors import BadImage, DsmoothError, Expired
+from dsmooth.errors import BadImage, BadParameter, DsmoothError, Expired
 from dsmooth.images.decoding import read_image
 from dsmooth.images.pixels import Pixels, check_pixels
 from dsmooth.images.sets import LabelledImage
@@ -81,7 +81,7 @@ class Desk:
 
     cache: whether a repeated question about the same picture is answered by the certificate that exists; otherwise it is
     certified anew, and the record counts the attempt. allow_attack: whether clients may have the classifier attacked.
-    samples: pictures that the page offers, PNG files by name.
+    samples: pictures that the page offers, PNG files by name. Raises BadParameter for quotas of money without a price.
     """
 
     def __init__(
@@ -95,6 +95,13 @@ class Desk:
         allow_attack: bool = False,
         samples: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
+        for served in models.values():
+            traits, limits = served.smoothed.classifier.traits, served.smoothed.classifier.limits
+            if traits.billed and limits.price is None and callers.counts_dollars:
+                raise BadParameter(
+                    f"keys have dollars_per_day, and the price of {served.smoothed.classifier.name} is not known: pass "
+                    "--price (dollars per 1,000 queries)"
+                )
         self.samples = dict(samples)
         self.models, self.callers, self.archive, self.metrics = dict(models), callers, archive, metrics
         self.allow_attack, self.draining = allow_attack, False
@@ -140,7 +147,7 @@ class Desk:
                     kept = await loop.run_in_executor(self._writers, self.archive.find, subject)
                     if kept is not None:
                         return _answer(served, kept, cached=True)
-                self.callers.samples(request.caller, samples)
+                self.callers.samples(request.caller, samples, served.dollars(samples))
                 urgency = Urgency(_JOB_PRIORITY if request.job else 0, arrived + request.seconds)
                 return await self._vote(served, subject, image, urgency, place, on_begun, on_labels)
         except BadImage as error:

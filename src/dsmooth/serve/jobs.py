@@ -148,8 +148,8 @@ class Jobs:
     def begin(self, request: Request, once: str | None = None) -> Job:
         """A job is under way; raises Refused where too many are.
 
-        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already, unless that
-        failed; Refused where that is about something else.
+        once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already,
+        unless that failed; Refused where that is about something else.
         """
         asked = digest_json([request.question.to_json(), request.job, _digest(request.picture)])
         if once is not None and (known := self._once.get((request.caller.name, once))) is not None:

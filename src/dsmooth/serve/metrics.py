@@ -122,5 +122,5 @@ class _Queues(Collector):
             if classifier.traits.billed:
                 for code, count in classifier.outcomes.items():
                     upstream.add_metric([classifier.name, code], count)
-                dollars.add_metric([name], classifier.queries * (classifier.limits.price or 0.0) / 1000)
+                dollars.add_metric([name], served.dollars(classifier.queries))
         yield from (images, samples, rate, fill, upstream, dollars)

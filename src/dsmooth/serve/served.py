@@ -122,8 +122,13 @@ class Served:
 
     @property
     def ready(self) -> bool:
-        """Whether it answers, as far as is known: its canaries were answered as at the start."""
-        return self.smoothed.session.failed is None
+        """Whether it answers, as far as is known: canaries are answered as at the start, and no service failed lately."""
+        return self.smoothed.session.failed is None and self.smoothed.classifier.available
+
+    def dollars(self, samples: int) -> float:
+        """What so many samples cost at the list price of a service, retries aside; 0 where the price is not known."""
+        classifier = self.smoothed.classifier
+        return samples * (classifier.limits.price or 0.0) / 1000 if classifier.traits.billed else 0.0
 
     def question(self, asked: Mapping[str, object], *, job: bool = False) -> Question:
         """The question with these terms, and the operator's where none are named; raises Refused for what is not offered."""

@@ -19,6 +19,7 @@ _MOST_AT_ONCE, _MOST_TRIES = 1024, 100
 # beyond these, arithmetic and clocks give out
 _RANGES: Final = {"rate": (1e-6, 1e6), "time_limit": (1e-3, 86_400.0), "max_dollars": (1e-6, 1e9)}
 _CHEAPEST, _DEAREST = 1e-6, 1e6
+_REST: Final = 30.0  # seconds after which a service that failed may be tried again
 _NAP = 0.5  # seconds between looks at whether the pause has grown
 
 
@@ -83,6 +84,7 @@ class Gate:
         self._shut = threading.Event()
         self._next = 0.0
         self._failures = 0
+        self._broken: float | None = None
         self.outcomes = {"answered": 0, "failed": 0}
         # where more are in flight, one burst can fail together: it must take another failure after it
         self._most_failures = max(FAILURES_IN_A_ROW, limits.concurrency + 1)
@@ -115,14 +117,14 @@ class Gate:
             self._failures += 1
             self.outcomes["failed"] += 1
             if fatal:
-                self._close(f"{self.name} refuses every query: {why}; check key and address, then --resume")
+                self._break(f"{self.name} refuses every query: {why}; check key and address, then --resume")
             elif self._failures >= self._most_failures:
-                self._close(
+                self._break(
                     f"{self.name} failed {self._failures} times in a row, last with: {why}; the run is partial, "
                     "go on later with --resume"
                 )
             elif wait is not None and wait > LONGEST_WAIT:
-                self._close(
+                self._break(
                     f"{self.name} asks to wait {wait:.0f} s ({why}); the run is partial, then continue with --resume"
                 )
             elif wait is not None:
@@ -142,9 +144,19 @@ class Gate:
     def closed(self) -> bool:
         return self._shut.is_set()
 
+    @property
+    def available(self) -> bool:
+        """Whether a query would be answered, as far as is known: no failure closed it lately, and budget is left."""
+        spent = self.limits.budget is not None and self.sent >= self.limits.budget
+        return not spent and (self._broken is None or time.monotonic() - self._broken > _REST)
+
     def pause(self, seconds: float) -> None:
         """Sleeps, but not beyond the moment at which the gate is closed."""
         self._shut.wait(seconds)
+
+    def _break(self, why: str) -> None:
+        self._broken = time.monotonic()
+        self._close(why)
 
     def _close(self, why: str) -> None:
         self._closed = self._closed or why
