@@ -23,6 +23,7 @@ from dsmooth.serve.metrics import Metrics
 from dsmooth.serve.served import Limits, Served
 from dsmooth.serve.server import Server
 from dsmooth.serve.settings import Settings
+from dsmooth.serve.tracing import NO_TRACING
 from support import Linear
 
 SIZE = 16
@@ -94,14 +95,21 @@ def gateway(
     classifier=None,
     denoiser=None,
     settings: Settings = Settings(port=0, drain=10.0),  # noqa: B008
+    traced=None,
     **options: Any,
 ) -> Iterator[Running]:
     chosen = classifier or TorchClassifier(module or Linear(), class_names=NAMES)
     smoothed = SmoothedClassifier(chosen, denoiser, sigma, backend="eager", workers=1)
     served = Served("default", smoothed, terms=terms, limits=limits, size=SIZE)
     archive = Archive(record) if sealed is None else Archive(record, sealed)
+    metrics = Metrics()
     desk = Desk(
-        {"default": served}, callers=Callers(callers, aws_secrets), archive=archive, metrics=Metrics(), cache=cache
+        {"default": served},
+        callers=Callers(callers, aws_secrets),
+        archive=archive,
+        metrics=metrics,
+        cache=cache,
+        tracing=NO_TRACING if traced is None else traced(metrics.registry),
     )
     with running_desk(desk, settings, **options) as running:
         yield running

@@ -156,7 +156,7 @@ class Shut:
     """A desk whose queue lets nobody in, in place of a long wait."""
 
     def __init__(self, running, reason, monkeypatch):
-        def enter(samples):
+        def enter(samples, deadline):
             raise Refused(reason, "so many votes are queued", retry_after=3.0)
 
         monkeypatch.setattr(running.desk.model().queue, "enter", enter)
@@ -194,11 +194,11 @@ def test_boto3_retries_by_itself_until_there_is_room(running, monkeypatch):
     queue, refused = running.desk.model().queue, []
     enter = queue.enter
 
-    def once(samples):
+    def once(samples, deadline):
         if not refused:
             refused.append(samples)
             raise Refused("overloaded", "so many votes are queued", retry_after=1.0)
-        return enter(samples)
+        return enter(samples, deadline)
 
     monkeypatch.setattr(queue, "enter", once)
     client = boto3.client("rekognition", endpoint_url=running.url, config=Config(retries={"mode": "standard"}))

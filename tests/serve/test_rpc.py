@@ -73,7 +73,7 @@ def test_a_refusal_is_a_code_and_a_sentence(client, running, monkeypatch):
     with pytest.raises(triton.InferenceServerException, match="a seed is refused"):
         client.infer("default", [tensor(PIXELS)], parameters={"seed": 1})
 
-    def enter(samples):
+    def enter(samples, deadline):
         raise Refused("overloaded", "so many votes are queued", retry_after=3.0)
 
     monkeypatch.setattr(running.desk.model().queue, "enter", enter)

@@ -53,6 +53,8 @@ class Door:
     """Certify a repeated picture anew, and count the attempt; by default it is answered by the certificate that exists."""
     allow_attack: Annotated[bool, FLAG] = False
     """Let the page look for changes that turn the classifier alone: a second of one core each."""
+    otel: Annotated[bool, FLAG] = False
+    """Send spans and metrics to the collector of OTEL_EXPORTER_OTLP_ENDPOINT (extra otel)."""
     most_votes: Whole = 10_000
     """Most votes (n0 + n) of one request; a job may have 100 times as many."""
     deadline: float = 60.0
@@ -202,17 +204,22 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
 
     from dsmooth.serve.archive import Archive
     from dsmooth.serve.desk import Desk
+    from dsmooth.serve.guard import to_stderr
     from dsmooth.serve.metrics import Metrics
     from dsmooth.serve.served import Limits
     from dsmooth.serve.server import Server
+    from dsmooth.serve.telemetry import OpenTelemetry
+    from dsmooth.serve.tracing import NO_TRACING
 
     archive = Archive(door.record) if signer is None else Archive(door.record, signer.sealed)
-    limits = Limits(most_votes=door.most_votes, deadline=door.deadline)
+    limits, metrics = Limits(most_votes=door.most_votes, deadline=door.deadline), Metrics()
+    tracing = OpenTelemetry(metrics.registry, log=to_stderr) if door.otel else NO_TRACING
     desk = Desk(
         {name: each.served(name, limits) for name, each in wanted.items()},
         callers=callers,
         archive=archive,
-        metrics=Metrics(),
+        metrics=metrics,
+        tracing=tracing,
         cache=not door.fresh,
         allow_attack=door.allow_attack,
         samples=samples,

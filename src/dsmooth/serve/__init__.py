@@ -17,5 +17,7 @@ answers.py     what a client is told
 archive.py     certificates that were answered
 jobs.py        certificates that take longer than somebody waits
 metrics.py     what is measured
+tracing.py     where the time of a request goes
+telemetry.py   both, sent by OpenTelemetry
 refusals.py    why a request is not answered
 """

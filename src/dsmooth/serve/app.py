@@ -27,6 +27,7 @@ def gateway(desk: Desk, settings: Settings, *, log: Log = to_stderr, **limits: A
     guard = Middleware(
         Guard,
         metrics=desk.metrics,
+        tracing=desk.tracing,
         private=settings.private,
         most_body=settings.most_body,
         log=log,

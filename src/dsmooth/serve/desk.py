@@ -32,6 +32,7 @@ from dsmooth.serve.callers import Caller, Callers
 from dsmooth.serve.metrics import Metrics
 from dsmooth.serve.refusals import Refused, refusal_of
 from dsmooth.serve.served import Served
+from dsmooth.serve.tracing import NO_TRACING, Tracing
 from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.scheduler import Urgency
 from dsmooth.smoothing.session import Handle
@@ -79,6 +80,7 @@ class Request:
 class Desk:
     """Everything behind the faces: models by name (the first is the usual one), callers, archive and metrics.
 
+    tracing: who is told where time goes; closed with the desk.
     cache: whether a repeated question about the same picture is answered by the certificate that exists; otherwise it is
     certified anew, and the record counts the attempt. allow_attack: whether clients may have the classifier attacked.
     samples: pictures that the page offers, PNG files by name. Raises BadParameter for quotas of money without a price.
@@ -93,6 +95,7 @@ class Desk:
         metrics: Metrics,
         cache: bool = True,
         allow_attack: bool = False,
+        tracing: Tracing = NO_TRACING,
         samples: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         for served in models.values():
@@ -105,7 +108,7 @@ class Desk:
         self.samples = dict(samples)
         self.models, self.callers, self.archive, self.metrics = dict(models), callers, archive, metrics
         self.allow_attack, self.draining = allow_attack, False
-        self._cache = cache
+        self._cache, self.tracing = cache, tracing
         self.aside = ThreadPoolExecutor(1, "dsmooth-aside")  # for what is no certificate
         self._decoders = ThreadPoolExecutor(_DECODERS, "dsmooth-decode")
         self._writers = ThreadPoolExecutor(1, "dsmooth-record")
@@ -141,7 +144,8 @@ class Desk:
         loop = asyncio.get_running_loop()
         try:
             with queue.enter(samples, request.seconds) as place:
-                image = await loop.run_in_executor(self._decoders, decoded, request.picture, served)
+                with self.tracing.stage("decode"):
+                    image = await loop.run_in_executor(self._decoders, decoded, request.picture, served)
                 subject = Subject(request.caller.name, digest_image(image.pixels), question)
                 if self._cache and question.bound != PREDICTION:
                     kept = await loop.run_in_executor(self._writers, self.archive.find, subject)
@@ -173,7 +177,8 @@ class Desk:
         ballot = _Ballot(place, on_labels, lambda: self.metrics.begun(time.monotonic() - started))
         handle = served.smoothed.session.submit(image, question, key=key, urgency=urgency, on_votes=ballot.count)
         if question.bound == PREDICTION:
-            heard = await self._predicted(handle)
+            with self.tracing.stage("vote"):
+                heard = await self._predicted(handle)
             prediction = predict_votes(Votes({}, 0) if heard is None else heard, question.alpha)
             return Answer(
                 question=question,
@@ -183,7 +188,8 @@ class Desk:
                 commitment=key.commitment,
                 late=heard is None,
             )
-        tally = await self._waited(handle)
+        with self.tracing.stage("vote"):
+            tally = await self._waited(handle)
         self.metrics.voted(tally)
         packed, votes = ballot.packed()
         certificate = tally.certificate(question)
@@ -202,9 +208,10 @@ class Desk:
         ).sealed(digest_json({"asked": question.to_json(), "image": tally.digest, "commitment": key.commitment}))
         file = CertificateFile(record, packed, key.value, served.class_name(certificate.answer))
         try:
-            kept = await asyncio.get_running_loop().run_in_executor(
-                self._writers, self.archive.keep, subject, attempt, file
-            )
+            with self.tracing.stage("record"):
+                kept = await asyncio.get_running_loop().run_in_executor(
+                    self._writers, self.archive.keep, subject, attempt, file
+                )
         except OSError as error:  # an answer whose record is lost would be worth nothing to whoever checks it
             raise Refused(
                 "failed", f"the certificate could not be recorded ({error.strerror}); ask again later"
@@ -252,6 +259,7 @@ class Desk:
     def close(self) -> None:
         """Nothing is asked any more; what waits fails."""
         self.draining = True
+        self.tracing.close()
         for served in self.models.values():
             served.close()
         for threads in (self._decoders, self._writers, self.aside):

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dsmooth.serve.metrics import Metrics
 from dsmooth.serve.refusals import Refused
+from dsmooth.serve.tracing import Told, Tracing
 
 __all__ = ["Guard", "Log", "note_of", "to_stderr", "where_of"]
 
@@ -60,6 +61,7 @@ class Guard:
         app: ASGIApp,
         *,
         metrics: Metrics,
+        tracing: Tracing,
         private: bool,
         most_body: int,
         body_seconds: float = _BODY_SECONDS,
@@ -67,12 +69,16 @@ class Guard:
     ) -> None:
         self._app, self._metrics, self._private, self._log = app, metrics, private, log
         self._most_body, self._body_seconds = most_body, body_seconds
-        self._held = 0
+        self._tracing, self._held = tracing, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._tracing.request(Headers(scope=scope)) as told:
+            await self._answer(scope, receive, send, told)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, told: Told) -> None:
         started, note = time.monotonic(), note_of(scope)
         reading = _Reading(self, receive)
         status = 0
@@ -105,7 +111,9 @@ class Guard:
             seconds = time.monotonic() - started
             face = note.setdefault("face", "none")
             self._metrics.request(face, scope["method"], status, seconds)
-            self._log({"time": round(time.time(), 3), "status": status, "seconds": round(seconds, 3), **note})
+            entry = {"time": round(time.time(), 3), "status": status, "seconds": round(seconds, 3), **note}
+            told(entry)
+            self._log(entry)
 
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")

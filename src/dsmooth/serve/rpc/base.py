@@ -15,6 +15,7 @@ from dsmooth.serve.guard import Log, where_of
 from dsmooth.serve.refusals import REASONS, Refused
 from dsmooth.serve.rpc.known import SERVICES
 from dsmooth.serve.settings import Settings
+from dsmooth.serve.tracing import Told
 
 __all__ = ["RpcServer", "Service"]
 
@@ -55,6 +56,18 @@ class Service(ABC):
 
         When the client leaves, gRPC cancels the work.
         """
+        with self.desk.tracing.request(_texts(context)) as told:
+            return await self._watched(context, call, work, refused, open_to_all, told)
+
+    async def _watched(
+        self,
+        context: Any,
+        call: str,
+        work: Callable[[Caller], Awaitable[_T]],
+        refused: Callable[[Refused], _T] | None,
+        open_to_all: bool,
+        told: Told,
+    ) -> _T:
         started, status = time.monotonic(), _OK
         note: dict[str, Any] = {"face": self.name, "endpoint": call}
         try:
@@ -85,7 +98,9 @@ class Service(ABC):
         finally:
             seconds = time.monotonic() - started
             self.desk.metrics.request(self.name, "POST", status, seconds)
-            self._log({"time": round(time.time(), 3), "status": status, "seconds": round(seconds, 3), **note})
+            entry = {"time": round(time.time(), 3), "status": status, "seconds": round(seconds, 3), **note}
+            told(entry)
+            self._log(entry)
 
     def _code(self, status: int) -> Any:
         return getattr(self._grpc.StatusCode, _CODES.get(status, "UNKNOWN"))
@@ -128,8 +143,12 @@ class RpcServer:
         await self._server.stop(seconds)
 
 
+def _texts(context: Any) -> dict[str, str]:
+    """The call's metadata, as far as it is text."""
+    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
 def _key(context: Any) -> str | None:
     """The key in the call's metadata: "Bearer KEY", or "Key KEY" as Clarifai's clients say."""
-    told = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-    scheme, _, key = told.get("authorization", "").partition(" ")
+    scheme, _, key = _texts(context).get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() in ("bearer", "key") else None
