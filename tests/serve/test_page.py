@@ -1,6 +1,7 @@
 """The page, in a real browser; and what it asks for, without one."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from dsmooth import TorchClassifier
 from dsmooth.serve.app import gateway as application
+from dsmooth.serve.callers import Caller
 from dsmooth.serve.settings import Settings
 from serve.running import SIZE, gateway, picture
 from support import Halves
@@ -28,6 +30,10 @@ def halves(left, right):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def pixels_of(file):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB")).astype(float)
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +165,25 @@ def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path
     upload(page, halves(100, 101))
     page.wait_for_selector("#promise:not([hidden])")
     assert page.text_content("#answer") == "<b>left</b> & darker"
-    assert "of all pixels together" in page.text_content("#words")
+    words = page.text_content("#words")
+    radius = float(page.text_content("#radius").partition(" ")[0])
+    assert "of all pixels together" in words
+    assert f"one colour value moved by {np.floor(2550 * radius) / 10:g} of 255" in words
     assert page.text_content("#count") == "1000 of 1000"
     page.wait_for_selector("#shown:not([hidden])")
     assert page.text_content("#plain") == "<b>left</b> & darker"
     assert page.evaluate("document.getElementById('noisy').width") == SIZE
     page.fill("#slider", "100")
     assert "0%" in page.evaluate("document.getElementById('denoised').style.clipPath")
+    page.wait_for_selector("#pictured:not([hidden])")
+    marked = base64.b64decode(page.evaluate("document.getElementById('marked').toDataURL()").partition(",")[2])
+    steps = pixels_of(marked) - pixels_of(halves(100, 101))
+    assert 0.95 * radius < np.linalg.norm(steps / 255) < 1.05 * radius  # but for rounding to bytes
     page.click("#attack")
     page.wait_for_selector("#attacked:not([hidden])")
-    verdict = page.text_content("#verdict")
-    assert "now says right" in verdict
-    assert "The smoothed one says <b>left</b> & darker" in verdict
+    assert page.text_content("#alone") == "said <b>left</b> & darker, and now says right"
+    assert page.text_content("#smoothed") == "still says <b>left</b> & darker"
+    assert float(page.text_content("#distance").partition(",")[0]) <= radius
     with page.expect_download() as download:
         page.click("#download")
     download.value.save_as(tmp_path / "certificate.json")
@@ -186,6 +199,39 @@ def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path
     page.set_input_files("#original", tmp_path / "y.png")
     page.click("#check")
     page.wait_for_selector("#checked:has-text('It does not hold.')")
+
+
+def test_a_server_with_keys_lets_the_page_in_with_one(browser, tmp_path):
+    caller = Caller("alice", hashlib.sha256(b"alice-key").hexdigest())
+    with gateway(callers=[caller], terms={"n": 1000}) as running, browser.new_context(accept_downloads=True) as context:
+        page = context.new_page()
+        page.goto(running.url)
+        page.wait_for_selector("#let-in:not([hidden])")
+        upload(page, picture(200))
+        page.wait_for_selector("#error:not([hidden])")
+        assert "expected a key of this server" in page.text_content("#error")
+        for wrong, says in (("bob-key", "got another"), ("ключ", "of ASCII"), ("", "of ASCII")):
+            page.fill("#key", wrong)
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f"#key-error:has-text('{says}')")
+        page.fill("#key", "alice-key")
+        page.click("text=Use this key")
+        page.wait_for_selector("#let-in", state="hidden")
+        upload(page, picture(201))
+        page.wait_for_selector("#promise:not([hidden])")
+        assert page.text_content("#answer") == "light"
+        assert page.text_content("#count") == "1000 of 1000"
+        page.wait_for_selector("#shown:not([hidden])")
+        with page.expect_download() as download:
+            page.click("#download")
+        download.value.save_as(tmp_path / "certificate.json")
+        assert json.loads((tmp_path / "certificate.json").read_bytes())["record"]["asked"]["n"] == 1000
+        page.click("#tab-verify")
+        page.set_input_files("#document", tmp_path / "certificate.json")
+        page.click("#check")
+        page.wait_for_selector("#checked:has-text('Consistent')")
+        assert "alice-key" not in page.content()
+        assert "alice-key" not in str(running.log)
 
 
 def test_a_picture_that_the_server_offers_is_certified(page):

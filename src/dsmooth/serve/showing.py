@@ -35,6 +35,8 @@ _GREY: Final = 128
 class Shown:
     """A picture with noise, and the same without it again; PNG files."""
 
+    picture: bytes
+    """What the classifier is asked about: cut to its size."""
     noisy: bytes
     denoised: bytes | None
     answer: Label | None
@@ -72,7 +74,7 @@ class Shows:
         if smoothed.denoiser is not None:
             seen = smoothed.pipeline.images(drawn)[0].float().permute(1, 2, 0).cpu().numpy()
             denoised = png(np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8))
-        return Shown(png(noisy), denoised, self._answer(pixels))
+        return Shown(png(pixels), png(noisy), denoised, self._answer(pixels))
 
     def attack(self, pixels: Pixels, radius: Fraction) -> Attacked:
         """A change of at most this radius, in the norm of the noise's theorem, that lowers the classifier's own answer."""

@@ -92,6 +92,7 @@ class Page(Face):
             shown = self._shown(served.name).show(decoded(body, served).pixels)
             return {
                 "answer": served.named(shown.answer),
+                "picture": _b64(shown.picture),
                 "noisy": _b64(shown.noisy),
                 "denoised": None if shown.denoised is None else _b64(shown.denoised),
                 "sigma": f"{served.smoothed.law.level:g}",

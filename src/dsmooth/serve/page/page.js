@@ -4,21 +4,50 @@
 const at = (id) => document.getElementById(id);
 const show = (id, shown) => { at(id).hidden = !shown; };
 let picture = null;  // the file that is being certified
-let events = null;  // the job's event stream
+let key = "";  // of a server that needs one; forgotten with the page
+let leaving = new AbortController();  // of the job that is being followed
 let turn = 0;  // what comes back for an earlier picture is thrown away
 let claim = null;
+let pictured = null;  // the claim whose radius was drawn
+let seen = null;  // what the classifier sees of the picture: PNG in base64
 
-async function asked(path, options) {
+async function request(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Error("The server does not answer.");
+    response = await fetch(path, { ...options, headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  } catch (error) {
+    throw options.signal?.aborted ? error : new Error("The server does not answer.");
   }
+  if (response.ok) return response;
   const value = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(value.error || `The server answered ${response.status}.`);
-  return value;
+  if (response.status === 401) askForKey(value.error);
+  throw Object.assign(new Error(value.error || `The server answered ${response.status}.`), { settled: true });
 }
+
+const asked = async (path, options) => (await request(path, options)).json();
+
+function askForKey(error) {
+  if (key) failed("key-error", new Error(error));
+  show("let-in", true);
+  at("key").focus();
+}
+
+async function letIn(event) {
+  event.preventDefault();
+  key = at("key").value.trim();
+  show("key-error", false);
+  show("error", false);
+  try {
+    if (!/^[!-~]+$/.test(key)) throw new Error("A key is letters, digits and signs of ASCII, without blanks.");
+    await offerSamples();
+    show("let-in", false);
+    at("status").textContent = "The key is accepted.";
+  } catch (error) {
+    failed("key-error", error);
+  }
+}
+
+const brush = (id) => at(id).getContext("2d", { willReadFrequently: true });
 
 async function draw(id, base64) {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -26,7 +55,7 @@ async function draw(id, base64) {
   const canvas = at(id);
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  brush(id).drawImage(bitmap, 0, 0);
 }
 
 function failed(id, error) {
@@ -37,15 +66,16 @@ function failed(id, error) {
 async function certify(file) {
   const mine = ++turn;
   picture = file;
-  if (events) events.close();
-  for (const id of ["error", "shown", "votes", "promise", "attacked", "attack"]) show(id, false);
+  leaving.abort();
+  leaving = new AbortController();
+  claim = seen = null;
+  for (const id of ["error", "shown", "votes", "promise", "pictured", "attacked", "attack"]) show(id, false);
   at("status").textContent = "Looking at the picture.";
   try {
     const job = await asked("v1/jobs", { method: "POST", body: file });
     if (mine !== turn) return;
     at("status").textContent = "Asking noisy copies.";
-    follow(mine, job.id);
-    await showNoise(mine, file);
+    await Promise.all([follow(mine, job.id), showNoise(mine, file)]);
   } catch (error) {
     if (mine !== turn) return;
     at("status").textContent = "";
@@ -56,6 +86,7 @@ async function certify(file) {
 async function showNoise(mine, file) {
   const shown = await asked("v1/show", { method: "POST", body: file });
   if (mine !== turn) return;
+  seen = shown.picture;
   at("plain").textContent = shown.answer === null ? "It is a service: it was not asked." : shown.answer;
   at("sigma").textContent = shown.sigma;
   await draw("noisy", shown.noisy);
@@ -64,30 +95,49 @@ async function showNoise(mine, file) {
   show("shown", true);
   at("attack").dataset.allowed = shown.attack && shown.answer !== null ? "yes" : "";
   offerAttack();
+  await drawRadius();
 }
 
 function slide() {
   at("denoised").style.clipPath = `inset(0 0 0 ${100 - at("slider").value}%)`;
 }
 
-function follow(mine, id) {
-  events = new EventSource(`v1/jobs/${id}/events`);
-  const heard = (event) => {
-    if (mine !== turn) return;
-    const job = JSON.parse(event.data);
-    bars(job.votes.estimation);
-    if (job.state === "done") concluded(job.certificate);
-    if (job.state === "failed") {
-      at("status").textContent = "";
-      failed("error", new Error(job.error));
+async function follow(mine, id) {
+  const { signal } = leaving;
+  for (let lost = 0; mine === turn; lost++) {
+    if (lost > 3) throw new Error("The connection to the server was lost.");
+    try {
+      const { body } = await request(`v1/jobs/${id}/events`, { signal });
+      if (await heard(mine, body.pipeThrough(new TextDecoderStream()).getReader())) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.settled) throw error;
     }
-    if (job.state === "done" || job.state === "failed") events.close();
-  };
-  for (const kind of ["votes", "done", "failed"]) events.addEventListener(kind, heard);
-  events.onerror = () => {
-    if (mine !== turn || events.readyState !== EventSource.CLOSED) return;
-    failed("error", new Error("The connection to the server was lost."));
-  };
+    await new Promise((again) => setTimeout(again, 500));
+  }
+}
+
+// Server-sent events, read by hand: a browser's own reader sends no key. True once the job has ended.
+async function heard(mine, reader) {
+  for (let text = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done || mine !== turn) return false;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const data = block.split("\n").find((line) => line.startsWith("data: "));
+      if (!data) continue;
+      const job = JSON.parse(data.slice("data: ".length));
+      bars(job.votes.estimation);
+      if (job.state === "done") await concluded(job.certificate);
+      if (job.state === "failed") {
+        at("status").textContent = "";
+        failed("error", new Error(job.error));
+      }
+      if (job.state === "done" || job.state === "failed") return true;
+    }
+  }
 }
 
 function bars(votes) {
@@ -109,7 +159,7 @@ function bars(votes) {
   }));
 }
 
-function concluded(certificate) {
+async function concluded(certificate) {
   claim = certificate;
   at("status").textContent = certificate.cached ? "Answered by the certificate that exists." : "Done.";
   at("answer").textContent = certificate.abstained ? "No promise" : certificate.name;
@@ -118,24 +168,72 @@ function concluded(certificate) {
   at("radius").textContent = certificate.abstained ? "none" : `${certificate.radius} (l${certificate.norm})`;
   at("alpha").textContent = `at most ${certificate.alpha}`;
   at("commitment").textContent = certificate.commitment;
-  at("download").href = `v1/certificates/${certificate.certificate}`;
   show("promise", true);
   offerAttack();
+  await drawRadius();
 }
 
 function words(certificate) {
   if (certificate.abstained) return "The votes do not agree enough: nothing is promised about this picture.";
   if (certificate.norm === "2") {
-    const levels = Math.floor(2550 * Number(certificate.radius)) / 10;
+    const radius = Number(certificate.radius);
+    const much = radius < 1 ? `one colour value moved by ${Math.floor(2550 * radius) / 10} of 255`
+      : `${Math.floor(radius * radius)} colour values turned from black to white`;
     return `No change of all pixels together whose length (the root of the sum of squares, white being 1) is below ` +
-      `${certificate.radius} alters this answer: as much as one colour value moved by ${levels} of 255, or many by less.`;
+      `${certificate.radius} alters this answer: as much as ${much}, or many moved by less.`;
   }
   return `No change of the pixels below ${certificate.radius} in the l${certificate.norm} distance alters this answer.`;
+}
+
+// A change as long as the radius, where it is easiest to see: all of it in one small square.
+async function drawRadius() {
+  if (claim === pictured || claim === null || seen === null || claim.abstained || !(Number(claim.radius) > 0)) return;
+  const bound = pictured = claim;
+  const length = 255 * Number(bound.radius), norm = bound.norm === "inf" ? Infinity : Number(bound.norm);
+  await draw("marked", seen);
+  if (bound !== claim) return;
+  const canvas = at("marked"), side = Math.max(1, Math.round(Math.min(canvas.width, canvas.height) / 16));
+  const each = Math.min(255, length / (3 * side * side) ** (1 / norm)), magnified = Math.max(1, Math.floor(128 / each));
+  const x = Math.round((canvas.width - side) / 2), y = Math.round((canvas.height - side) / 2);
+  const pixels = brush("marked").getImageData(x, y, side, side);
+  pixels.data.forEach((value, i) => {
+    if (i % 4 < 3) pixels.data[i] = Math.round(value < 128 ? value + each : value - each);
+  });
+  brush("marked").putImageData(pixels, x, y);
+  const mark = at("mark"), context = brush("mark");
+  mark.width = canvas.width;
+  mark.height = canvas.height;
+  context.fillStyle = "rgb(128 128 128)";
+  context.fillRect(0, 0, mark.width, mark.height);
+  const grey = Math.min(255, Math.round(128 + magnified * each));
+  context.fillStyle = `rgb(${grey} ${grey} ${grey})`;
+  context.fillRect(x, y, side, side);
+  at("mark-words").textContent = `So much is that, where all of it is in ${side} by ${side} pixels: every colour value there moved ` +
+    `by ${Math.floor(10 * each) / 10} of 255 (in the middle of the first picture); beside it the change alone, magnified ` +
+    `${magnified} times. Whatever shape a change of this length has, the answer stays.`;
+  show("pictured", true);
+}
+
+async function download() {
+  try {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await (await request(`v1/certificates/${claim.certificate}`)).blob());
+    link.download = "certificate.json";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  } catch (error) {
+    failed("error", error);
+  }
 }
 
 function offerAttack() {
   const certified = claim !== null && !at("promise").hidden && !claim.abstained && Number(claim.radius) > 0;
   show("attack", certified && at("attack").dataset.allowed === "yes");
+}
+
+function say(id, text, kind) {
+  at(id).textContent = text;
+  at(id).className = kind;
 }
 
 async function attack() {
@@ -148,11 +246,12 @@ async function attack() {
     await draw("moved", found.picture);
     await draw("difference", found.difference);
     at("magnified").textContent = found.magnified;
-    const alone = found.before === found.after
-      ? `The classifier alone still says ${found.after}.`
-      : `The classifier alone said ${found.before}, and now says ${found.after}.`;
-    const smoothed = found.smoothed === null ? "gives no answer" : `says ${found.smoothed}`;
-    at("verdict").textContent = `${alone} The smoothed one ${smoothed}. The change has length ${found.distance}.`;
+    const held = found.smoothed === claim.name;
+    say("alone", found.before === found.after ? `still says ${found.after}` : `said ${found.before}, and now says ${found.after}`,
+      found.before === found.after ? "" : "fallen");
+    say("smoothed", found.smoothed === null ? "gives no answer" : `${held ? "still says" : "says"} ${found.smoothed}`,
+      held ? "standing" : "");
+    at("distance").textContent = `${found.distance}, within the radius`;
     show("attacked", true);
     at("status").textContent = "Done.";
   } catch (error) {
@@ -204,10 +303,11 @@ function choose(tab) {
 
 async function offerSamples() {
   const { names } = await asked("v1/samples");
+  at("samples").replaceChildren("Or take one of these: ");
   for (const [number, name] of names.entries()) {
     const button = document.createElement("button");
     button.textContent = name;
-    button.addEventListener("click", async () => certify(await (await fetch(`v1/samples/${number}`)).blob()));
+    button.addEventListener("click", async () => certify(await (await request(`v1/samples/${number}`)).blob()));
     at("samples").append(button, " ");
   }
   show("samples", names.length > 0);
@@ -226,6 +326,8 @@ for (const tab of document.querySelectorAll('[role="tab"]')) {
 at("picture").addEventListener("change", (event) => { if (event.target.files.length) certify(event.target.files[0]); });
 at("slider").addEventListener("input", slide);
 at("attack").addEventListener("click", attack);
+at("download").addEventListener("click", download);
+at("let-in").addEventListener("submit", letIn);
 at("check").addEventListener("click", check);
 at("drop").addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 at("drop").addEventListener("dragleave", () => at("drop").classList.remove("over"));
