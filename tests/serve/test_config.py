@@ -68,6 +68,8 @@ BAD = {
     "no models": ("[server]\nport = 80\n", "expected tables [models.NAME]"),
     "another table": (f"{GOOD}\n[client]\n", "expected tables [models.NAME]"),
     "models are a list": ("models = []", "expected tables [models.NAME]"),
+    "a model without a name": (GOOD.replace("models.quiet", "models.''"), "a model's name has"),
+    "a model's name of two lines": (GOOD.replace("models.quiet", 'models."a\\nb"'), "a model's name has"),
     "a model of text": ("[models]\na = 'x'", "[models.a]: expected a table"),
     "no classifier": ("[models.a]\nsigma = 0.25", "[models.a]"),
     "an unknown option": (GOOD.replace("sigma", "sigmas"), "[models.quiet]"),
@@ -75,8 +77,9 @@ BAD = {
     "n of text": (GOOD.replace("n = 500", "n = 'many'"), "must be a whole number"),
     "a port of text": (GOOD.replace("port = 0", "port = 'http'"), "must be a whole number"),
     "a deadline of 0": (GOOD.replace("fresh = true", "deadline = 0"), "--deadline must be above 0"),
-    "sigma of 100": (GOOD.replace("sigma = 0.1", "sigma = 100"), "sigma must be between"),
-    "a size of 0": (GOOD.replace("size = 8", "size = 0"), "size must be from 1"),
+    "sigma of 100": (GOOD.replace("sigma = 0.1", "sigma = 100"), "[models.quiet]: sigma must be between"),
+    "a size of 0": (GOOD.replace("size = 8", "size = 0"), "[models.quiet]: size must be from 1"),
+    "a classifier that is none": (GOOD.replace("Linear", "Nowhere", 1), "gateway.toml: [models.linear]: "),
     "a host without keys": (GOOD.replace("port = 0", "host = '0.0.0.0'"), "give --keys"),
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from dsmooth.cli.options import FLAG, LOCAL, USUAL, Model, Service, Terms, Whole
 from dsmooth.console import note, say
-from dsmooth.errors import BadParameter, require
+from dsmooth.errors import BadModel, BadParameter, require
 
 if TYPE_CHECKING:
     from dsmooth.serve.served import Limits, Served
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _MOST_SECONDS: Final = 3600.0
+_LARGEST: Final = 5000  # pixels a side
 _MOST_BYTES: Final = 1 << 20
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 @Parameter(name="*", group="Server")
@@ -93,9 +97,29 @@ class _Wanted:
     service: Service
     terms: Any
     usual: Usual
+    where: str = ""
+    """What complaints begin with: the table of a TOML file."""
+
+    def check(self) -> None:
+        """Raises BadParameter for bad numbers, before anything is loaded."""
+        with self._blamed():
+            if self.usual.size is not None and not 0 < self.usual.size <= _LARGEST:
+                raise BadParameter(f"size must be from 1 to {_LARGEST}, got {self.usual.size}")
+            self.model.law()
 
     def served(self, name: str, limits: Limits) -> Served:
         """It is loaded and warm."""
+        with self._blamed():
+            return self._served(name, limits)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except (BadParameter, BadModel) as error:
+            raise type(error)(f"{self.where}{error}") from error
+
+    def _served(self, name: str, limits: Limits) -> Served:
         from dsmooth.serve.served import Served
         from dsmooth.theory.modes import FIXED, Mode
 
@@ -192,10 +216,8 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
         behind_proxy=door.behind_proxy,
         drain=door.drain,
     )
-    for each in wanted.values():  # bad numbers are complained of before torch is loaded
-        if each.usual.size is not None and not 0 < each.usual.size <= 5000:
-            raise BadParameter(f"size must be from 1 to 5000, got {each.usual.size}")
-        each.model.law()
+    for each in wanted.values():
+        each.check()
     callers = Callers(
         [] if door.keys is None else read_callers(door.keys),
         {} if door.aws_secrets is None else read_secrets(door.aws_secrets),
@@ -259,7 +281,13 @@ def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
         or value.keys() - {"models", "server"}
     ):
         raise BadParameter(f"{path}: expected tables [models.NAME], and perhaps [server]")
-    wanted = {name: _parsed(_one, table, f"{path}: [models.{name}]") for name, table in models.items()}
+    for name in models:
+        if not _NAME.fullmatch(name):  # it stands in addresses, metrics and logs
+            raise BadParameter(f"{path}: a model's name has 1 to 64 of A-Z, a-z, 0-9, ., - and _, got {name[:40]!r}")
+    wanted = {}
+    for name, table in models.items():
+        where = f"{path}: [models.{name}]"
+        wanted[name] = replace(_parsed(_one, table, where), where=f"{where}: ")
     return wanted, _parsed(_door, server, f"{path}: [server]")
 
 
