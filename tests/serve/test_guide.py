@@ -5,11 +5,13 @@ import json
 import re
 import tomllib
 
+from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.cli.options import Model, Service, Terms
 from dsmooth.cli.serve import Door, Usual
 from dsmooth.serve.faces.known import FACES
 from dsmooth.serve.refusals import REASONS
 from serve.running import gateway, picture
+from services.servers import SECRETS, Brain, Server, brightness
 from support import ROOT
 
 GUIDE = (ROOT / "docs" / "guide" / "gateway.md").read_text()
@@ -26,14 +28,39 @@ def test_the_headers_and_metrics_of_the_guide_are_those_of_a_server():
     with gateway() as running:
         answer = running.ask("POST", "/v1/certify", picture())
         assert told == {name.title() for name in answer.headers if name.startswith("dsmooth-")}
-        text = running.ask("GET", "/metrics").body.decode()
-        for name in re.findall(r"`(dsmooth_\w+)", GUIDE) + re.findall(
-            r"dsmooth_\w+", (DEPLOY / "grafana.json").read_text()
-        ):
-            assert f"\n{name}" in text or "upstream" in name, name  # of services only
         for path in re.findall(r"`(?:POST |GET )?(/[\w/{}]+)`", GUIDE):
             assert any(path in route for route in json.loads(running.ask("GET", "/openapi.json").body)["paths"]), path
     assert len(FACES) == 7
+
+
+def test_metrics_of_the_guide_and_the_dashboard_are_those_of_a_server_with_their_labels(monkeypatch):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    with Server(Brain(brightness)) as upstream:  # a service: some metrics are of services only
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms={"n0": 5, "n": 20, "alpha": 0.01}) as running:
+            assert running.ask("POST", "/v1/certify", picture(size=100)).status == 200
+            running.ask("GET", "/metrics")
+            families = list(running.desk.metrics.registry.collect())
+    labels = {}
+    for family in families:
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    for name, told in re.findall(r"`(dsmooth_\w+)(?:\{([\w,]+)\})?", GUIDE):
+        (known,) = (labels[full] for full in (name, f"{name}_bucket") if full in labels)
+        assert not told or set(told.split(",")) == known - {"le"}, name
+    documented = set(re.findall(r"`(dsmooth_\w+)", GUIDE))
+    assert {family.name + "_total" * (family.type == "counter") for family in families} == documented
+    shown = set()
+    for panel in json.loads((DEPLOY / "grafana.json").read_text())["panels"]:
+        for target in panel["targets"]:
+            names = re.findall(r"dsmooth_\w+", target["expr"])
+            shown.update(names)
+            assert names
+            assert set(names) <= labels.keys(), target
+            for by in re.findall(r"by \(([\w, ]+)\)", target["expr"]):
+                assert set(by.split(", ")) <= set().union(*(labels[name] for name in names)), target
+    assert len(shown) >= 12
 
 
 def test_the_options_of_the_guide_exist():
