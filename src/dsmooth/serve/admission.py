@@ -18,7 +18,9 @@ _MEMORY = 30.0  # busy seconds after which a measurement counts for 1/e
 class Queue:
     """The samples that requests wait for, and the measured rate.
 
-    A request is let in where everything before it, and itself, will be done well within `deadline` seconds at that rate.
+    Requests get their blocks in turn, so each has one part in as many as wait, also where others come when some are done.
+    One more is let in where it, and everyone who waits already, would still be done well within the deadline (`deadline`
+    seconds where a request has none of its own) as one of so many.
     """
 
     def __init__(
@@ -55,25 +57,25 @@ class Queue:
         with self._lock:
             if len(self._places) >= self._most:
                 raise Refused("full", f"{self._most} requests wait already; ask again later", retry_after=within)
-            queued = sum(place.left for place in self._places)
-            seconds = (queued + samples) / self.rate
-            planned = _MARGIN * within
-            if seconds > planned:
-                if samples / self.rate > planned:
-                    raise Refused(
-                        "bad_request",
-                        f"expected what takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
-                        "second: ask for fewer (n0, n), or for a job",
-                    )
-                late = seconds - planned
+            now, planned = self._clock(), _MARGIN * within
+            if samples / self.rate > planned:
+                raise Refused(
+                    "bad_request",
+                    f"expected what takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
+                    "second: ask for fewer (n0, n), or for a job",
+                )
+            place = Place(self, samples, now + within)
+            each = (1 + len(self._places)) / self.rate  # seconds of a vote
+            late = max(one.left * each - _MARGIN * (one.end - now) for one in (*self._places, place))
+            if late > 0.0:
+                queued = sum(one.left for one in self._places)
                 raise Refused(
                     "overloaded",
                     f"{queued:,} votes are queued at {self.rate:.0f} a second; ask again in {math.ceil(late)} s",
                     retry_after=late,
                 )
             if not self._places:
-                self._last = self._clock()
-            place = Place(self, samples)
+                self._last = now
             self._places.add(place)
             return place
 
@@ -93,8 +95,8 @@ class Queue:
 class Place:
     """One request's place in the queue, until it leaves."""
 
-    def __init__(self, queue: Queue, samples: int) -> None:
-        self._queue, self.left = queue, samples
+    def __init__(self, queue: Queue, samples: int, end: float) -> None:
+        self._queue, self.left, self.end = queue, samples, end
 
     def count(self, samples: int) -> None:
         """So many more of its votes have come."""
