@@ -45,7 +45,7 @@ _PAIRS = 60
 _AGAIN = 16  # answers of the soak that are asked for again, offline
 _OVERLOAD, _REQUESTS = 3.0, 60  # times the capacity
 _PLANNED = 4.0  # deadline of an overloaded server, in requests' own time
-_UNDER_LOAD = 10.0  # seconds of load before the server ends
+_LAST = 24  # requests, after which a server is ended under load
 
 Row = tuple[str, Sequence[float], str]
 """What was measured, the figures, and what is to be reached."""
@@ -203,10 +203,13 @@ def _overload(port: int, files: Sequence[bytes], alone: float) -> list[Row]:
 
 def _ended_under_load(server: Server, port: int, files: Sequence[bytes]) -> list[Answered]:
     """What clients were told by a server that was ended while they asked."""
-    end = time.monotonic() + _UNDER_LOAD
-    threading.Timer(_UNDER_LOAD, server.stop).start()
-    answers = asked_by(_MANY, port, files, going=lambda number: time.monotonic() < end + 5.0)
-    return [answer for answer in answers if answer.status == 200]
+
+    def going(number: int) -> bool:
+        if number == _LAST:  # most of those before it are answered, and the other clients wait
+            server.stop()
+        return number < _LAST
+
+    return [answer for answer in asked_by(_FEW, port, files, going=going) if answer.status == 200]
 
 
 def _offline(smoothed: SmoothedClassifier, images: Sequence[LabelledImage], *, n0: int = _N0, n: int = _N) -> float:

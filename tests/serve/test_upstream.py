@@ -7,6 +7,7 @@ import pytest
 from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.errors import BadParameter
 from dsmooth.records.certificate_file import read_certificate
+from dsmooth.records.envelope import SigningKey
 from dsmooth.serve.callers import Caller
 from dsmooth.services.gate import Limits as Budget
 from serve.running import gateway, picture
@@ -30,7 +31,9 @@ def test_a_provider_is_made_robust_for_its_own_sdk(tmp_path, wire):
     with server(wire, brain) as upstream:
         name, endpoint = connection(wire, upstream.url)
         remote = RemoteClassifier(name, endpoint=endpoint)
-        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
+        assert dsmooth("keygen", tmp_path / "key.pem").code == 0
+        sealed = SigningKey(tmp_path / "key.pem").sealed
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record", sealed=sealed) as running:
             labels, _ = ASKED[wire](running.url, file)
             told = running.ask("POST", "/v1/certify", file).value
             assert running.metric("dsmooth_upstream_requests_total", provider=name, code="answered") == 70
@@ -45,9 +48,10 @@ def test_a_provider_is_made_robust_for_its_own_sdk(tmp_path, wire):
     assert service["provider"] == name
     assert service["version"] == {"aws": "3.0", "azure": "3.0", "clarifai": "3.0"}.get(wire)
     (tmp_path / "x.png").write_bytes(file)
-    done = dsmooth("verify", path, "--images", tmp_path / "x.png")
+    done = dsmooth("verify", path, "--images", tmp_path / "x.png", "--public-key", tmp_path / "key.pem.pub")
     assert done.code == 4, done.out + done.err
     assert "consistent, not verified" in done.out
+    assert "signed by ed25519:" in done.out
 
 
 def test_a_certificate_of_a_service_is_asked_anew_within_a_budget(tmp_path):

@@ -8,6 +8,7 @@ server.py      uvicorn, slow heads, the end
 app.py         all faces behind one guard
 settings.py    where to listen, and who is let in
 guard.py       what holds for every request: origin, size, time, log
+complaints.py  what libraries complain of, as lines of the log
 callers.py     keys and quotas
 sigv4.py       the signatures of AWS's SDKs
 desk.py        the core: a picture is put to the vote, and its answer recorded

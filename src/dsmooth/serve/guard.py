@@ -100,6 +100,12 @@ class Guard:
             self._metrics.refused(refusal.reason)
             if not status:
                 await _plain(refusal)(scope, receive, sent)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            note["reason"] = "draining"
+            self._metrics.refused("draining")
+            if not status:
+                closing = Refused("draining", "the server closed before the answer came; ask again", retry_after=5.0)
+                await _plain(closing)(scope, receive, sent)
         except Exception as error:
             # a fault of this program: whoever asked learns nothing of it, the operator where it is
             note.update(reason="failed", error=type(error).__name__, where=where_of(error))

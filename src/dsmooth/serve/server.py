@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dsmooth.errors import BadParameter
 from dsmooth.serve.app import gateway
+from dsmooth.serve.complaints import heard
 from dsmooth.serve.desk import Desk
 from dsmooth.serve.faces.own import Own
 from dsmooth.serve.guard import Log, to_stderr
@@ -113,7 +114,8 @@ class Server:
     def run(self) -> None:
         """Serves until it is told to end; everything is closed on return."""
         try:
-            asyncio.run(self._run())
+            with heard("uvicorn", self._log):
+                asyncio.run(self._run())
         finally:
             self._socket.close()
             self._desk.close()

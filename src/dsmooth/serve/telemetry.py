@@ -6,19 +6,20 @@ OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, OTEL_METRIC_
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
 import dsmooth
 from dsmooth.errors import BadParameter, require
+from dsmooth.serve.complaints import heard
+from dsmooth.serve.guard import Log
 from dsmooth.serve.tracing import Told, Tracing
 
 __all__ = ["OpenTelemetry"]
@@ -47,7 +48,7 @@ class OpenTelemetry(Tracing):
     MissingPackage without the extra, BadParameter for variables that are none.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, log: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, registry: CollectorRegistry, *, log: Log) -> None:
         self._sdk = require("opentelemetry.sdk.trace", _EXTRA)
         self._api = require("opentelemetry.trace", _EXTRA)
         self._propagate = require("opentelemetry.propagate", _EXTRA)
@@ -64,9 +65,8 @@ class OpenTelemetry(Tracing):
         except ValueError as error:
             raise BadParameter(f"OpenTelemetry's variables (OTEL_...) are not understood: {error}") from error
         self._tracer = self._provider.get_tracer("dsmooth", dsmooth.__version__)
-        self._heard = _Heard(log)
-        logging.getLogger("opentelemetry").addHandler(self._heard)
-        logging.getLogger("opentelemetry").propagate = False
+        self._heard = ExitStack()
+        self._heard.enter_context(heard("opentelemetry", log))
 
     @contextmanager
     def request(self, carried: Mapping[str, str]) -> Iterator[Told]:
@@ -96,7 +96,7 @@ class OpenTelemetry(Tracing):
     def close(self) -> None:
         self._measured.close()
         self._provider.shutdown()
-        logging.getLogger("opentelemetry").removeHandler(self._heard)
+        self._heard.close()
 
 
 class _Measured:
@@ -174,16 +174,3 @@ class _Measured:
                 )
             )
         return points
-
-
-class _Heard(logging.Handler):
-    """What OpenTelemetry complains of, as lines of the log."""
-
-    def __init__(self, log: Callable[[dict[str, Any]], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # a complaint that cannot be written is none of a request's business
-            line = (record.getMessage().splitlines() or [""])[0][:200]
-            self._log({"time": round(record.created, 3), "opentelemetry": line})
