@@ -48,9 +48,12 @@ class Answered:
 class Running:
     """A gateway that runs."""
 
-    server: Server
+    server: Any
     desk: Desk
     log: list[dict[str, Any]] = field(default_factory=list)
+    """A line a request."""
+    complaints: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of the log that are about no request."""
 
     @property
     def url(self) -> str:
@@ -118,13 +121,17 @@ def gateway(
 @contextlib.contextmanager
 def running_desk(desk: Desk, settings: Settings = Settings(port=0, drain=10.0), **options: Any) -> Iterator[Running]:  # noqa: B008
     """The server of this desk."""
-    started, log = threading.Event(), []
-    server = Server(desk, settings, on_start=lambda port: started.set(), log=log.append, **options)
+    started, running = threading.Event(), Running(None, desk)
+
+    def log(entry):
+        (running.log if "status" in entry else running.complaints).append(entry)
+
+    server = running.server = Server(desk, settings, on_start=lambda port: started.set(), log=log, **options)
     thread = threading.Thread(target=server.run, name="gateway")
     thread.start()
     try:
         assert started.wait(30)
-        yield Running(server, desk, log)
+        yield running
     finally:
         server.stop()
         thread.join(60)

@@ -351,12 +351,12 @@ def test_where_memory_runs_out_the_votes_start_again_and_are_counted_once(tmp_pa
 
     module = Greedy()
     with gateway(module, record=tmp_path) as running:
-        place = running.ask("POST", "/v1/jobs?n=60000", noisy(1)).headers["Location"]
+        place = running.ask("POST", "/v1/jobs?n=30000", noisy(1)).headers["Location"]
         until(lambda: running.ask("GET", place).value["votes"]["estimation"]["trials"] > 500)
         module.held[0].set()
-        until(lambda: running.ask("GET", place).value["state"] == "done")
+        until(lambda: running.ask("GET", place).value["state"] == "done", seconds=120)
         votes = running.ask("GET", place).value["votes"]
-    assert (votes["selection"]["trials"], votes["estimation"]["trials"]) == (20, 60_000)
+    assert (votes["selection"]["trials"], votes["estimation"]["trials"]) == (20, 30_000)
     (path,) = tmp_path.rglob("*.json")
     record = read_certificate(path).record
     assert record.batch[0] <= 8

@@ -211,6 +211,7 @@ def test_chance_bytes_are_never_a_fault_of_the_server(running, requests):
     bad = [line for line in running.log[before:] if line["status"] >= 500 or "error" in line]
     assert not bad, bad
     assert 400 in codes
+    assert all(line["uvicorn"] == "Invalid HTTP request received." for line in running.complaints)
 
 
 def hashed(key):
