@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import DTYPES, TensorFunction, check_dtype
-from dsmooth.backends.folding import folded_if_same
+from dsmooth.backends.folding import fold_batchnorm, the_same
 from dsmooth.backends.networks import copy_for_inference
 
 __all__ = ["Eager", "cores", "quickened"]
@@ -35,13 +35,15 @@ class Eager:
 def quickened(module: nn.Module, dtype: torch.dtype, device: torch.device) -> TensorFunction:
     """The module's function on this device and in this dtype, with its batch normalisation folded where that is exact."""
     original = copy_for_inference(module, torch.float32, device)
+    folded = fold_batchnorm(original)  # now, and not at the first batch: other networks may be computing by then
     network: nn.Module | None = None
 
     def run(x: Tensor) -> Tensor:
         nonlocal network
         if network is None:
             few = x[:_ROWS].to(device, torch.float32)
-            network = copy_for_inference(folded_if_same(original, few), dtype, device)
+            chosen = original if folded is None else the_same(folded, original, few)
+            network = copy_for_inference(chosen, dtype, device)
         return network(x.to(device, dtype))
 
     return run

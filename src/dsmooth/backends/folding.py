@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dsmooth.backends.base import difference
 
-__all__ = ["fold_batchnorm", "folded_if_same"]
+__all__ = ["fold_batchnorm", "folded_if_same", "the_same"]
 
 _SAME: Final = 1e-3
 """Folded and original agree to a few units of float32's last place, times the depth: 1e-5 at 110 layers."""
@@ -54,8 +54,11 @@ def folded_if_same(module: nn.Module, few: Tensor, *, parts: bool = False) -> nn
     folded = fold_batchnorm(module)
     if folded is None and parts:
         folded = _fold_parts(module)
-    if folded is None:
-        return module
+    return module if folded is None else the_same(folded, module, few)
+
+
+def the_same(folded: nn.Module, module: nn.Module, few: Tensor) -> nn.Module:
+    """The folded module where it answers these images as the module does, else the module."""
     expected = module(few)
     try:
         return folded if difference(folded(few), expected) <= _SAME else module
@@ -66,6 +69,7 @@ def folded_if_same(module: nn.Module, few: Tensor, *, parts: bool = False) -> nn
 def fold_batchnorm(module: nn.Module) -> nn.Module | None:
     """A new module in which normalisations (eval mode) that follow a convolution are part of its weights; shares the rest.
 
+    While it traces, torch's tracer sees every module of the process: not beside threads that compute.
     None where there is nothing to fold, or where the network cannot be traced: it decides by what it sees. Tracing takes
     the branches of today's settings, and a convolution of another package may use its weights in its own way: compare
     the two modules before relying on it.
