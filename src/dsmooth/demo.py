@@ -17,7 +17,6 @@ from PIL import Image
 
 from dsmooth.audit.ball import snap
 from dsmooth.audit.pgd import Ascent, no_noise
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import DifferentiableClassifier
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.errors import BadParameter, BadRun, require
@@ -28,11 +27,10 @@ from dsmooth.records.files import write_whole
 from dsmooth.records.question import PREDICTION
 from dsmooth.report.filling import TEMPLATES, page
 from dsmooth.smoothing.chunks import Chunk, MasterKey
-from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.smoothed import SmoothedClassifier
-from dsmooth.smoothing.sources.base import Rows
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
+from dsmooth.smoothing.views import Alone, pixels_of
 from dsmooth.theory.bounds import check_count, round_down
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.votes import Phase, Votes
@@ -98,7 +96,7 @@ class Demo:
         self.names = self.classifier.class_names or ()
         self.photographs = photographs(self.classifier.input_size or 224)
         self.n, self.key, self.denoiser = n, MasterKey.draw(seed), denoiser
-        self.plain = Pipeline(self.classifier, None, 0.0, Eager("fp32", 1))
+        self.alone = Alone(self.classifier)
         self.smoothed = [
             (sigma, used is not None, SmoothedClassifier(self.classifier, used, sigma, dtype=dtype))
             for sigma in sigmas
@@ -149,10 +147,8 @@ class Demo:
     ) -> _Trial:
         first = Chunk(Phase.ESTIMATION, tally.streams[Phase.ESTIMATION], 0, 1)
         rows = source_of(smoothed.law).noisy([(tally.image.pixels, first)], tally.batch_size)
-        seen = smoothed.pipeline.images(rows)[0].float().permute(1, 2, 0).numpy()
-        noisy = np.asarray(rows.steps)[0].clip(0, 255).astype(np.uint8)
-        shown = np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8)
-        return _Trial(sigma, denoised, certificate, noisy, shown)
+        noisy, seen = rows.images(smoothed.pipeline.backend.device), smoothed.pipeline.images(rows)
+        return _Trial(sigma, denoised, certificate, pixels_of(noisy), pixels_of(seen))
 
     def _attack(
         self,
@@ -182,7 +178,7 @@ class Demo:
 
     def _turned(self, pixels: Pixels, radius: str) -> Pixels:
         """The image of whole bytes, strictly within the radius, that an attack on the classifier alone finds."""
-        answer = self.plain.labels(_row(pixels))[0]
+        answer = self.alone.answer(pixels)
         assert isinstance(answer, int)
         delta = _ASCENT.attack(self.network, pixels, answer, no_noise, norm=2.0, radius=float(radius), seed=0)
         return snap(pixels, delta, 2.0, Fraction(radius))
@@ -201,7 +197,7 @@ class Demo:
 
     def _plain_answer(self, pixels: Pixels) -> str:
         """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
-        return self._name(self.plain.labels(_row(pixels))[0])
+        return self._name(self.alone.answer(pixels))
 
     def _name(self, label: Any) -> str:
         return "abstain" if label is None else self.names[label]
@@ -285,11 +281,6 @@ def photographs(size: int = 224) -> list[LabelledImage]:
         picture, steps = centred(Image.fromarray(np.asarray(array)).convert("RGB"), size)
         found.append(LabelledImage(name, np.asarray(picture), None, tuple(steps)))
     return found
-
-
-def _row(pixels: Pixels) -> Rows:
-    """The image without noise, to be classified."""
-    return Rows(pixels[None].astype(np.int16))
 
 
 def _uri(pixels: Pixels) -> str:

@@ -12,16 +12,14 @@ from PIL import Image
 
 from dsmooth.audit.ball import distance_text, snap
 from dsmooth.audit.pgd import Ascent, no_noise
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.base import DifferentiableClassifier
 from dsmooth.images.pixels import Pixels
 from dsmooth.records.digests import digest_image
 from dsmooth.serve.refusals import Refused
 from dsmooth.serve.served import Served
 from dsmooth.smoothing.chunks import Chunk, MasterKey
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sources.base import Rows
 from dsmooth.smoothing.sources.known import source_of
+from dsmooth.smoothing.views import Alone, pixels_of
 from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["Attacked", "Shown", "Shows", "png"]
@@ -61,19 +59,16 @@ class Shows:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._local = not served.smoothed.classifier.traits.billed
-        self._alone = Pipeline(served.smoothed.classifier, None, 0.0, Eager("fp32", 1)) if self._local else None
+        classifier = served.smoothed.classifier
+        self._alone = None if classifier.traits.billed else Alone(classifier)
 
     def show(self, pixels: Pixels) -> Shown:
         """One draw of the noise, which no certificate uses, on this picture."""
         smoothed, rows = self._served.smoothed, self._served.smoothed.sizes.rows(pixels.shape)
         stream = MasterKey.draw().stream(smoothed.question(**self._served.terms), digest_image(pixels), Phase.PROBE)
         drawn = source_of(smoothed.law).noisy([(pixels, Chunk(Phase.PROBE, stream, 0, 1))], rows)
-        noisy = np.asarray(drawn.steps)[0].clip(0, 255).astype(np.uint8)
-        denoised = None
-        if smoothed.denoiser is not None:
-            seen = smoothed.pipeline.images(drawn)[0].float().permute(1, 2, 0).cpu().numpy()
-            denoised = png(np.rint(seen.clip(0.0, 1.0) * 255).astype(np.uint8))
+        noisy = pixels_of(drawn.images(smoothed.pipeline.backend.device))
+        denoised = None if smoothed.denoiser is None else png(pixels_of(smoothed.pipeline.images(drawn)))
         return Shown(png(pixels), png(noisy), denoised, self._answer(pixels))
 
     def attack(self, pixels: Pixels, radius: Fraction) -> Attacked:
@@ -96,7 +91,7 @@ class Shows:
         return Attacked(moved, distance, before, self._answer(moved), png(difference), magnified)
 
     def _answer(self, pixels: Pixels) -> Label | None:
-        return None if self._alone is None else self._alone.labels(Rows(pixels[None].astype(np.int16)))[0]
+        return None if self._alone is None else self._alone.answer(pixels)
 
 
 def png(pixels: Pixels) -> bytes:

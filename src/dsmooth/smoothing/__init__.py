@@ -9,6 +9,7 @@ tally.py         one image being put to the vote
 chunks.py        addresses of noise: key, question, image, phase, first sample, count
 sources/         where samples come from: addresses in, rows out
 pipeline.py      one fixed function: rows -> denoiser -> classifier -> labels
+views.py         what people are shown: noisy and denoised copies, the classifier alone
 mismatches.py    what fits together in shape and hardly in sense
 independence.py  whether it is one
 canaries.py      whether it stays the same

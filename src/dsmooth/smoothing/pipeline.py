@@ -91,8 +91,7 @@ class Pipeline:
             ) from error
 
     def _denoised(self, networks: _Networks, rows: Rows) -> Tensor:
-        steps = torch.as_tensor(rows.steps).to(self.backend.device)
-        x = steps.permute(0, 3, 1, 2).to(torch.float32).div_(rows.levels)
+        x = rows.images(self.backend.device)
         if networks.denoise is None:
             return x
         images = networks.denoise(x)

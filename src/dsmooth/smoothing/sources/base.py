@@ -39,6 +39,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def images(self, device: torch.device) -> Tensor:
+        """(B, C, H, W) float32 on this device, in the scale [0, 1] and not clipped."""
+        steps = torch.as_tensor(self.steps).to(device)
+        return steps.permute(0, 3, 1, 2).to(torch.float32).div_(self.levels)
+
 
 class Source(ABC):
     """Makes the samples of a law. It holds tables only, so threads may share it.
