@@ -11,7 +11,7 @@ from dsmooth import SmoothedClassifier
 from dsmooth.errors import BadRun
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.store import RunWriter
-from dsmooth.records.thumbnails import read_thumbnail, write_thumbnail
+from dsmooth.records.thumbnails import LOOKS, THUMBNAILS
 from dsmooth.runs.certify import certify_run
 from small_runs import HEADER, KEY, written
 from support import Linear, different_images
@@ -32,23 +32,30 @@ def jpeg(side=32, **options):
     [((300, 150, 3), (32, 64)), ((32, 32, 3), (32, 32)), ((2, 500, 1), (64, 1)), ((1, 1, 3), (1, 1))],
 )
 def test_a_picture_has_at_most_64_pixels_a_side(tmp_path, shape, size):
-    write_thumbnail(tmp_path, 7, np.full(shape, 200, np.uint8))
-    read = picture(read_thumbnail(tmp_path, 7))
+    THUMBNAILS.write(tmp_path, 7, np.full(shape, 200, np.uint8))
+    read = picture(THUMBNAILS.read(tmp_path, 7))
     assert read.size == size
     assert abs(np.asarray(read).astype(int) - 200).max() <= 2
-    assert read_thumbnail(tmp_path, 8) is None
+    assert THUMBNAILS.read(tmp_path, 8) is None
+
+
+def test_a_look_may_be_wider(tmp_path):
+    LOOKS.write(tmp_path, 0, np.full((300, 900, 3), 200, np.uint8))
+    assert picture(LOOKS.read(tmp_path, 0)).size == (528, 176)
+    (tmp_path / "looks" / "000001.jpg").write_bytes(jpeg(178 + 1))
+    assert LOOKS.read(tmp_path, 1) is None
 
 
 def test_five_hundred_pictures_of_noise_fit_in_a_page(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
-    write_thumbnail(tmp_path, 0, noise)
-    assert 500 * len(read_thumbnail(tmp_path, 0)) * 4 / 3 < 2_000_000
+    THUMBNAILS.write(tmp_path, 0, noise)
+    assert 500 * len(THUMBNAILS.read(tmp_path, 0)) * 4 / 3 < 2_000_000
 
 
 def test_a_comment_in_a_picture_goes_no_further(tmp_path):
-    write_thumbnail(tmp_path, 0, np.zeros((8, 8, 3), np.uint8))
+    THUMBNAILS.write(tmp_path, 0, np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "thumbnails" / "000000.jpg").write_bytes(jpeg(comment=b"<script>alert(1)</script>"))
-    assert b"script" not in read_thumbnail(tmp_path, 0)
+    assert b"script" not in THUMBNAILS.read(tmp_path, 0)
 
 
 def png():
@@ -65,14 +72,14 @@ def png():
 def test_anything_but_a_small_jpeg_is_no_picture(tmp_path, content):
     (tmp_path / "thumbnails").mkdir()
     (tmp_path / "thumbnails" / "000000.jpg").write_bytes(content)
-    assert read_thumbnail(tmp_path, 0) is None
+    assert THUMBNAILS.read(tmp_path, 0) is None
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "linked folder"])
 def test_what_is_no_file_of_the_run_is_not_opened(tmp_path, kind):
     run, mine = tmp_path / "run", tmp_path / "mine"
     run.mkdir()
-    write_thumbnail(tmp_path, 0, np.zeros((8, 8, 3), np.uint8))
+    THUMBNAILS.write(tmp_path, 0, np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "thumbnails").rename(mine)
     if kind == "linked folder":
         (run / "thumbnails").symlink_to(mine)
@@ -81,7 +88,7 @@ def test_what_is_no_file_of_the_run_is_not_opened(tmp_path, kind):
         path = run / "thumbnails" / "000000.jpg"
         make = {"link": lambda: path.symlink_to(mine / "000000.jpg"), "pipe": lambda: os.mkfifo(path)}
         make.get(kind, path.mkdir)()
-    assert read_thumbnail(run, 0) is None
+    assert THUMBNAILS.read(run, 0) is None
 
 
 def test_nothing_is_written_through_a_link(tmp_path):
@@ -89,7 +96,7 @@ def test_nothing_is_written_through_a_link(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run" / "thumbnails").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        write_thumbnail(tmp_path / "run", 0, np.zeros((8, 8, 3), np.uint8))
+        THUMBNAILS.write(tmp_path / "run", 0, np.zeros((8, 8, 3), np.uint8))
     assert not list((tmp_path / "elsewhere").iterdir())
     (tmp_path / "run" / "thumbnails").unlink()
     (tmp_path / "run" / "thumbnails").mkdir()

@@ -12,6 +12,7 @@ import pytest
 
 from dsmooth import SmoothedClassifier
 from dsmooth.images.sets import ImageSet, LabelledImage
+from dsmooth.records.thumbnails import LOOKS, THUMBNAILS
 from dsmooth.report.page import page_of
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
@@ -115,11 +116,9 @@ def test_the_page_obeys_no_script_and_no_style_but_its_own(runs):
 
 def test_five_hundred_images_fit_in_three_megabytes(runs):
     """Pictures of noise, which compress worst, and long names."""
-    from dsmooth.records.thumbnails import write_thumbnail
-
     run, noise = runs[0], np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     for i in range(6, 600):
-        write_thumbnail(run.folder, i, noise)
+        THUMBNAILS.write(run.folder, i, noise)
     many = [replace(run.records[3], index=i, name=f"ILSVRC2012_val_{i:08d}.JPEG", label=i % 2) for i in range(6, 600)]
     page = page_of(summarise([replace(run, records=many[:500], header={**run.header, "images": 500})]))
     assert page.count("data:image/jpeg") == 500
@@ -128,6 +127,22 @@ def test_five_hundred_images_fit_in_three_megabytes(runs):
     assert page.count("data:image/jpeg") == 500
     assert len(Cells(page).rows) == 1 + 594
     assert "the first 500 have one" in page
+
+
+def test_noisy_and_denoised_pictures_are_shown_while_there_is_room(runs, tmp_path):
+    """Pictures of noise again: as many as fit are in the page, of the first images, and it says of how many."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0].folder, folder)
+    noise = np.random.default_rng(0).integers(0, 256, (176, 528, 3)).astype(np.uint8)
+    many = [replace(runs[0].records[3], index=i, name=f"{i}") for i in range(60)]
+    for i in range(60):
+        LOOKS.write(folder, i, noise)
+    page = page_of(summarise([replace(runs[0], folder=folder, records=many, header={**runs[0].header, "images": 60})]))
+    shown = page.count("popovertarget=")
+    assert 10 < shown < 60
+    assert page.count(" popover ") == shown
+    assert f"the first {shown} images" in page
+    assert len(page.encode()) < 3_000_000
 
 
 def test_classes_are_counted_each_by_itself(runs):
@@ -145,6 +160,22 @@ def test_classes_are_counted_each_by_itself(runs):
         ]
         assert bool(float(row[4])) == bool(wrong)
     assert zero[6] == "&lt;i&gt;high 1"
+
+
+def test_clean_accuracy_of_the_classifier_stands_beside_that_of_the_smoothed_one(runs):
+    html = page_of(summarise([runs[0]]))
+    alone = sum((value > 100) == label for value, label in zip(VALUES, LABELS, strict=True))
+    majority = sum(record.estimation["counts"][0][0] == record.label for record in runs[0].records)
+    shares = [f"{int(1000 * count / 6) / 10:.1f}" for count in (alone, majority)]
+    assert alone < 6
+    assert f"<td>6</td><td>{shares[0]}</td><td>{shares[1]}</td>" in html
+    kept = runs[0].folder / "clean.jsonl"
+    lines = kept.read_text().splitlines(keepends=True)
+    try:
+        kept.write_text("".join(lines[:-1]) + lines[-1][:-5])  # as a crash leaves it
+        assert "<td>6</td><td>not recorded</td>" in page_of(summarise([runs[0]]))
+    finally:
+        kept.write_text("".join(lines))
 
 
 def test_names_of_classifier_and_denoiser_are_said_where_they_are_known(runs):
@@ -247,6 +278,26 @@ def test_images_are_filtered_and_sorted(opened):
     numbers = [float(text) for text in radii if text]
     assert numbers == sorted(numbers)
     assert radii[len(numbers) :] == [""] * (6 - len(numbers))
+
+
+def test_a_click_shows_the_image_as_the_classifier_saw_it(runs, browser, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0].folder, folder)
+    for i in (0, 2):
+        LOOKS.write(folder, i, np.full((16, 34, 3), 90, np.uint8))
+    (tmp_path / "report.html").write_text(page_of(summarise([replace(runs[0], folder=folder)])))
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    looks = page.query_selector_all(".look")
+    assert [look.get_attribute("aria-label") for look in looks] == ["dark", HOSTILE]
+    assert not looks[1].is_visible()
+    page.click(f"button[popovertarget={looks[1].get_attribute('id')}]")
+    assert looks[1].is_visible()
+    assert "noisy: gaussian 0.12" in looks[1].inner_text()
+    page.keyboard.press("Escape")
+    assert not looks[1].is_visible()
+    context.close()
 
 
 def test_a_telephone_need_not_scroll_sideways(opened):

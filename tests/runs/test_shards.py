@@ -7,6 +7,7 @@ import pytest
 
 from dsmooth import SmoothedClassifier, open_images
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.clean_answers import clean_answers
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.shards import Shard, merge_shards, shard_of_environment
@@ -62,6 +63,7 @@ def test_merged_shards_are_the_run_on_one_machine(images, tmp_path, mode):
     names = sorted(path.name for path in (tmp_path / "many" / "run").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "alone" / "run").iterdir())
     assert len(list((merged.folder / "thumbnails").iterdir())) == 7
+    assert len(clean_answers(merged.folder, merged.records)) == 7
     for record in merged.records:
         held = [run.folder / record.votes["file"] for run in (merged, alone)]
         assert held[0].read_bytes() == held[1].read_bytes()

@@ -25,7 +25,7 @@ def attack(
     *,
     images: Path,
     classifier: Annotated[str, Parameter(alias="-c")],
-    denoiser: Annotated[str, Parameter(alias="-d")] = "photo",
+    denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
     strengths: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
     steps: Whole = 20,
@@ -56,8 +56,8 @@ def attack(
         The images that were certified.
     classifier: str
         The classifier that was certified, as for `dsmooth certify`; it must have gradients.
-    denoiser: str
-        Its denoiser.
+    denoiser: str | None
+        Its denoiser; by default the shipped one that the run names.
     noise: list[str] | None
         A law of noise of your own that the records name, as import:package.module:factory.
     strengths: list[float]
@@ -90,13 +90,15 @@ def attack(
 
     chosen = Attack(ascent=Ascent(steps, draws), strengths=tuple(strengths), n=n, seed=seed)
 
+    from dsmooth.denoisers.loading import certified_denoiser
     from dsmooth.images.opening import holds_arrays, open_images
     from dsmooth.runs.replay import smoothed_like
 
     first = held.records[0]
     size = None if holds_arrays(images) else size_of_images(held.records)
     shown = open_images(images, channels=first.shape[2], size=size)
-    smoothed = smoothed_like(first, classifier, denoiser, workers=None)
+    cleaner = certified_denoiser(denoiser, held.question.denoiser, held.header.get("denoiser_name"))
+    smoothed = smoothed_like(first, classifier, cleaner, workers=None)
     total = len(held.records[:max])
     with Bar("attack", total, "images") as bar:
         done = 0

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from dsmooth.cli.options import FLAG, MANY, Laws, introduce_laws
-from dsmooth.console import say
+from dsmooth.console import Bar, say
 from dsmooth.errors import BadParameter
 
+if TYPE_CHECKING:
+    from dsmooth.records.store import Run
+
 __all__ = ["report"]
+
+_LOOKED: Final = 500
+"""Images of a run with pictures of noisy and denoised copies, at most: the first ones."""
 
 
 def report(
@@ -21,13 +28,16 @@ def report(
     radii: Annotated[list[float] | None, MANY] = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     dossier: Annotated[bool, FLAG] = False,
+    images: Path | None = None,
+    denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
 ) -> None:
     """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
 
-    Each run is shown under the multiclass bound and under Cohen's, from the same votes; a run in mode curve or decision
-    under its own, the only one that votes which were looked at allow; noise all of whose outcomes were asked for under the
-    exact one. What was chosen after the votes, or made by an older version, is marked. Needs no torch.
+    Each run is shown under the multiclass bound and under Cohen's, from the same votes. A run in mode curve or decision is
+    shown under its own bound, because votes that were looked at on the way allow no other; a run whose noise was asked for
+    exhaustively, under the exact bound. What was chosen after the votes, or made by an older version, is marked. Needs no
+    torch, except for --images.
 
     Examples:
 
@@ -36,6 +46,8 @@ def report(
         dsmooth report cohen/resnet110-sigma-0.25.tsv --radii 0 0.25 0.5
 
         dsmooth report runs/photos --dossier
+
+        dsmooth report runs/photos --images photos/ -d denoisers/mine
 
         dsmooth report runs/sigma-0.12 runs/sigma-0.25 runs/sigma-0.5 --radii 0 0.25 0.5 0.75 --out report
 
@@ -52,6 +64,11 @@ def report(
     dossier: bool
         Also write dossier.html, a page for an auditor: declared threat, method, alpha, population bound, versions, digests,
         witness.
+    images: Path | None
+        The images that were certified. The page then also shows each as the classifier saw it: noisy, and denoised. The
+        pictures are kept in the run folder, in looks/.
+    denoiser: str | None
+        With --images: the denoiser that was certified; by default the shipped one that the run names.
     noise: list[str] | None
         Laws of noise of your own that the records name, as import:package.module:factory.
     """
@@ -62,6 +79,8 @@ def report(
     from dsmooth.report.page import write_report
     from dsmooth.report.summary import summarise
 
+    if denoiser is not None and images is None:
+        raise BadParameter("-d is for pictures of noisy and denoised images: give --images too")
     introduce_laws(noise)
     files = [run for run in runs if run.suffix == ".tsv"]
     runs = [run for run in runs if run not in files]
@@ -74,9 +93,13 @@ def report(
         if len(runs) > 1:
             raise BadParameter("a cascade is reported by itself: give its folder alone")
         cascade = read_cascade(runs[0])
-        summary = summarise(cascade.scales, radii, cascade=cascade)
+        held = list(cascade.scales)
+        summary = summarise(held, radii, cascade=cascade)
     else:
-        summary = summarise([read_run(run) for run in runs], radii)
+        held = [read_run(run) for run in runs]
+        summary = summarise(held, radii)
+    if images is not None:
+        _look(held, images, denoiser)
     page = write_report(summary, out or runs[0] / "report", dossier=dossier)
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
@@ -84,3 +107,27 @@ def report(
     say(f"{summary.samples:,} samples{less}; {summary.seconds:.0f} s", f"page: {page}")
     if dossier:
         say(f"dossier: {page.with_name('dossier.html')}")
+
+
+def _look(runs: Sequence[Run], path: Path, spec: str | None) -> None:
+    """Noisy and denoised pictures of the images of each run, as many as the page shows."""
+    from dsmooth.denoisers.loading import certified_denoiser
+    from dsmooth.images.opening import holds_arrays, open_images
+    from dsmooth.runs.looks import make_looks
+    from dsmooth.runs.verify import size_of_images
+
+    listed = {run.folder: sorted(run.records, key=lambda record: record.index)[:_LOOKED] for run in runs}
+    with Bar("look", sum(map(len, listed.values())), "images") as bar:
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            bar.to(done)
+
+        for run in runs:
+            records = listed[run.folder]
+            size = None if holds_arrays(path) else size_of_images(records)
+            shown = open_images(path, channels=records[0].shape[2], size=size)
+            cleaner = certified_denoiser(spec, run.question.denoiser, run.header.get("denoiser_name"))
+            make_looks(run, shown, cleaner, records=records, on_image=count)

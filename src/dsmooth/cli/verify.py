@@ -235,20 +235,10 @@ def _conclude(certificate: Path, checked: Sequence[_Checked]) -> int:
 
 
 def _denoiser(spec: str | None, evidence: Evidence) -> Denoiser | None:
-    """The denoiser of that name; where none was given the shipped one that was certified, by its digest."""
-    from dsmooth.denoisers.loading import load_denoiser, shipped_with
+    from dsmooth.denoisers.loading import certified_denoiser
 
-    first = evidence.first
-    if spec == "none" or (spec is None and (first is None or first.asked.denoiser is None)):
-        return None
-    if spec is not None:
-        return load_denoiser(spec)
-    found = shipped_with(str(first.asked.denoiser)) if first is not None else None
-    if found is None:
-        called = None if evidence.run is None else evidence.run.header.get("denoiser_name")
-        told = f", called {called!r:.100}," if isinstance(called, str) else ""
-        raise BadParameter(f"the denoiser that was certified{told} is none of those that are shipped: give it as -d")
-    return found
+    digest = None if evidence.first is None else evidence.first.asked.denoiser
+    return certified_denoiser(spec, digest, None if evidence.run is None else evidence.run.header.get("denoiser_name"))
 
 
 def _roots(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from dsmooth.services.hub import HUB, is_repository
 if TYPE_CHECKING:
     from dsmooth.denoisers.base import Denoiser
 
-__all__ = ["build", "describe", "from_pretrained", "load_denoiser", "shipped_with"]
+__all__ = ["build", "certified_denoiser", "describe", "from_pretrained", "load_denoiser", "shipped_with"]
 
 _MOST = 4096  # of any number in a configuration
 _FOLDER = Path(__file__).parent / "shipped"
@@ -53,6 +53,21 @@ def shipped_with(digest: str) -> Denoiser | None:
     """The denoiser with this digest, of those whose weights come with the package."""
     denoisers = (load_denoiser(name) for name in SHIPPED)
     return next((denoiser for denoiser in denoisers if denoiser.digest() == digest), None)
+
+
+def certified_denoiser(spec: str | None, digest: str | None, called: object = None) -> Denoiser | None:
+    """The denoiser of that name; where none is named, the one of this digest (None: none), if it comes with the package.
+
+    Raises BadModel otherwise, with what the run says it is `called`.
+    """
+    if spec == "none" or (spec is None and digest is None):
+        return None
+    if spec is not None:
+        return load_denoiser(spec)
+    if (found := shipped_with(str(digest))) is None:
+        told = f", called {called!r:.100}," if isinstance(called, str) else ""
+        raise BadModel(f"the denoiser that was certified{told} does not come with dsmooth: pass it as -d")
+    return found
 
 
 def _loaded(spec: Path | str) -> Denoiser:

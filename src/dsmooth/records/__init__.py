@@ -19,6 +19,7 @@ witness.py   what proves that a key was fixed before its noise could be known
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 cascade.py   the runs of a cascade in one folder, and whether they fit together
 thumbnails.py  small pictures of the images of a run, which no certificate rests on
+clean_answers.py  what the classifier alone answers to them, likewise
 table.py     the records of runs as a table: pandas, Parquet, CSV
 sidecar.py   one label per sample, packed
 querylog.py  every answer of a service, with the address of its noise

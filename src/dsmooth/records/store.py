@@ -4,7 +4,8 @@ run.json        the question, fixed before the first image, and the commitment t
 key.secret      the key, while the run goes on
 records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
 votes/          one packed file an image, named by its record
-thumbnails/     pictures to look at; nothing else reads them
+thumbnails/     pictures to look at, and looks/, those of noisy and denoised copies; nothing else reads them
+clean.jsonl     what the classifier alone answers; for people too
 end.json        the key, revealed when every image has its record
 """
 
@@ -34,7 +35,7 @@ from dsmooth.records.record_file import RECORDS, RecordFile
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.table import frame_of
-from dsmooth.records.thumbnails import FOLDER as THUMBNAILS
+from dsmooth.records.thumbnails import LOOKS, THUMBNAILS
 from dsmooth.records.typed import check_values
 
 __all__ = [
@@ -317,7 +318,7 @@ def check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
 
 
 def _check_no_links(folder: Path) -> None:
-    for held in (folder, folder / _VOTES, folder / THUMBNAILS):
+    for held in (folder, *(folder / name for name in (_VOTES, THUMBNAILS.folder, LOOKS.folder))):
         if not held.is_dir():
             continue
         with os.scandir(held) as entries:

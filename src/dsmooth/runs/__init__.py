@@ -1,6 +1,7 @@
 """Long work over many images, written down as it goes.
 
 certify.py    certify a set of images into a run folder; resume
+looks.py      what the classifier was shown, as pictures for the report
 shards.py     one run by many machines: planned, done in shards, merged
 recording.py  from an image that has all its votes to the record of them
 verify.py     check a run or a certificate file: claims, key, images, labels, completeness

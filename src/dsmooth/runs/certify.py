@@ -10,9 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dsmooth.errors import BadInput, BadParameter, BadRun
+from dsmooth.errors import BadInput, BadModel, BadParameter, BadRun
+from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.beacon import Beacon
+from dsmooth.records.clean_answers import add_clean_answer
 from dsmooth.records.digests import digest_image, digest_list, is_unknown
 from dsmooth.records.keys import count_attempts
 from dsmooth.records.outputs import check_writable, claimed
@@ -21,7 +23,7 @@ from dsmooth.records.question import Question
 from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
-from dsmooth.records.thumbnails import write_thumbnail
+from dsmooth.records.thumbnails import THUMBNAILS
 from dsmooth.runs.recording import record_of, versions
 from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
@@ -30,6 +32,7 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
+from dsmooth.smoothing.views import Alone
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.modes import FIXED, Mode
@@ -75,7 +78,8 @@ def certify_run(
     refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The key of the noise is drawn after
     images and question are fixed. norm None: that of the noise's own theorem. With a beacon as `witness`, the run is begun
     and WitnessAwaited raised: with time stamp and round beside it, which comes after `witness_in`, `resume` goes on. With
-    `thumbnails` the folder also holds a small picture of each image, for the report.
+    `thumbnails` the folder also holds a small picture of each image, for the report. What the classifier answers to each
+    image without noise and denoiser is kept for the report too, unless it is a service, which would charge for it.
 
     With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
     and `merge_shards` makes one run of them.
@@ -207,6 +211,7 @@ class _Recorder:
         self.order: dict[str, int] = {}
         self.clock = time.monotonic()
         self.client: Client | None = None
+        self.alone = None if smoothed.classifier.traits.billed else Alone(smoothed.classifier)
 
     def run(self, images: ImageSet) -> None:
         self.order = dict(zip(images.names, self.positions, strict=True))
@@ -254,10 +259,21 @@ class _Recorder:
             service=self._service(),
         )
         self.clock = now
+        self._ask_alone(image.pixels, record.image)
         record = self.writer.append(record)
         if self.thumbnails:
-            write_thumbnail(self.writer.folder, record.index, image.pixels)
+            THUMBNAILS.write(self.writer.folder, record.index, image.pixels)
         self.on_progress(Progress(self.samples, self.in_all, record, certificate))
+
+    def _ask_alone(self, pixels: Pixels, image: str) -> None:
+        """What the classifier itself says of the image is written down for the report; a run does not end over it."""
+        if self.alone is None:
+            return
+        try:
+            add_clean_answer(self.writer.folder, image, self.alone.answer(pixels))
+        except (BadModel, MemoryError) as error:
+            self.on_notice(f"the report will not say how accurate the classifier itself is ({error})")
+            self.alone = None
 
     def _service(self) -> dict[str, Any] | None:
         """What a record says of the service; the answers that it rests on are on disk then."""

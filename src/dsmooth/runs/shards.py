@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadParameter, BadRun
+from dsmooth.records.clean_answers import add_clean_answer, clean_answers
 from dsmooth.records.files import make_folder, read_bounded, write_whole
 from dsmooth.records.keys import read_secret
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run, RunWriter, check_same, holds_run, read_run
-from dsmooth.records.thumbnails import copy_thumbnail
+from dsmooth.records.thumbnails import THUMBNAILS
 
 __all__ = ["SHARDS", "Shard", "merge_shards", "plan_of", "shard_of_environment"]
 
@@ -145,13 +146,16 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
             "wait for their shards, or run them again"
         )
     key = plan.key or read_secret(run, str(plan.header["key_commitment"]))
+    alone = {shard.folder: clean_answers(shard.folder, shard.records) for shard in shards}
     with RunWriter(run, plan.header, key, resume=True) as writer:
         for index in sorted(found.keys() - held):
             shard, record = found[index]
             name = str(record.votes["file"])
             make_folder((run / name).parent, inside=run)
             write_whole(run / name, read_bounded(shard.folder / name, _MOST_VOTES, inside=shard.folder), inside=run)
-            copy_thumbnail(shard.folder, run, index)
+            THUMBNAILS.copy(shard.folder, run, index)
+            if record.image in alone[shard.folder]:
+                add_clean_answer(run, record.image, alone[shard.folder][record.image])
             writer.append(record)
             on_progress(len(writer.records))
         writer.finish()

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from dsmooth.records.schema import Record
 from dsmooth.records.store import Run
-from dsmooth.records.thumbnails import read_thumbnail
+from dsmooth.records.thumbnails import LOOKS, THUMBNAILS, Pictures
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
 from dsmooth.report.summary import Summary, marked
@@ -20,6 +20,7 @@ __all__ = ["Images"]
 
 _LISTED: Final = 2000  # images, the first ones; the records have all
 _PICTURES: Final = 500  # of them with a picture: about a megabyte
+_BYTES: Final = 2_400_000  # of all pictures in the page: the first images have noisy and denoised ones while these last
 _TOP: Final = 3  # labels with the most votes
 
 
@@ -32,35 +33,62 @@ class Images(Section):
             for record in sorted(run.records, key=lambda record: record.index):
                 rows.setdefault((record.name, record.image, record.label), {})[place] = record
         listed = list(rows.values())[:_LISTED]
-        shown = [_row(summary, row, pictured=i < _PICTURES) for i, row in enumerate(listed)]
+        shown = [_row(summary, row, place=i, pictured=i < _PICTURES) for i, row in enumerate(listed)]
+        looked = _add_looks(summary, listed, shown)
         return filled(
             Path(__file__).with_suffix(".html"),
             count=len(rows),
             pictures=_PICTURES,
+            looks=sum(bool(row["looks"]) for row in shown),
+            all_looked=looked,
             rows=shown,
             counted=len({record.drawn for run in summary.runs for record in run.records}) > 1,
-            pictured=any(row["picture"] for row in shown),
+            pictured=any(row["picture"] or row["looks"] for row in shown),
             runs=[{"name": marked(run), "rule": run.question.rule} for run in summary.runs],
         )
 
 
-def _row(summary: Summary, records: dict[int, Record], *, pictured: bool) -> dict[str, Any]:
-    place, first = next(iter(records.items()))
+def _row(summary: Summary, records: dict[int, Record], *, place: int, pictured: bool) -> dict[str, Any]:
+    run, first = next((summary.runs[i], record) for i, record in records.items())
     cells = [_cell(run, records[i]) if i in records else None for i, run in enumerate(summary.runs)]
     return {
+        "place": place,
         "picture": _picture(summary, records) if pictured else "",
         "name": first.name,
-        "label": "" if first.label is None else summary.runs[place].label_name(first.label),
+        "label": "" if first.label is None else run.label_name(first.label),
         "cells": cells,
+        "looks": [],
     }
 
 
 def _picture(summary: Summary, records: dict[int, Record]) -> str:
     """The source of an <img>, from the first of the runs that has the image's picture; else nothing."""
-    for place, record in records.items():
-        if picture := read_thumbnail(summary.runs[place].folder, record.index):
-            return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
-    return ""
+    found = (_source(THUMBNAILS, summary.runs[place], record) for place, record in records.items())
+    return next(filter(None, found), "")
+
+
+def _add_looks(summary: Summary, listed: list[dict[int, Record]], shown: list[dict[str, Any]]) -> bool:
+    """Each row has the noisy and denoised pictures that its runs hold; False where the page has no room for all of them."""
+    left = _BYTES - sum(len(row["picture"]) for row in shown)
+    for records, row in zip(listed, shown, strict=True):
+        for place, record in records.items():
+            run = summary.runs[place]
+            if source := _source(LOOKS, run, record):
+                left -= len(source)
+                if left < 0:
+                    row["looks"] = []
+                    return False
+                denoised = run.question.denoiser is not None
+                row["looks"].append(
+                    {"source": source, "run": marked(run), "law": str(run.question.law), "denoised": denoised}
+                )
+    return True
+
+
+def _source(pictures: Pictures, run: Run, record: Record) -> str:
+    """The picture as the source of an <img>; nothing where the run has none."""
+    picture = pictures.read(run.folder, record.index)
+    return "" if picture is None else f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _cell(run: Run, record: Record) -> dict[str, Any]:
