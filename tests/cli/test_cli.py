@@ -332,7 +332,7 @@ def test_a_denoiser_is_measured(folder):
     assert rows[0].split("|")[3].strip().startswith("21.")  # -20 log10(.1) = 20, and clipping helps dark images
     assert rows[3].count("%") == 1
     with Image.open(folder / "strip.png") as strip:
-        assert strip.size == (4 * (64 + 2), 8 * (64 + 2))
+        assert strip.size == (4 * (64 + 2), 16 + 8 * (16 + 64 + 2))
     assert (
         "sigma 0.07 is outside what this denoiser was trained for (0.08 to 0.6)"
         in run(folder, "test-denoiser", "images", "-d", "photo", "--sigma", "0.07").err
@@ -531,7 +531,7 @@ def test_verify_finds_the_shipped_denoiser_by_its_digest(folder):
     FFDNet(3, 4).save_pretrained(folder / "own")
     run(folder, "certify", "images", *model, "-d", "own", "--n", "20", "--max", "1", "-o", "other")
     done = run(folder, "verify", "other", *model, code=2)
-    assert "the denoiser that was certified, called 'own', is none of those that are shipped" in done.err
+    assert "the denoiser that was certified, called 'own', does not come with dsmooth: pass it as -d" in done.err
 
 
 def test_class_folders_are_matched_by_name_or_refused(folder):

@@ -78,6 +78,14 @@ def test_copies_of_an_image_are_one_draw_from_the_population(runs):
     assert cell.bound == 0.0
 
 
+def test_cohens_bound_can_be_left_out(runs):
+    summary = summarise(runs, [0.0, 0.1], cohen=False)
+    assert [row.certifier for row in summary.rows] == ["multiclass"] * 2
+    assert set(summary.envelope) == {"multiclass"}
+    assert "Cohen" not in curve_of(summary).svg
+    assert "Cohen" in curve_of(summarise(runs)).svg
+
+
 def test_the_envelope_is_the_best_of_the_runs(runs):
     summary = summarise(runs, [0.0, 0.25])
     best = [max(a.share, b.share) for a, b in zip(summary.rows[0].cells, summary.rows[1].cells, strict=True)]

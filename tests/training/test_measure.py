@@ -44,8 +44,20 @@ def test_both_rows_have_the_same_noise(images):
 
 def test_the_strip_shows_clean_noisy_denoised_and_residual(images):
     strip = np.asarray(picture_strip(lambda x, sigma: x, images[:2], [0.1, 0.5], scale=3))
-    assert strip.shape == (4 * (48 + 2), 4 * (48 + 2), 3)
-    clean = strip[:48, :48][::3, ::3]
-    assert np.array_equal(clean, images[0].pixels)
-    assert np.array_equal(strip[:48, 50:98], strip[:48, 100:148])
-    assert abs(strip[:48, 150:198].mean() - 127.5) < 5
+    assert strip.shape == (16 + 4 * (16 + 48 + 2), 4 * (48 + 2), 3)
+    first = strip[32:80]
+    assert np.array_equal(first[:, :48][::3, ::3], images[0].pixels)
+    assert np.array_equal(first[:, 50:98], first[:, 100:148])
+    assert abs(first[:, 150:198].mean() - 127.5) < 5
+
+
+def test_the_strip_says_what_it_shows(images):
+    """Headings once, and above each row its sigma and the PSNR of its noisy and denoised image, as they would be drawn."""
+    strip = np.asarray(picture_strip(lambda x, sigma: 0.5 + 0 * x, images[:2], [0.1, 0.5], scale=4))
+    titles, *bands = [strip[:16], *(strip[16 + i * (16 + 66) :][:16] for i in range(4))]
+    assert all((titles[:, i * 66 : (i + 1) * 66] < 128).any() for i in range(4))
+    assert np.array_equal(bands[0][:, :66], bands[1][:, :66])  # the same sigma
+    assert not np.array_equal(bands[1][:, :66], bands[2][:, :66])
+    assert not np.array_equal(bands[0][:, 66:132], bands[2][:, 66:132])  # noisier
+    assert np.array_equal(bands[0][:, 132:198], bands[2][:, 132:198])  # grey, whatever the noise
+    assert (bands[0][:, 198:] == 255).all()

@@ -27,6 +27,7 @@ def report(
     *,
     radii: Annotated[list[float] | None, MANY] = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    no_cohen: Annotated[bool, FLAG] = False,
     dossier: Annotated[bool, FLAG] = False,
     images: Path | None = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
@@ -61,6 +62,8 @@ def report(
         The radii of the table; those in question, or six that the noise can reach, by default.
     out: Path | None
         Where the page and the tables go; RUN/report of the first run by default.
+    no_cohen: bool
+        Leave Cohen's bound out of table, curve and page.
     dossier: bool
         Also write dossier.html, a page for an auditor: declared threat, method, alpha, population bound, versions, digests,
         witness.
@@ -89,15 +92,16 @@ def report(
         say("certified accuracy in %, as the files say: alpha, n, sigma and bound are not in them", *table.splitlines())
     if not runs:
         return
+    cohen = not no_cohen
     if cascade_in(runs[0]) is not None:
         if len(runs) > 1:
             raise BadParameter("a cascade is reported by itself: give its folder alone")
         cascade = read_cascade(runs[0])
         held = list(cascade.scales)
-        summary = summarise(held, radii, cascade=cascade)
+        summary = summarise(held, radii, cohen=cohen, cascade=cascade)
     else:
         held = [read_run(run) for run in runs]
-        summary = summarise(held, radii)
+        summary = summarise(held, radii, cohen=cohen)
     if images is not None:
         _look(held, images, denoiser)
     page = write_report(summary, out or runs[0] / "report", dossier=dossier)

@@ -90,11 +90,11 @@ class Summary:
 
 
 def summarise(
-    runs: Sequence[Run], radii: Sequence[float] | None = None, *, cascade: CascadeRun | None = None
+    runs: Sequence[Run], radii: Sequence[float] | None = None, *, cohen: bool = True, cascade: CascadeRun | None = None
 ) -> Summary:
     """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
 
-    Where the runs are the scales of a cascade, its own row comes last.
+    Without `cohen`, under the former only. Where the runs are the scales of a cascade, its own row comes last.
     A run whose votes were looked at on the way stands under the bound of its mode, the only one that they allow.
     Raises BadRun for runs without records, or of different norm or alpha, which no one table can hold.
     """
@@ -118,7 +118,7 @@ def summarise(
         _row(runs, i, place, chosen, labelled)
         for place in range(len(_CERTIFIERS))
         for i, run in enumerate(runs)
-        if place == 0 or not _has_one_bound(run)
+        if place == 0 or (cohen and not _has_one_bound(run))
     )
     if cascade is not None:
         rows += (_cascade_row(cascade, len(runs), chosen, labelled),)
