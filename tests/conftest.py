@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -30,3 +31,14 @@ def _a_processor_without_bf16():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "has_bf16", lambda: False)
         yield
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A page of docs by its path, to be followed in a folder of its own, in which photos/ lies."""
+    from pages import Page, with_photos
+
+    with_photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return lambda name: Page(name, tmp_path, monkeypatch)

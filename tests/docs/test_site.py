@@ -8,30 +8,13 @@ import sys
 import pytest
 
 import dsmooth
-from extending.test_pages import Page
 from support import ROOT, environment
 
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture
-def followed(tmp_path, monkeypatch):
-    """A tutorial, followed in a folder of its own, with photos/ of two classes."""
-    import numpy as np
-    from PIL import Image
-
-    for i, name in enumerate(("dark", "light")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for j in range(2):
-            drawn = np.random.default_rng(2 * i + j).integers(0, 60, (16, 16, 3)) + 190 * i
-            Image.fromarray(drawn.astype(np.uint8)).save(tmp_path / "photos" / name / f"{j}.png")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    return lambda name: Page(f"../tutorials/{name}.md", tmp_path, monkeypatch).follow()
-
-
-def test_a_network_in_python(followed, capsys):
-    page = followed("network")
+def test_a_network_in_python(page):
+    page = page("tutorials/network.md").follow()
     assert page.names["certificate"].answer == 0
     assert page.names["certificate"].radius > 0.4
     assert page.names["prediction"].answer == 0
@@ -41,8 +24,10 @@ def test_a_network_in_python(followed, capsys):
     assert "runs/halves: verified" in verified
 
 
-def test_a_folder_of_images(followed):
-    certified, _, attacked, reported, _, verified, exported = (done.out for done in followed("folder").done)
+def test_a_folder_of_images(page):
+    certified, _, attacked, reported, _, verified, exported = (
+        done.out for done in page("tutorials/folder.md").follow().done
+    )
     assert "4 of 4 images certified, 4 with the right label" in certified
     assert "0 flips" in attacked
     assert "| photos |" in reported
@@ -50,11 +35,11 @@ def test_a_folder_of_images(followed):
     assert "4 images: photos.csv" in exported
 
 
-def test_nothing_but_an_api(followed):
+def test_nothing_but_an_api(page):
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 8765)) == 0:
             pytest.skip("port 8765, which the tutorial uses, is taken")
-    page = followed("service")
+    page = page("tutorials/service.md").follow()
     try:
         priced, certified, again, reported = (done.out for done in page.done)
         assert "nothing was sent" in priced

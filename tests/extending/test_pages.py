@@ -1,117 +1,20 @@
-"""Every page of docs/extending does what it says: its files are written, its rows added, its code and commands run."""
+"""Every page of docs/extending does what it says."""
 
-import ast
-import importlib
-import importlib.util
 import inspect
 import math
-import re
-import shlex
-import sys
-import textwrap
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from contracts.test_contracts import TestClassifier as ClassifierContract
 from contracts.test_contracts import TestDenoiser as DenoiserContract
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.records.store import read_run
-from dsmooth.theory.laws import known
-from support import ROOT, dsmooth, refused
-
-BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.M | re.S)
-
-
-class Page:
-    """One page, followed in a folder of its own. Nothing of dsmooth is changed on the disk."""
-
-    def __init__(self, name, folder, monkeypatch):
-        self.text = (ROOT / "docs" / "extending" / name).read_text()
-        self.folder, self.monkeypatch = folder, monkeypatch
-        self.names = {}
-        self.done = []
-        """What the commands did."""
-        self.touched = []
-        """Files of the checkout that the page changes or adds."""
-
-    def follow(self):
-        """All blocks, in order: files, rows of registries, Python, commands."""
-        for _, info, code in BLOCK.findall(self.text):
-            language, path, registry = (*info.split(), "", "", "")[:3]
-            code = textwrap.dedent(code)
-            if not language:
-                for line in code.splitlines():
-                    self.command(line)
-            elif registry:
-                self.row(path, registry, code)
-            elif path.startswith("src/"):
-                self.module(path, code)
-            elif path:
-                (self.folder / path).write_text(code)
-            else:
-                self.forget_modules()
-                exec(compile(code, "page", "exec"), self.names)
-        return self
-
-    def command(self, line, code=0):
-        """A command as in a process of its own, to which nobody has introduced a law."""
-        self.monkeypatch.setattr(known, "_INTRODUCED", {})
-        self.forget_modules()
-        program, *arguments = shlex.split(line)
-        assert program == "dsmooth", line
-        done = dsmooth(*arguments)
-        assert done.code == code, (line, done.out, done.err)
-        self.done.append(done)
-        return done
-
-    def module(self, path, code):
-        """A new file of src, that is imported from where it would lie."""
-        assert not (ROOT / path).exists()
-        self.touched.append(path)
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(code)
-        spec = importlib.util.spec_from_file_location(dotted(path), file)
-        made = importlib.util.module_from_spec(spec)
-        self.monkeypatch.setitem(sys.modules, dotted(path), made)
-        spec.loader.exec_module(made)
-
-    def row(self, path, registry, code):
-        """A row more in a registry, above all others."""
-        self.touched.append(path)
-        held = getattr(importlib.import_module(dotted(path)), registry)
-        self.monkeypatch.setattr(held, "_rows", {**ast.literal_eval("{" + code + "}"), **held._rows})
-
-    def forget_modules(self):
-        """What lies in the folder is imported anew."""
-        for name, module in list(sys.modules.items()):
-            file = Path(getattr(module, "__file__", None) or "/")
-            if file.parent == self.folder:
-                self.monkeypatch.delitem(sys.modules, name)
-
-
-def dotted(path):
-    return path.removeprefix("src/").removesuffix(".py").replace("/", ".")
-
-
-@pytest.fixture
-def page(tmp_path, monkeypatch):
-    """A page by name; beside it photos/, four images of 16 x 16 pixels, two of each of two classes."""
-    for i, name in enumerate(("dark", "light")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for j in range(2):
-            drawn = np.random.default_rng(2 * i + j).integers(0, 60, (16, 16, 3)) + 190 * i
-            Image.fromarray(drawn.astype(np.uint8)).save(tmp_path / "photos" / name / f"{j}.png")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    return lambda name: Page(name, tmp_path, monkeypatch)
+from pages import BLOCK
+from support import ROOT, refused
 
 
 def test_a_law_goes_through_the_whole_river(page):
-    page = page("add-a-law.md").follow()
+    page = page("extending/add-a-law.md").follow()
     certified, reported, attacked, verified = (done.out for done in page.done)
     assert "4 of 4 images certified, 4 with the right label (laplace 0.2, multiclass bound" in certified
     assert "| laplace | laplace 0.2 | multiclass | 0.0 | 100.0" in reported
@@ -147,7 +50,7 @@ def bright(page):
 
 @pytest.mark.filterwarnings("ignore:the denoiser was trained")
 def test_a_denoiser_is_trained_measured_and_certified(page):
-    page = bright(page("add-a-denoiser.md")).follow()
+    page = bright(page("extending/add-a-denoiser.md")).follow()
     _, measured, certified = (done.out for done in page.done)
     noisy, denoised = (float(line.split("|")[3].split()[0]) for line in measured.splitlines() if "dB" in line)
     assert denoised > noisy + 1
@@ -162,7 +65,7 @@ def test_a_denoiser_is_trained_measured_and_certified(page):
 
 
 def test_a_classifier_is_certified_and_verified(page):
-    page = page("add-a-classifier.md").follow()
+    page = page("extending/add-a-classifier.md").follow()
     certified, reported, verified = (done.out for done in page.done)
     assert "4 of 4 images certified, 4 with the right label" in certified
     assert "| means |" in reported
@@ -174,7 +77,7 @@ def test_a_classifier_is_certified_and_verified(page):
 
 
 def test_an_image_source_is_certified_and_verified(page):
-    page = bright(page("add-an-image-source.md")).follow()
+    page = bright(page("extending/add-an-image-source.md")).follow()
     certified, verified = (done.out for done in page.done)
     assert "3 of 3 images certified, 3 with the right label" in certified
     assert "runs/digits: verified" in verified
@@ -182,7 +85,7 @@ def test_an_image_source_is_certified_and_verified(page):
 
 
 def test_a_section_stands_on_the_page(page):
-    page = bright(page("add-a-report-section.md")).follow()
+    page = bright(page("extending/add-a-report-section.md")).follow()
     records = read_run(page.folder / "runs" / "photos").records
     for file in ("runs/photos/report/report.html", "narrowest.html"):
         html = (page.folder / file).read_text()

@@ -22,12 +22,12 @@ _TURNS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 
 
 def filled(template: Path, **values: Any) -> Markup:
-    """The Jinja template with these values, escaped unless they are Markup; it can include or extend others of its folder."""
+    """The Jinja template with these values, escaped unless they are Markup; it can use others of its folder."""
     return Markup(_environment(template.parent).get_template(template.name).render(values))
 
 
 def page(template: Path, *, styles: Sequence[str], script: str | None = None, **values: Any) -> Markup:
-    """A whole page, which extends page.html: it gets `style`, `script` (from files of TEMPLATES) and `policy` beside these values.
+    """A whole page, which extends page.html: beside these values it gets `style`, `script` (from TEMPLATES) and `policy`.
 
     Under the policy a browser obeys no other style or script, and fetches nothing.
     """
