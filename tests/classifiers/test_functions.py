@@ -44,6 +44,18 @@ class Layers:
         return np.stack([1 - images.mean(axis=(1, 2, 3)), images.mean(axis=(1, 2, 3))], axis=1)
 
 
+class TorchLayers(torch.nn.Module, Layers):
+    """As Keras's on torch: a module too, whose `forward` would get channels where it wants width."""
+
+    input_shape = (None, 4, 4, 3)
+
+    def forward(self, images):
+        raise AssertionError("asked as a network of torch")
+
+
+TorchLayers.__module__ = "keras.src.models.model"
+
+
 class Output:
     """As transformers': scores as an attribute."""
 
@@ -63,6 +75,7 @@ ANSWERS = {
     "labels in a list": lambda x: scores(x).argmax(1).tolist(),
     "scikit-learn": Forest(),
     "Keras": Layers(),
+    "Keras on torch": TorchLayers(),
 }
 
 
@@ -72,6 +85,11 @@ def test_scores_and_labels_of_every_kind(function, dtype):
     assert as_classifier(function).prepared(EAGER)(IMAGES) == [0, 1, 0]
     smoothed = SmoothedClassifier(function, lambda x, sigma: x.bfloat16(), 0.25, dtype=dtype)
     assert smoothed.certify(BRIGHT, n=100).answer == 1
+
+
+def test_the_size_that_keras_was_built_for_is_known():
+    assert as_classifier(TorchLayers()).input_size == 4
+    assert as_classifier(Layers()).input_size is None
 
 
 def test_labels_may_be_text_or_missing():

@@ -9,7 +9,7 @@ from torch import nn
 
 from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier, DifferentiableClassifier, LabelFunction
-from dsmooth.classifiers.functions import FunctionClassifier, predicting
+from dsmooth.classifiers.functions import FunctionClassifier, of_keras, predicting
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel
 
@@ -37,7 +37,7 @@ def as_classifier(model: object) -> Classifier:
     """
     if isinstance(model, Classifier):
         return model
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module) and not of_keras(model):
         return TorchClassifier(model)
     if isinstance(model, _LooksLikeOne) and not isinstance(model, type):
         return _AdaptedNetwork(model) if hasattr(model, "network") else _Adapted(model)

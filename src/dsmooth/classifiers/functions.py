@@ -18,7 +18,7 @@ from dsmooth.errors import BadModel
 from dsmooth.records.digests import unknown_digest
 from dsmooth.theory.votes import Label
 
-__all__ = ["FunctionClassifier", "predicting"]
+__all__ = ["FunctionClassifier", "of_keras", "predicting"]
 
 _ONE_AT_A_TIME: Final = threading.RLock()
 
@@ -88,8 +88,20 @@ def predicting(model: Any) -> FunctionClassifier | None:
         names = None if classes is None else [str(each) for each in classes]
         return FunctionClassifier(_flattened(ask, name), name=name, class_names=names, arrays=True)
     if callable(ask := getattr(model, "predict", None)):
-        return FunctionClassifier(_quietly(ask, name), name=name, arrays=True)
+        return FunctionClassifier(_quietly(ask, name), name=name, input_size=_side(model), arrays=True)
     return None
+
+
+def of_keras(model: object) -> bool:
+    """Whether it is a model of Keras, which is a torch.nn.Module too where torch is its backend, and takes (B, H, W, C)."""
+    return any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__)
+
+
+def _side(model: Any) -> int | None:
+    """The side of the square images that a model of Keras was built for, where it says so: (None, H, W, C)."""
+    shape = getattr(model, "input_shape", None)
+    square = isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2] and isinstance(shape[1], int)
+    return shape[1] if square and shape is not None else None
 
 
 def _flattened(ask: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
