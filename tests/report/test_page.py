@@ -294,7 +294,7 @@ def test_a_click_shows_the_image_as_the_classifier_saw_it(runs, browser, tmp_pat
     assert not looks[1].is_visible()
     page.click(f"button[popovertarget={looks[1].get_attribute('id')}]")
     assert looks[1].is_visible()
-    assert "noisy: gaussian 0.12" in looks[1].inner_text()
+    assert "noisy (gaussian 0.12)" in looks[1].inner_text()
     page.keyboard.press("Escape")
     assert not looks[1].is_visible()
     context.close()

@@ -28,6 +28,8 @@ class Accuracy(Section):
             heading=heading,
             rows=list(zip(rows, moving, strict=True)),
             norm=index_of(summary.norm),
+            several=not all(row.main for row in summary.rows),
+            stopped=any(run.question.mode.looks for run in summary.runs),
         )
 
 

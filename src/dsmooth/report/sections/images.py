@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from dsmooth.records.clean_answers import clean_answers
 from dsmooth.records.schema import Record
 from dsmooth.records.store import Run
 from dsmooth.records.thumbnails import LOOKS, THUMBNAILS, Pictures
@@ -70,6 +71,7 @@ def _picture(summary: Summary, records: dict[int, Record]) -> str:
 def _add_looks(summary: Summary, listed: list[dict[int, Record]], shown: list[dict[str, Any]]) -> bool:
     """Each row has the noisy and denoised pictures that its runs hold; False where the page has no room for all of them."""
     left = _BYTES - sum(len(row["picture"]) for row in shown)
+    alone = [clean_answers(run.folder, run.records) for run in summary.runs]
     for records, row in zip(listed, shown, strict=True):
         for place, record in records.items():
             run = summary.runs[place]
@@ -78,9 +80,13 @@ def _add_looks(summary: Summary, listed: list[dict[int, Record]], shown: list[di
                 if left < 0:
                     row["looks"] = []
                     return False
+                cell = row["cells"][place]
+                told = f"{marked(run)}: {cell['answer']}" + (f", radius {cell['radius']}" if cell["radius"] else "")
+                if (answer := alone[place].get(record.image)) is not None:
+                    told += f"; the classifier alone, without noise: {run.label_name(answer)}"
                 denoised = run.question.denoiser is not None
                 row["looks"].append(
-                    {"source": source, "run": marked(run), "law": str(run.question.law), "denoised": denoised}
+                    {"source": source, "told": told, "law": str(run.question.law), "denoised": denoised}
                 )
     return True
 
