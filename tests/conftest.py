@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import sys
 
@@ -42,3 +43,16 @@ def page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return lambda name: Page(name, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by playwright; what needs it is skipped where one of them is missing."""
+    program = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    if program is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser (extra dev)")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

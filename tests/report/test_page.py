@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from browsing import barriers
 from dsmooth import SmoothedClassifier
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.thumbnails import LOOKS, THUMBNAILS
+from dsmooth.report.dossier import dossier_of
 from dsmooth.report.page import page_of
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
@@ -187,18 +189,6 @@ def test_names_of_classifier_and_denoiser_are_said_where_they_are_known(runs):
     assert "<td>not recorded</td><td>not recorded</td>" in page_of(summarise([run]))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    with api.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def opened(runs, browser, tmp_path):
     """The page as a browser shows it; nothing may be complained of, and nothing fetched."""
@@ -298,6 +288,19 @@ def test_a_click_shows_the_image_as_the_classifier_saw_it(runs, browser, tmp_pat
     page.keyboard.press("Escape")
     assert not looks[1].is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(runs, browser, tmp_path, scheme):
+    """Neither in the report nor in the dossier; with the pictures of an image open, too."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0].folder, folder)
+    LOOKS.write(folder, 0, np.full((16, 34, 3), 90, np.uint8))
+    summary = summarise([replace(runs[0], folder=folder), runs[1]])
+    for name, html in (("report", page_of(summary)), ("dossier", dossier_of(summary))):
+        (tmp_path / f"{name}.html").write_text(html)
+        assert barriers(browser, (tmp_path / f"{name}.html").as_uri(), scheme) == []
+    assert barriers(browser, (tmp_path / "report.html").as_uri(), scheme, click="button[popovertarget]") == []
 
 
 def test_a_telephone_need_not_scroll_sideways(opened):

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 
 import jsonschema
 import numpy as np
@@ -13,14 +12,13 @@ import pytest
 from PIL import Image
 from starlette.routing import Route
 
+from browsing import barriers
 from dsmooth import TorchClassifier
 from dsmooth.serve.app import gateway as application
 from dsmooth.serve.callers import Caller
 from dsmooth.serve.settings import Settings
 from serve.running import SIZE, gateway, picture
 from support import Halves
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
 
 def halves(left, right):
@@ -132,17 +130,6 @@ def test_the_page_loads_nothing_from_elsewhere(running):
     assert not any(re.search(r"https?://|style=|innerHTML|eval\(", text) for text in files)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser, running):
     context = browser.new_context(viewport={"width": 1000, "height": 800}, accept_downloads=True)
@@ -159,6 +146,11 @@ def page(browser, running):
 
 def upload(page, file, name="cat.png"):
     page.set_input_files("#picture", {"name": name, "mimeType": "image/png", "buffer": file})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, running, scheme):
+    assert barriers(browser, running.url, scheme) == []
 
 
 def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path):
