@@ -28,6 +28,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/.dev
+	rm -rf docs/_made
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b doctest docs docs/_build/doctest
 
@@ -50,4 +51,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist docs/_build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build docs/_made demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

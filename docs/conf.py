@@ -12,8 +12,15 @@ import dsmooth
 project, author, copyright = "dsmooth", "The dsmooth authors", "The dsmooth authors"
 version = release = dsmooth.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "cyclopts.sphinx_ext", "plain_docstrings"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "cyclopts.sphinx_ext",
+    "plain_docstrings",
+    "gallery",
+]
+exclude_patterns = ["_build", "_made*", "notebooks"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["toc.not_included"]  # decisions/README.md lists its pages by itself

@@ -1,5 +1,6 @@
 """The documentation: it builds without a warning and without a network, its examples run, its tutorials can be followed."""
 
+import json
 import re
 import socket
 import subprocess
@@ -69,6 +70,36 @@ def test_every_page_is_reachable():
     assert {page for page in pages - listed if not re.match(r"decisions/\d{4}-", page)} == set()
     for page in (DOCS / "decisions").glob("0*.md"):
         assert page.name in (DOCS / "decisions" / "README.md").read_text()
+
+
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebooks_run(path, tmp_path, monkeypatch):
+    """Each from top to bottom in a kernel of its own, in which a warning is no error and an exception is one."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    book = nbformat.read(path, as_version=4)
+    done = nbclient.NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    told = "".join(str(output.get("text", "")) for cell in done.cells for output in cell.get("outputs", ()))
+    expected = {
+        "one-photograph": "missile 0.",
+        "run-and-compare": "| upper envelope |",
+        "which-noise": "6 of 255 levels brighter: True",
+    }
+    assert expected[path.stem] in told, told
+
+
+def test_notebooks_are_kept_without_results():
+    """What a notebook shows is made by whoever runs it: no picture of one machine lies in the history."""
+    assert len(NOTEBOOKS) == 3
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text())["cells"]:
+            assert not cell.get("outputs"), path.name
+            assert cell.get("execution_count") is None, path.name
 
 
 @pytest.mark.slow
