@@ -201,7 +201,7 @@ def very_long_name(folder):
 
 def very_long_image(folder):
     place(folder, "long.png", encoded(Image.new("RGB", (1, 200_000)), "PNG"))
-    return "long.png --size 224", "expected an image of a usual shape"
+    return "long.png --size 224", "expected an image of ordinary proportions"
 
 
 def broken_among_good(folder):

@@ -143,8 +143,8 @@ def test_several_sigmas_make_a_run_each(folder):
 @pytest.mark.parametrize(
     ("command", "options", "says"),
     [
-        ("certify", ("--witness", "-o", "runs"), "--witness fixes one run"),
-        ("certify", ("-o", "run"), "run holds a run, and several --sigma"),
+        ("certify", ("--witness", "-o", "runs"), "--witness is for a single run"),
+        ("certify", ("-o", "run"), "run already holds a run, and several --sigma"),
         ("certify", ("--sigma", "0.25000001", "-o", "runs"), "differ in their first six digits"),
         ("certify", ("--sigma", "9", "-o", "runs"), "sigma must be between"),
         ("predict", (), "only certify takes several"),
@@ -163,7 +163,7 @@ def test_what_runs_and_how_long_it_will_take_is_said_first(folder, monkeypatch):
     assert re.search(r"^fp32 on torch: about \d+ s for 20,400 samples$", done.err, re.M)
     monkeypatch.setattr(choice, "has_bf16", lambda: True)
     done = run(folder, "certify", "images", *LINEAR, "--backend", "eager", "--n", "20", "-o", "faster")
-    assert "bf16 on torch, several times as fast as fp32 (--dtype fp32: the exact network)\n" in done.err
+    assert "bf16 on torch, several times as fast as fp32 (--dtype fp32 runs the exact network)\n" in done.err
     assert read_run(folder / "faster").question.dtype == "bf16"
 
 

@@ -74,7 +74,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
 def test_records_under_a_law_of_ones_own_need_it_on_the_command_line(folder, command):
     refused(folder, *command, says="a law that you bring with --noise import:MODULE:FACTORY, got 'mine'")
-    refused(folder, *command, "--noise", "gaussian", says="here --noise only introduces a law of your own")
+    refused(folder, *command, "--noise", "gaussian", says="here --noise only names a law of your own")
     done = dsmooth(*command, *MINE)
     assert done.code == 0, done.out + done.err
 
@@ -97,7 +97,7 @@ def test_what_is_no_law_is_refused_in_one_line(folder, factory, says):
 
 def test_a_law_of_ones_own_has_its_parameters_already(folder):
     options = (*NETWORK, *MINE, "--sigma", 0.5, "-o", "new")
-    refused(folder, "certify", "images.npz", *options, says="has its own parameters, got --sigma too")
+    refused(folder, "certify", "images.npz", *options, says="has its own parameters: leave out --sigma")
 
 
 @pytest.mark.parametrize("command", ["report", "verify", "attack", "recertify"])

@@ -156,7 +156,7 @@ HTTP = "http://127.0.0.1:9/x"
     ("spec", "changes", "message"),
     [
         ("aws:polly", {}, "service must be one of aws:rekognition"),
-        ("efficientnet-lite0", {"concurrency": 3}, "options of services were given"),
+        ("efficientnet-lite0", {"concurrency": 3}, "options for services were given"),
         (HTTP, {"label_map": "none.json"}, "expected a label map .* as JSON"),
         (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
         (HTTP, {"threshold": 0.5}, "belongs to --present"),

@@ -139,7 +139,7 @@ def test_tsv_is_cohens(runs):
 
 def test_runs_that_do_not_belong_together_are_refused(runs):
     other = asked(runs[1], alpha=0.01)
-    with pytest.raises(BadRun, match="report them apart"):
+    with pytest.raises(BadRun, match="report them separately"):
         summarise([runs[0], other])
     with pytest.raises(BadRun, match="at least one finished image"):
         summarise([replace(runs[0], records=[])])

@@ -94,7 +94,7 @@ def test_a_file_that_describes_no_server(tmp_path, monkeypatch, text, says):
 def test_options_stand_in_one_place(tmp_path, monkeypatch):
     (tmp_path / "gateway.toml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
-    refused(tmp_path, "serve", "gateway.toml", "--port", "80", says="write them into it")
+    refused(tmp_path, "serve", "gateway.toml", "--port", "80", says="put them into that file")
     refused(tmp_path, "serve", "gateway.toml", "-c", "import:support:Linear", says="give one of them")
     refused(tmp_path, "serve", says="expected a classifier (-c), a TOML file")
     refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo brings its classifier")

@@ -43,7 +43,7 @@ def as_classifier(model: object) -> Classifier:
         return _AdaptedNetwork(model) if hasattr(model, "network") else _Adapted(model)
     if isinstance(model, type):
         raise BadModel(
-            f"expected a classifier, got the class {model.__name__}: make one of it, as in {model.__name__}()"
+            f"expected a classifier, got the class {model.__name__}: pass an instance, as in {model.__name__}()"
         )
     if (asked := predicting(model)) is not None:
         return asked

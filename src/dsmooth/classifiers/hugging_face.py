@@ -57,7 +57,7 @@ def hugging_face_classifier(folder: Path | str, *, name: str) -> TorchClassifier
         raise BadModel(f"{name}: expected an image classifier of transformers in safetensors: {line[:300]}") from error
     if absent := sorted(told["missing_keys"]) + sorted(str(each) for each in told["mismatched_keys"]):
         raise BadModel(
-            f"{name}: expected all weights of a {type(model).__name__}, lacks {', '.join(absent[:_SHOWN])}"
+            f"{name}: expected all weights of a {type(model).__name__}, missing {', '.join(absent[:_SHOWN])}"
             f"{f' and {len(absent) - _SHOWN:,} more' if len(absent) > _SHOWN else ''}"
         )
     mean, std = _normalisation(processor, name)

@@ -39,8 +39,8 @@ def attack(
 
     Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
     noise) and l_inf; the attacked
-    image is rounded to whole bytes inside the ball and put to the vote. Such a flip is a bug: the image is kept, report it.
-    Beside that, the accuracy under attack with and without the defence, for `dsmooth report`. Writes RUN/attack.
+    image is rounded to whole bytes inside the ball and put to the vote. Such a flip is a bug: the image is kept; please report it.
+    Also measures accuracy under attack, with and without the defence, for `dsmooth report`. Writes RUN/attack.
 
     Examples:
 
@@ -69,7 +69,7 @@ def attack(
     n: int
         Votes for the answer at each attacked image.
     max: int | None
-        Attack the first so many images only.
+        Attack only this many images, the first ones.
     seed: int
         Decides the noise of attacks and votes.
     resume: bool

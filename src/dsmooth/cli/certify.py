@@ -52,10 +52,10 @@ def certify(
     plan: Annotated[bool, FLAG] = False,
     shard: str | None = None,
 ) -> None:
-    """Certify images: a label, and a radius within which no change of the pixels alters it.
+    """Certify images: for each a label, and a radius within which no change of the pixels alters it.
 
-    Writes a run folder (one record an image, each on disk as soon as it is done); after an interruption the same
-    command with --resume goes on. `dsmooth report RUN` makes tables and a page of it.
+    Writes a run folder with one record for each image, on disk as soon as it is done. After an interruption, the same
+    command with --resume continues. `dsmooth report RUN` turns the folder into tables and a page.
 
     Examples:
 
@@ -91,7 +91,7 @@ def certify(
     images: Path
         A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
     out: Path
-        The run folder to write; with several --sigma a folder for a run each, which are compared at the end.
+        The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
     mode: Literal["fixed", "curve", "decision", "radius"]
         fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
         is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
@@ -107,23 +107,24 @@ def certify(
         Several --sigma are one classifier: the strongest noise under which an answer has a majority gives it. Images that it
         decides need no votes under weaker noise.
     certificates: Path | None
-        A new folder for one certificate file an image, which others can check with `dsmooth verify`.
+        A new folder for certificate files, one for each image, which others can check with `dsmooth verify`.
     thumbnails: Literal["small", "none"]
         small: a picture of each image, at most 64 pixels a side, is kept in the run folder for the report. none: no pixels.
     witness: bool
-        Before any vote, have the key's commitment time-stamped, and let a public beacon's later round into the key: so
-        that others can see that no keys were tried. Stops, and says what to do before --resume (extra witness).
+        Prove to others that no keys were tried: before any vote, the key's commitment is time-stamped, and a later round of
+        a public beacon is mixed into the key. Stops, and says what to do before --resume (extra witness).
     witness_minutes: float
-        With --witness: how long from now until the beacon's round; the time stamp has to come before it.
+        With --witness: minutes from now until the beacon's round; the time stamp must be older than it.
     beacon: Path | None
-        With --witness: another beacon than drand's quicknet, as drand's /info describes its chain (JSON).
+        With --witness: a beacon other than drand's quicknet; a JSON file as drand's /info describes its chain.
     resume: bool
-        Go on with the run in --out.
+        Continue the run in --out.
     plan: bool
-        Fix question, images and key, and draw no vote: shards do the rest.
+        Fix the question, the images and the key, without drawing a vote; shards do the rest.
     shard: str | None
-        Do this part of the planned run in --out: 3/16 is every 16th image from the fourth on (numbers count from 0), auto is
-        what SLURM, torchrun, Kubernetes or AWS Batch say in the environment (auto/16: of 16). A shard that is begun goes on.
+        Do this part of the planned run in --out: 3/16 is every 16th image, starting with the fourth (numbers count from 0);
+        auto takes the number from the environment of SLURM, torchrun, Kubernetes or AWS Batch (auto/16: of 16). A shard that
+        was begun continues.
     """
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.cascade import undecided
@@ -147,7 +148,9 @@ def certify(
     data.check()
     part = None if shard is None else Shard.parse(shard)
     if part is not None and (plan or certificates is not None):
-        raise BadParameter("--plan and --certificates are for the whole run, and --shard is for a part of it")
+        raise BadParameter(
+            "--plan and --certificates apply to the whole run, and --shard to a part of it: leave one out"
+        )
     if cascade:
         if certificates is not None or plan or part is not None:
             raise BadParameter("--certificates, --plan and --shard are for single runs, and a cascade is several")
@@ -213,11 +216,13 @@ def _check_folder(out: Path, runs: Sequence[Path], witness: bool) -> None:
     from dsmooth.records.store import holds_run
 
     if witness:
-        raise BadParameter(f"--witness fixes one run: pass one --sigma, got {len(runs)}")
+        raise BadParameter(f"--witness is for a single run: pass one --sigma, got {len(runs)}")
     if len(set(runs)) < len(runs):
         raise BadParameter("expected sigmas that differ in their first six digits: each names the folder of its run")
     if holds_run(out):
-        raise BadParameter(f"{out} holds a run, and several --sigma make runs inside of --out: choose another --out")
+        raise BadParameter(
+            f"{out} already holds a run, and several --sigma make a folder of runs: choose another --out"
+        )
 
 
 def _one(

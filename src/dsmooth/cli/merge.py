@@ -10,10 +10,10 @@ __all__ = ["merge"]
 
 
 def merge(run: Path, /) -> None:
-    """Make one run of the shards that `dsmooth certify --shard` did: in the order of the images, sealed, the key revealed.
+    """Merge the shards of `dsmooth certify --shard` into one run: in the order of the images, sealed, with the key revealed.
 
-    The records are those of a run on one machine. Says what is missing until all shards are done; merging again after an
-    interruption goes on.
+    The records are those of a run on one machine. Until all shards are done it says what is missing; after an interruption,
+    merge again.
 
     Examples:
 

@@ -85,28 +85,28 @@ class Model:
 
     classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
     class_names: Path | None = None
-    """What its classes are called, in order: a text file with one name on each line, or JSON; for onnx: files, say."""
+    """Names of the classes, in order: a text file with one name on each line, or JSON; for onnx: files, for example."""
     noise: str = "gaussian"
     """gaussian (l2), uniform (l1), splitting (l1, without chance), or a law of your own as import:package.module:factory."""
     sigma: Annotated[list[float] | None, Parameter(alias="-s", negative=())] = None
-    """For gaussian: standard deviation of the noise, pixels in [0, 1]; 0.25 by default. `certify` takes several
-    (--sigma 0.25 --sigma 0.5): a run each."""
+    """For gaussian: standard deviation of the noise, with pixels in [0, 1]; 0.25 by default. `certify` takes several
+    (--sigma 0.25 --sigma 0.5), and makes a run of each."""
     levels: Whole | None = None
-    """The half-width is levels / 510. For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting:
-    how many outcomes are asked for."""
+    """For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting: how many outcomes are asked
+    for. The noise reaches levels / 510 to either side."""
     brightness: float | None = None
-    """With Gaussian noise, noise on the brightness of the whole image too, of this standard deviation (0.1, say): the
-    certificate then covers changes of brightness beside those of the pixels."""
+    """Adds noise of this standard deviation (say, 0.1) to the brightness of the whole image, beside Gaussian noise on the
+    pixels; the certificate then covers changes of brightness, too."""
     colour: float | None = None
     """The same for each of the three channels."""
     ramp: float | None = None
-    """The same for light from a side: a ramp across and one down, of this standard deviation at the edge."""
+    """The same for light from one side: a ramp across the image and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
     dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
-    """Precision of the networks, part of what is certified; auto is bf16, several times faster, where the processor computes
-    in it, and fp32, the networks as they are, elsewhere."""
+    """Precision of the networks, which is part of what is certified. fp32 is the networks as they are; bf16 is several times
+    faster; auto is bf16 where the processor supports it, else fp32."""
     backend: BackendName = "auto"
-    """What runs the networks; auto is the fastest that is here. It is recorded; answers differ by rounding."""
+    """What runs the networks; auto is the fastest one installed. It is recorded; answers differ by rounding."""
     batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
     workers: Whole | None = None
@@ -203,7 +203,7 @@ def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
     if not noise.startswith(_IMPORT):
         return law_named(noise, parameters)
     if parameters:
-        raise BadParameter(f"{noise} has its own parameters, got {', '.join(f'--{name}' for name in parameters)} too")
+        raise BadParameter(f"{noise} has its own parameters: leave out {', '.join(f'--{name}' for name in parameters)}")
     return introduce(imported(noise))
 
 
@@ -212,8 +212,8 @@ def introduce_laws(noise: Sequence[str] | None) -> None:
     for each in noise or ():
         if not each.startswith(_IMPORT):
             raise BadParameter(
-                "here --noise only introduces a law of your own, as import:package.module:factory: "
-                f"which noise it was, the records say; got {each!r}"
+                "here --noise only names a law of your own, as import:package.module:factory, because the records say "
+                f"which noise it was; got {each!r}"
             )
         law_of(each, {})
 
@@ -270,33 +270,33 @@ class Service:
     threshold: float | None = None
     """The score from which a label counts as present; 0.5 by default."""
     endpoint: str | None = None
-    """Another address of the service, as http://HOST:PORT; keys come from the variables of its SDK."""
+    """Another address for the service, as http://HOST:PORT; keys come from the environment variables of its SDK."""
     wire: Path | None = None
     """http: only. JSON file with request (in which "{image}" becomes the PNG in base64), labels, scores, version."""
     concurrency: Whole = 32
     """Queries in flight."""
     rate: float | None = None
-    """Queries a second; by default what a new account may send (with --endpoint and http: no limit)."""
+    """Queries per second; by default what a new account may send (no limit with --endpoint and for http:)."""
     time_limit: float = 10.0
-    """Seconds for one try; a query is tried 5 times."""
+    """Seconds before a try is given up; a query is tried 5 times."""
     max_queries: Whole | None = None
-    """Stop before the next query when so many were sent, retries and earlier parts of the run included."""
+    """Send no more queries than this, retries and earlier parts of the run included."""
     max_dollars: float | None = None
     """The same in dollars at list price."""
     price: float | None = None
     """Dollars per 1,000 queries, in place of the list price."""
     ask_above: float = 1.0
-    """Dollars: a more expensive run asks before its first query."""
+    """Dollars: a run that costs more asks for confirmation before its first query."""
     yes: Annotated[bool, FLAG] = False
     """Do not ask."""
     dry_run: Annotated[bool, FLAG] = False
-    """Only say how many queries it would be, their price and time."""
+    """Only say how many queries there would be, what they would cost, and how long they would take."""
 
     def classifier(self, spec: str) -> RemoteClassifier | str:
         """The service that is named, set up; a classifier that is none, as it is."""
         if not is_service(spec):
             if self != LOCAL:
-                raise BadParameter(f"options of services were given, and {spec} is none")
+                raise BadParameter(f"options for services were given, but {spec} is not a service")
             return spec
         rule = voting_rule(self.label_map, self.present, self.threshold)
         from dsmooth.services.gate import Limits
@@ -328,11 +328,11 @@ class Data:
     labels: Path | None = None
     """CSV with the columns file and label (or class_index), to choose and label the images."""
     size: Whole | None = None
-    """Side to which image files are resized and cropped; the classifier's own by default. 0: leave them as they are."""
+    """Side to which image files are resized and cropped; by default what the classifier takes. 0 leaves them as they are."""
     skip: Whole = 1
-    """Take every SKIP-th image only."""
+    """Take only every SKIP-th image."""
     max: Whole | None = None
-    """Stop after so many images."""
+    """Stop after this many images."""
     on_bad: Literal["stop", "skip"] = "stop"
     """What to do about an image that cannot be read: stop says which it is, skip leaves it out and lists it in the run."""
 

@@ -27,11 +27,11 @@ def recertify(
     threshold: float | None = None,
     noise: Laws = None,
 ) -> None:
-    """Certificates from the answers that a service gave, under another alpha, n, bound or voting rule. Asks nobody.
+    """Certify again from the logged answers of a service, under another alpha, n, bound or voting rule. Sends no query.
 
     Options that are not given stay as they were in the run. The trials are those in the log; a log that is damaged, lacks
-    a sample or mixes model versions is refused. Fix the options before you look: the best of several certificates of one
-    image is not wrong with probability alpha, but with more.
+    a sample or mixes model versions is refused. Decide on the options before you look: the best of several certificates of
+    one image is wrong with a probability above alpha.
 
     Examples:
 

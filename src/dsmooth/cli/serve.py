@@ -187,7 +187,7 @@ def serve(
     else:
         assert config is not None
         if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
-            raise BadParameter(f"options were given beside {config}: write them into it")
+            raise BadParameter(f"options were given beside {config}: put them into that file")
         wanted, door = _read(config)
     _run(wanted, door, samples)
 

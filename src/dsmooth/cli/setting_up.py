@@ -55,7 +55,9 @@ def tell_pace(smoothed: SmoothedClassifier, shape: tuple[int, ...], samples: int
     """Says what runs the networks, and about how long so many samples take; `chosen`: the user chose the dtype."""
     backend = smoothed.pipeline.backend
     exact = (
-        "" if chosen or backend.dtype == "fp32" else ", several times as fast as fp32 (--dtype fp32: the exact network)"
+        ""
+        if chosen or backend.dtype == "fp32"
+        else ", several times as fast as fp32 (--dtype fp32 runs the exact network)"
     )
     worth = samples >= _MANY * smoothed.sizes.rows(shape)
     seconds = smoothed.seconds_a_sample(shape) if worth else None

@@ -82,10 +82,10 @@ def train(
     compiled: Annotated[bool, FLAG] = False,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
-    """Train a denoiser on images: for the squared error, or through classifiers that are left as they are.
+    """Train a denoiser on images, for the squared error or through frozen classifiers.
 
-    The result is OUT/model.safetensors, weights that say what they are, for `--denoiser OUT`; OUT/learning_curve.svg shows
-    how it went. Every 40th image is held out and judges the training. Interrupted, the same command with --resume goes on
+    The result is OUT/model.safetensors, a self-describing weights file for `--denoiser OUT`; OUT/learning_curve.svg shows
+    how the training went. Every 40th image is held out and judges the training. Interrupted, the same command with --resume goes on
     from the last checkpoint. It runs on a GPU where there is one.
 
     Examples:

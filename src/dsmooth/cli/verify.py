@@ -50,11 +50,11 @@ def verify(
 ) -> None:
     """Check a certificate file or a run. Exit code 0: verified; 1: it does not hold; 2: it cannot be read; 4: consistent.
 
-    Nothing is believed that the file says of itself: claims are made again from the packed votes, the noise from the
-    revealed key and the question. With --images pixels, shapes, labels and completeness are compared. Votes can be
-    invented, so only who has the networks (-c, -d) verifies: all selection votes and a random part of the others are
-    asked for again, and what may be wrong is charged against the radius. What could not be made again is consistent,
-    and not verified. Writes nothing.
+    Nothing that the file says of itself is believed: each claim is computed again from the packed votes, and the noise from
+    the revealed key and the question. With --images, pixels, shapes, labels and completeness are compared. Votes can be
+    invented, so verifying takes the networks (-c, -d): all selection votes and a random part of the others are asked for
+    again, and whatever may be wrong is charged against the radius. Without them a file is consistent at best. Writes
+    nothing.
 
     Examples:
 
@@ -89,7 +89,7 @@ def verify(
     all_votes: bool
         Ask for all votes again.
     again: bool
-        Certify anew with a key of your own: your own certificate is the result, whatever the file says. Also for services.
+        Certify anew under a key of your own. The result is your own certificate, whatever the file says. Works for services, too.
     dtype: Literal["fp32", "bf16", "tf32"]
         With --again: precision of the networks.
     timestamp_roots: Path | None

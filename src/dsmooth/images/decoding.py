@@ -85,8 +85,8 @@ def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
     wide, high = (max(short, round(side * scale)) for side in image.size)
     if wide * high > MAX_PIXELS:
         raise BadImage(
-            f"expected an image of a usual shape, got {image.width} x {image.height}: with its shorter side at {short} it "
-            f"would have {wide * high:,} pixels"
+            f"expected an image of ordinary proportions, got {image.width} x {image.height}: "
+            f"with its shorter side at {short} it would have {wide * high:,} pixels"
         )
     left, top = (wide - size) // 2, (high - size) // 2
     cut = image.resize((wide, high), Image.Resampling.LANCZOS).crop((left, top, left + size, top + size))

@@ -73,7 +73,7 @@ class ImageSet(Sequence[LabelledImage]):
         def read(i: int) -> LabelledImage:
             image = self._read(i)
             if digest_image(image.pixels) != digests[i] or image.label != self.labels[i]:
-                raise BadImage(f"{image.name}: became another image while the run went on; put the first one back")
+                raise BadImage(f"{image.name}: the image changed while the run was going on: put the original back")
             return image
 
         return replace(self, _read=read)
@@ -89,7 +89,7 @@ class ImageSet(Sequence[LabelledImage]):
             except BadImage as error:
                 bad[name] = str(error)
         if not good:
-            raise BadImage(f"expected images that can be read, got none of {len(self)}: {next(iter(bad.values()), '')}")
+            raise BadImage(f"none of the {len(self)} images can be read: {next(iter(bad.values()), '')}")
         return self.subset(good), bad
 
     def without_labels(self) -> ImageSet:

@@ -108,7 +108,7 @@ def summarise(
             if (question.norm, question.alpha) != (first.norm, first.alpha):
                 raise BadRun(
                     f"{run.folder} was certified in norm {question.norm:g} at alpha {question.alpha:g}, "
-                    f"{runs[0].folder} in norm {first.norm:g} at alpha {first.alpha:g}: report them apart"
+                    f"{runs[0].folder} in norm {first.norm:g} at alpha {first.alpha:g}: report them separately"
                 )
     labelled = all(record.label is not None for run in runs for record in run.records)
     chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs)

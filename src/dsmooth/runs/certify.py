@@ -90,7 +90,7 @@ def certify_run(
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
         raise BadParameter(f"a witness is for the key of noise that is drawn, and noise {smoothed.law.name} has none")
     if shard is not None and smoothed.classifier.traits.billed:
-        raise BadParameter("a service is asked by one machine, within one budget: leave --shard out")
+        raise BadParameter("one machine asks a service, within one budget: leave out --shard")
     check_free(out, resume)
     check_writable(out)
     if not images:
@@ -133,12 +133,12 @@ def certify_run(
     plain = [what for what in ("classifier", "denoiser") if is_unknown(getattr(question, what))]
     if plain and resume:
         raise BadRun(
-            f"a run with a plain function as {plain[0]} cannot be resumed: nothing tells whether it is the same one"
+            f"a run with a plain function as {plain[0]} cannot be resumed: nothing shows whether it is the same one"
         )
     if plain:
         on_notice(
-            f"the {' and the '.join(plain)} cannot be told from another function: this run cannot be resumed, and its "
-            "certificates are never verified"
+            f"the {' and the '.join(plain)} cannot be told apart from another function: this run cannot be resumed, and its "
+            "certificates can never be verified"
         )
     place, chosen = out, range(len(images))
     if shard is not None:
@@ -154,7 +154,7 @@ def certify_run(
             )
         key = MasterKey(writer.key, writer.header["key_source"])
         if seed is not None and key != MasterKey.draw(seed):
-            raise BadRun(f"{out} was made with another seed, or with none: leave --seed out to resume")
+            raise BadRun(f"{out} was made with another seed, or with none: leave out --seed to resume")
         promise = None
         if "witness" in writer.header:
             key, promise = witnessed(out, writer.header, key)

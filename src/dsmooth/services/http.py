@@ -47,8 +47,8 @@ class HttpModel(Provider):
     def __init__(self, spec: str, *, endpoint: str | None, wire: Any, concurrency: int, time_limit: float) -> None:
         if may_hold_a_key(spec):
             raise BadModel(
-                "expected an address without a password or parameters: what is secret belongs into the variable "
-                "DSMOOTH_HTTP_AUTHORIZATION, what is not into the request of --wire"
+                "expected an address without a password or parameters: secrets belong in the variable "
+                "DSMOOTH_HTTP_AUTHORIZATION, everything else in the request of --wire"
             )
         if not is_address(spec):
             raise BadModel(f"expected an address as http://HOST:PORT/PATH, got {spec[:200]!r}")

@@ -65,7 +65,7 @@ class Objective:
         if not all(0.0 < weight < math.inf for weight in weights.values()):
             raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
         if weights.keys() == {"consistency"}:
-            raise BadParameter("consistency alone is content with one answer for everything: add stab or clf")
+            raise BadParameter("consistency alone is satisfied by one answer for everything: add stab or clf")
         return cls(**weights)
 
     @property

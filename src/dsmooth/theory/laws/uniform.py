@@ -36,7 +36,7 @@ class Uniform(GridLaw):
         levels = check_count(self.levels, "levels", least=3, most=_MOST_LEVELS)
         if levels % 2 == 0:
             raise BadParameter(
-                f"levels must be odd, so that no step is on average none: {levels - 1} or {levels + 1}, got {levels}"
+                f"levels must be odd, so that the noise has mean zero: {levels - 1} or {levels + 1}, got {levels}"
             )
         object.__setattr__(self, "levels", levels)
 
