@@ -38,9 +38,8 @@ def attack(
     """Attack a run inside its own certificates: exit code 1 where a certified image confidently answers otherwise.
 
     Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
-    noise) and l_inf; the attacked
-    image is rounded to whole bytes inside the ball and put to the vote. Such a flip is a bug: the image is kept; please report it.
-    Also measures accuracy under attack, with and without the defence, for `dsmooth report`. Writes RUN/attack.
+    noise) and l_inf. The attacked image is rounded to whole bytes inside the ball and put to the vote. A confident other
+    answer there is a bug: the image is kept; please report it. Also measures accuracy under attack, with and without the defence, for `dsmooth report`. Writes RUN/attack.
 
     Examples:
 

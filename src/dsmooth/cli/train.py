@@ -85,8 +85,8 @@ def train(
     """Train a denoiser on images, for the squared error or through frozen classifiers.
 
     The result is OUT/model.safetensors, a self-describing weights file for `--denoiser OUT`; OUT/learning_curve.svg shows
-    how the training went. Every 40th image is held out and judges the training. Interrupted, the same command with --resume goes on
-    from the last checkpoint. It runs on a GPU where there is one.
+    how the training went. Every 40th image is held out, to judge the training. After an interruption, the same command with
+    --resume continues from the last checkpoint. It runs on a GPU where there is one.
 
     Examples:
 

@@ -89,7 +89,7 @@ def verify(
     all_votes: bool
         Ask for all votes again.
     again: bool
-        Certify anew under a key of your own. The result is your own certificate, whatever the file says. Works for services, too.
+        Certify anew under a key of your own; that certificate is the result, whatever the file says. Services, too.
     dtype: Literal["fp32", "bf16", "tf32"]
         With --again: precision of the networks.
     timestamp_roots: Path | None
