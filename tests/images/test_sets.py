@@ -56,5 +56,5 @@ def test_images_that_cannot_be_read_are_told_apart():
     good, bad = images.readable()
     assert (good.names, good.labels) == (("a", "c"), (0, 2))
     assert bad == {"b": "b: broken"}
-    with pytest.raises(BadImage, match="none of 1: b: broken"):
+    with pytest.raises(BadImage, match="none of the 1 images can be read: b: broken"):
         images[1:2].readable()

@@ -39,7 +39,8 @@ def attack(
 
     Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
     noise) and l_inf. The attacked image is rounded to whole bytes inside the ball and put to the vote. A confident other
-    answer there is a bug: the image is kept; please report it. Also measures accuracy under attack, with and without the defence, for `dsmooth report`. Writes RUN/attack.
+    answer there is a bug: the image is kept; please report it. Also measures accuracy under attack, with and without the
+    defence, for `dsmooth report`. Writes RUN/attack.
 
     Examples:
 
