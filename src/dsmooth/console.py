@@ -191,8 +191,9 @@ def certificate_line(name: str, certificate: Certificate, names: Sequence[str] |
     right = "" if label is None else ("  right" if label == top else f"  (label: {named(label, names)})")
     radius = "-" if top is None else f"l{certificate.norm:g} radius {round_down(certificate.radius)}"
     light = "".join(f"  {what} {extent}" for what, extent in certificate.allowed.items()) if top is not None else ""
+    against = f"  {certificate.against}" if top is not None and certificate.against else ""
     answer = named(top, names) if top is not None else f"abstain ({named(leading, names)}?)"
-    return f"{name:<28.28}  {answer:<24.24}  {radius:<18}{light}  {count:>6} of {votes.trials} votes{right}"
+    return f"{name:<28.28}  {answer:<24.24}  {radius:<18}{light}{against}  {count:>6} of {votes.trials} votes{right}"
 
 
 def prediction_line(name: str, prediction: Prediction, names: Sequence[str] | None, label: int | None) -> str:

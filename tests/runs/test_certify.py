@@ -129,7 +129,7 @@ def test_runs_that_save_votes_say_what_they_took_and_resume(tmp_path, images, mo
 
     assert by_name(resumed) == by_name(undisturbed)
     assert told[-1].samples == told[-1].samples_in_all == 8 * 3020
-    assert {record.asked.mode for record in resumed.records} == {mode.priced(3000)}
+    assert {record.asked.mode for record in resumed.records} == {mode.settled(smoothed().law, 3000)}
     for record in resumed.records:
         trials = record.estimation["trials"]
         assert 20 + trials <= record.drawn

@@ -17,13 +17,13 @@ EVERY = [FIXED, Mode("curve", (0.5, 0.25)), Mode("decision", (0.5,)), Mode("radi
 @pytest.mark.parametrize("mode", EVERY, ids=str)
 def test_modes_are_written_and_read(mode):
     assert Mode.from_json(mode.to_json()) == mode
-    assert Mode.from_json(mode.priced(1000).to_json()) == mode.priced(1000)
+    assert Mode.from_json(mode.settled(NOISE, 1000).to_json()) == mode.settled(NOISE, 1000)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("best",), "mode must be one of fixed, curve, decision, radius, got 'best'"),
+        (("best",), "mode must be one of fixed, curve, decision, radius, cover, got 'best'"),
         (("curve",), "mode curve needs the radii in question"),
         (("decision",), "mode decision needs one radius, got none"),
         (("decision", (0.1, 0.2)), r"mode decision needs one radius, got \[0.1, 0.2\]"),

@@ -41,6 +41,8 @@ def certify(
     radii: Annotated[list[float] | None, MANY] = None,
     radius: float | None = None,
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
+    against: str | None = None,
+    rho: Annotated[list[float] | None, MANY] = None,
     seed: Whole | None = None,
     cascade: Annotated[bool, FLAG] = False,
     certificates: Path | None = None,
@@ -69,6 +71,9 @@ def certify(
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
 
         dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
+
+        dsmooth certify cifar-10-batches-bin/ -c cifar:resnet56@resnet56.safetensors -d cifar10-white --skip 100
+        --against "contrast 0.8 1.2" --n 2000 --out runs/contrast
 
         dsmooth certify photos/ -c timm:resnet50 --noise uniform --levels 127 --out runs/l1
 
@@ -101,6 +106,12 @@ def certify(
         For mode decision: the radius in question.
     price: float | None
         For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
+    against: str | None
+        A family of transformations at all of which the answer must hold: "contrast 0.8 1.2", "gamma 0.8 1.25", "shift 2",
+        "jpeg 60", and for images of at most 64 pixels a side "rotation 10", "blur 1". Each image gets n votes at most at
+        each of so many centres that every image of the family is near one of them, up to the first that fails.
+    rho: list[float] | None
+        With --against: l2 radii around centres, of which the n0 votes choose one; by default a half, one and two sigma.
     seed: int | None
         Makes the noise reproducible. By default it follows from a fresh key of the operating system.
     cascade: bool
@@ -142,7 +153,11 @@ def certify(
     check_level(terms.alpha)
     check_count(terms.n0, "n0")
     check_count(terms.n, "n")
-    chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
+    chosen_mode = Mode(mode, _radii(mode, radii, radius), price) if against is None else _cover(mode, against, rho)
+    if rho is not None and against is None:
+        raise BadParameter("--rho belongs to --against")
+    if against is not None and any(given is not None for given in (radii, radius, price)):
+        raise BadParameter("--against brings its own radii: leave --radii, --radius and --lambda out, and pass --rho")
     if seed is not None:
         check_seed(seed)
     data.check()
@@ -358,12 +373,17 @@ def _tell_cascade(folder: Path) -> None:
 
 def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:
     """Says before any vote is drawn where so few cannot certify anything."""
+    from dsmooth.theory.covers import CoverRule
     from dsmooth.theory.laws.base import EnumeratedLaw
     from dsmooth.theory.mixture import MOST_TRIALS
     from dsmooth.theory.rules import certifier_named, least_votes
     from dsmooth.theory.stopping import RadiiRule
 
+    if isinstance(law, EnumeratedLaw) and mode.against is not None:
+        raise BadParameter(f"a cover is measured in l2, under Gaussian noise, got noise {law.name}")
     plan = mode.plan(bound, law, n=n, alpha=alpha, norm=norm)
+    if isinstance(plan, CoverRule):
+        plan = plan.rule(min(plan.radii))
     if isinstance(plan, RadiiRule):
         for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
             if n < least:
@@ -373,6 +393,16 @@ def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: f
                 )
     elif not isinstance(law, EnumeratedLaw) and n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
+
+
+def _cover(mode: str, against: str, rho: list[float] | None) -> Mode:
+    """The mode of a claim about a family of transformations."""
+    from dsmooth.theory.modes import Mode
+    from dsmooth.theory.threats.known import threat_from_text
+
+    if mode != "fixed":
+        raise BadParameter(f"--against decides itself how many votes there are: leave --mode out, got {mode}")
+    return Mode("cover", tuple(rho or ()), against=threat_from_text(against))
 
 
 def _until(minutes: float) -> timedelta:

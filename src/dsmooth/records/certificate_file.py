@@ -20,7 +20,7 @@ from dsmooth.records.digests import canonical_json
 from dsmooth.records.envelope import Envelope
 from dsmooth.records.files import read_bounded, write_whole
 from dsmooth.records.reading import strict_json
-from dsmooth.records.schema import Record
+from dsmooth.records.schema import Record, certificate_of
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
 from dsmooth.records.witness import Witness, witness_of
@@ -165,6 +165,8 @@ def _claim(record: Record, name: str | None, *, old: bool = False) -> dict[str, 
         "alpha": decimal(record.question.alpha),
         "space": SPACE,
     }
+    if record.cover is not None:
+        claim["against"] = f"{certificate_of(record).against}; {record.cover['by']}"
     return claim if old else {**claim, "chosen_afterwards": record.chosen_afterwards}
 
 

@@ -18,10 +18,11 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from dsmooth.errors import BadRun
 from dsmooth.records.keys import SOURCES
 from dsmooth.records.question import Question
-from dsmooth.records.schema import SCHEMA, Record
+from dsmooth.records.schema import OPTIONAL, SCHEMA, Record
 from dsmooth.records.sidecar import FORMAT
 from dsmooth.theory.laws.base import Law
 from dsmooth.theory.modes import MODES, Mode
+from dsmooth.theory.threats.covering import MOST_CENTRES
 
 __all__ = ["SPACE", "certificate_schema", "check_certificate", "decimal", "spelled", "unspelled"]
 
@@ -50,10 +51,11 @@ def certificate_schema(version: str) -> dict[str, Any]:
             "description": "Whether something that decides the claim was chosen after the votes were known.",
         },
     }
+    against = {"type": "string", "description": "A family of images at all of which the label is claimed too."}
     whole = {
         "schema": {"const": version},
-        "claim": _object(claim),
-        "record": _object(_fields_of(Record)),
+        "claim": {**_object(claim), "properties": {**claim, "against": against}},
+        "record": _record(),
         "votes": {
             "type": "string",
             "contentEncoding": "base64",
@@ -139,10 +141,17 @@ def _question(value: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
         name: float(part) if hints[name] is float and part != "inf" else part for name, part in value.items()
     }
-    told["law"] = {name: _number(part) if name != "name" else part for name, part in told["law"].items()}
+    told["law"] = _parameters(told["law"])
     mode = {name: _number(part) if name == "lambda" else part for name, part in told["mode"].items()}
     told["mode"] = {name: [float(r) for r in part] if name == "radii" else part for name, part in mode.items()}
+    if "against" in mode:
+        told["mode"]["against"] = _parameters(mode["against"])
     return told
+
+
+def _parameters(named: dict[str, Any]) -> dict[str, Any]:
+    """Of a law or a family of transformations."""
+    return {name: part if name in ("name", "label") else _number(part) for name, part in named.items()}
 
 
 def _number(part: Any) -> Any:
@@ -172,6 +181,11 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _record() -> dict[str, Any]:
+    described = _object(_fields_of(Record))
+    return {**described, "required": [name for name in described["properties"] if name not in OPTIONAL]}
+
+
 def _fields_of(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     described = {}
@@ -195,6 +209,16 @@ def _of_type(hint: Any) -> dict[str, Any]:
     return _PLAIN[hint]()
 
 
+def _named() -> dict[str, Any]:
+    """A law or a family of transformations: its name and parameters."""
+    return {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "label": {"type": "string"}},
+        "additionalProperties": {"anyOf": [_ref("decimal"), {"type": "integer"}, {"type": "boolean"}]},
+    }
+
+
 _PLAIN: Final[dict[Any, Callable[[], dict[str, Any]]]] = {
     int: lambda: {"type": "integer", "minimum": -_MOST, "maximum": _MOST},
     bool: lambda: {"type": "boolean"},
@@ -203,12 +227,7 @@ _PLAIN: Final[dict[Any, Callable[[], dict[str, Any]]]] = {
     type(None): lambda: {"type": "null"},
     Any: dict,
     Question: lambda: _object(_fields_of(Question)),
-    Law: lambda: {
-        "type": "object",
-        "required": ["name"],
-        "properties": {"name": {"type": "string"}},
-        "additionalProperties": {"anyOf": [_ref("decimal"), {"type": "integer"}, {"type": "boolean"}]},
-    },
+    Law: lambda: _named(),
     Mode: lambda: {
         "type": "object",
         "additionalProperties": False,
@@ -217,6 +236,7 @@ _PLAIN: Final[dict[Any, Callable[[], dict[str, Any]]]] = {
             "name": {"enum": list(MODES)},
             "radii": {"type": "array", "items": _ref("decimal"), "minItems": 1},
             "lambda": _ref("decimal"),
+            "against": _named(),
         },
     },
 }
@@ -245,6 +265,26 @@ _SPECIAL: Final[dict[tuple[type, str], dict[str, Any]]] = {
         },
         "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{32})?$"},
     },
+    (Record, "cover"): _object(
+        {
+            "rho": {
+                "type": "string",
+                "description": "Radius of the cover, in l2; 0.0 where no centre was asked about.",
+            },
+            "by": {"type": "string", "description": "What makes the images of the family."},
+            "centres": {
+                "type": "array",
+                "maxItems": MOST_CENTRES,
+                "items": _object(
+                    {
+                        "image": _ref("sha256"),
+                        "estimation": {"anyOf": [_ref("votes"), {"type": "null"}]},
+                        "reached": {"anyOf": [_ref("votes"), {"type": "null"}]},
+                    }
+                ),
+            },
+        }
+    ),
     (Record, "service"): {
         "type": ["string", "null"],
         "description": "JSON: how a service was asked, how its answers became votes, and its version.",

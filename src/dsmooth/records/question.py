@@ -82,12 +82,14 @@ class Question:
     def __post_init__(self) -> None:
         self._check_types()
         if isinstance(self.law, EnumeratedLaw):
+            if self.mode.against is not None:
+                raise BadParameter(f"a cover is measured in l2, under Gaussian noise, got noise {self.law.name}")
             self._set(n0=0, n=self.law.samples, alpha=0.0, mode=FIXED, bound="exact")
         elif self.bound == PREDICTION:
             self._set(n0=0, n=check_count(self.n, "n"), alpha=check_level(self.alpha), mode=FIXED)
         else:
             n0, n, alpha = check_count(self.n0, "n0"), check_count(self.n, "n"), check_level(self.alpha)
-            mode = self.mode.priced(n)
+            mode = self.mode.settled(self.law, n)
             self._set(n0=n0, n=n, alpha=alpha, mode=mode, bound=certifier_named(self.bound).name)
             self.law.norm_or_own(self.norm)
             _ = self.plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -16,13 +17,21 @@ from dsmooth.records.reading import strict_json
 from dsmooth.records.typed import check_types
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certificate, Certifier
+from dsmooth.theory.covers import CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
-from dsmooth.theory.modes import FIXED
+from dsmooth.theory.modes import FIXED, Outcome
+from dsmooth.theory.threats.covering import MOST_CENTRES
 from dsmooth.theory.votes import StoppedVotes, Votes, check_label
 
-__all__ = ["SCHEMA", "Record", "certificate_of", "radius_text", "votes_from_json", "votes_to_json"]
+__all__ = [
+    "OPTIONAL", "SCHEMA", "Record", "certificate_of", "cover_to_json", "cover_votes", "radius_text", "votes_from_json",
+    "votes_to_json",
+]  # fmt: skip
 
 SCHEMA: Final = 3
+OPTIONAL: Final = frozenset({"cover"})
+"""Fields that are left out where they are null."""
+
 _MOST_SECONDS: Final = 1e9
 _PLACES = 9  # decimals of a radius: rounded down
 
@@ -60,6 +69,10 @@ class Record:
     seconds: float
     nondeterministic: bool = False
     attempt: int = 1
+    cover: dict[str, Any] | None = None
+    """Where the claim is about a whole family of images: the radius of the cover (rho), what makes its images (by), and each
+    of its centres with the digest of the image, its estimation and reached (null where it was not asked about). Left out of
+    the line where there is none."""
     service: dict[str, Any] | None = None
     """Where the classifier is a service: what was sent, how its answers became votes, and its model's version."""
     previous: str = ""
@@ -96,7 +109,8 @@ class Record:
 
     def value(self) -> dict[str, Any]:
         """All fields, as JSON."""
-        return {field.name: _spelled(getattr(self, field.name)) for field in fields(self)}
+        value = {field.name: _spelled(getattr(self, field.name)) for field in fields(self)}
+        return {name: part for name, part in value.items() if part is not None or name not in OPTIONAL}
 
     def sealed(self, previous: str) -> Record:
         """The record with the digest of the one before it, and its own, which covers everything else in it."""
@@ -128,8 +142,8 @@ class Record:
         elif version != SCHEMA:
             raise BadRun(f"expected a record of schema {SCHEMA} or below, got {version!r}")
         names = {field.name for field in fields(cls)}
-        if value.keys() != names:
-            raise BadRun(f"expected the fields of schema {SCHEMA}, differing in {sorted(value.keys() ^ names)}")
+        if wrong := (value.keys() ^ names) - (OPTIONAL - value.keys()):
+            raise BadRun(f"expected the fields of schema {SCHEMA}, differing in {sorted(wrong)}")
         for name in ("asked", "evaluated"):
             value[name] = None if value[name] is None and name == "evaluated" else Question.from_json(value[name])
         for name in ("shape", "decoding", "batch"):
@@ -178,11 +192,17 @@ class Record:
         question = self.question
         selected, estimated = self.selection["trials"], self.estimation["trials"]
         fixed = question.mode == FIXED
-        if selected != question.n0 or not 0 <= estimated <= question.n or (fixed and estimated != question.n):
-            raise Disproved(
-                f"expected {question.n0} and {question.n} trials, got {self.selection} and {self.estimation}"
-            )
-        if self.drawn < selected + estimated or (self.reached is not None) != question.mode.looks:
+        looks = question.mode.looks
+        most = question.n
+        if (self.cover is not None) != (question.mode.against is not None):
+            raise Disproved(f"expected what mode {question.mode.name} leaves, got the cover {self.cover!r:.80}")
+        if self.cover is not None:
+            looks, most = False, question.n * len(self.cover["centres"])
+            if votes_to_json(cover_votes(self).pooled) != self.estimation:
+                raise Disproved("expected the estimation votes of all centres together, got others")
+        if selected != question.n0 or not 0 <= estimated <= most or (fixed and estimated != question.n):
+            raise Disproved(f"expected {question.n0} and {most} trials, got {self.selection} and {self.estimation}")
+        if self.drawn < selected + estimated or (self.reached is not None) != looks:
             raise Disproved(
                 f"expected the votes that mode {question.mode.name} leaves, got {self.reached}, {self.drawn} drawn"
             )
@@ -218,11 +238,57 @@ def certificate_of(record: Record, certifier: Certifier | None = None) -> Certif
     """
     question = record.question
     selection, estimation = votes_from_json(record.selection), votes_from_json(record.estimation)
-    outcome = estimation if record.reached is None else StoppedVotes(estimation, votes_from_json(record.reached))
+    outcome: Outcome = estimation
+    if record.cover is not None:
+        outcome = cover_votes(record)
+    elif record.reached is not None:
+        outcome = StoppedVotes(estimation, votes_from_json(record.reached))
     plan = question.plan
     if certifier is not None and not isinstance(record.law, EnumeratedLaw):
         plan = FIXED.plan(certifier, record.law, n=question.n, alpha=question.alpha, norm=question.norm)
     return plan.certify(selection, outcome, record.dim)
+
+
+def cover_to_json(votes: CoverVotes, centres: Sequence[str], by: str) -> dict[str, Any]:
+    """A cover as records keep it: its radius, what makes its images, and the votes at each centre (its digest)."""
+    parts = (*votes.parts, *[None] * (votes.centres - len(votes.parts)))
+    return {
+        "rho": repr(votes.rho),
+        "by": by,
+        "centres": [
+            {
+                "image": centre,
+                "estimation": None if part is None else votes_to_json(part.last),
+                "reached": None if part is None else votes_to_json(part.best),
+            }
+            for centre, part in zip(centres, parts, strict=True)
+        ],
+    }
+
+
+def cover_votes(record: Record) -> CoverVotes:
+    """The votes at the centres that a record of a cover names; raises BadRun for anything that is none."""
+    cover, radii = record.cover or {}, {repr(rho): rho for rho in (0.0, *record.question.mode.radii)}
+    if cover.keys() != {"rho", "by", "centres"} or not isinstance(cover["by"], str) or cover["rho"] not in radii:
+        raise BadRun(f"expected a cover as centres, by and one of the radii that were asked for, got {cover!r:.200}")
+    centres = cover["centres"]
+    if not isinstance(centres, list) or len(centres) > MOST_CENTRES:
+        raise BadRun(f"expected at most {MOST_CENTRES} centres")
+    parts: list[StoppedVotes] = []
+    for place, centre in enumerate(centres):
+        if not isinstance(centre, dict) or centre.keys() != {"image", "estimation", "reached"}:
+            raise BadRun("expected centres as image, estimation and reached")
+        if not isinstance(centre["image"], str) or not re.fullmatch("[0-9a-f]{64}", centre["image"]):
+            raise BadRun("expected the digest of a centre as 64 hexadecimal digits")
+        if centre["estimation"] is None:
+            continue
+        last = votes_from_json(centre["estimation"])
+        if last.trials > record.question.n or len(parts) != place:
+            raise Disproved(f"expected at most {record.question.n} votes at each centre, none behind one without any")
+        parts.append(StoppedVotes(last, votes_from_json(centre["reached"])))
+    if len({centre["image"] for centre in centres}) != len(centres):
+        raise Disproved("expected each centre once")
+    return CoverVotes(radii[cover["rho"]], len(centres), tuple(parts))
 
 
 def _spelled(value: Any) -> Any:

@@ -6,6 +6,7 @@ shards.py     one run by many machines: planned, done in shards, merged
 recording.py  from an image that has all its votes to the record of them
 verify.py     check a run or a certificate file: claims, key, images, labels, completeness
 recount.py    a record's claim, made again from its packed votes
+covers.py     covers of families of images, made again
 replay.py     ask again for recorded votes, and judge what comes
 identity.py   whether the networks at hand are those that a file names
 agreement.py  what honest rounding may change, and what a replay would have missed

@@ -73,8 +73,10 @@ def certified_anew(
         question = held.question(**terms, bound=asked.bound)
         (tally,) = held.tallies([image], question, key, on_votes=lambda tally, chunk, labels: on_votes(len(labels)))
         certificate = tally.certificate(question)
-        chance = chance_of_as_many(record, votes_from_json(record.estimation), certificate.estimation)
-        yield Anew(image.name, record, certificate, chance)
+        told, own = votes_from_json(record.estimation), certificate.estimation
+        if record.cover is not None:  # another selection may have chosen other centres; the image itself is the same
+            told, own = votes_from_json(record.selection), certificate.selection
+        yield Anew(image.name, record, certificate, chance_of_as_many(record, told, own))
 
 
 def chance_of_as_many(record: Record, told: Votes, own: Votes) -> float:

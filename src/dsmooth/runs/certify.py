@@ -36,6 +36,8 @@ from dsmooth.smoothing.views import Alone
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.modes import FIXED, Mode
+from dsmooth.theory.threats.base import Threat
+from dsmooth.theory.threats.known import THREATS
 from dsmooth.theory.votes import Label
 
 __all__ = ["Progress", "certify_run"]
@@ -89,6 +91,8 @@ def certify_run(
     asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
         raise BadParameter(f"a witness is for the key of noise that is drawn, and noise {smoothed.law.name} has none")
+    if mode.against is not None:
+        _check_threat(mode.against, smoothed, images)
     if shard is not None and smoothed.classifier.traits.billed:
         raise BadParameter("one machine asks a service, within one budget: leave out --shard")
     check_free(out, resume)
@@ -186,6 +190,16 @@ def certify_run(
     return read_run(place)
 
 
+def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet) -> None:
+    """Raises BadParameter where a run cannot be against this family of transformations."""
+    if threat.name not in THREATS:
+        raise BadParameter(f"a run can be against {THREATS}, got {threat.name}: certify single images with your own")
+    if smoothed.classifier.traits.logged:
+        raise BadParameter("--against needs a classifier that runs here: the log of a service has one image a record")
+    for shape in {image.pixels.shape for image in images}:
+        threat.check(shape)
+
+
 class _Recorder:
     """Writes the votes of unfinished images to sidecars, and a record for each finished one."""
 
@@ -206,7 +220,10 @@ class _Recorder:
         self.key, self.promise, self.thumbnails, self.on_progress = key, promise, thumbnails, on_progress
         self.versions = versions()
         self.samples = 0
-        self.in_all = len(positions) * (question.n0 + question.n)
+        self.done: dict[str, int] = {}
+        """Of each open image, how many of the samples that it may take are done."""
+        self.each = question.n0 + question.n
+        self.in_all = len(positions) * self.each
         self.sidecars: dict[str, SidecarWriter] = {}
         self.order: dict[str, int] = {}
         self.clock = time.monotonic()
@@ -229,13 +246,17 @@ class _Recorder:
         if name not in self.sidecars:
             self.sidecars[name] = self.writer.sidecar(self.order[name])
         self.sidecars[name].add(labels)
-        self.samples += chunk.count
+        self._progress(name, int(tally.share * self.each))
         self.on_progress(Progress(self.samples, self.in_all))
+
+    def _progress(self, name: str, done: int) -> None:
+        self.samples += done - self.done.get(name, 0)
+        self.done[name] = done
 
     def _restart(self, name: str, batch_size: int) -> None:
         """Memory ran out: the votes so far of an unfinished image were of another batch shape, and count for nothing."""
         if (sidecar := self.sidecars.pop(name, None)) is not None:
-            self.samples -= sidecar.count
+            self._progress(name, 0)
             sidecar.abandon()
         self.on_notice(f"out of memory: {name} starts again in batches of {batch_size}, with the same noise")
 
@@ -243,8 +264,8 @@ class _Recorder:
         now = time.monotonic()
         question, image = self.question, tally.image
         certificate = tally.certificate(question)
-        counted = certificate.selection.trials + certificate.estimation.trials
-        self.samples += question.n0 + question.n - counted  # those that are not needed are done too
+        self._progress(image.name, self.each)  # those that are not needed are done too
+        del self.done[image.name]
         record = record_of(
             tally,
             question,

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, radius_text, votes_to_json
+from dsmooth.records.schema import Record, cover_to_json, radius_text, votes_to_json
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.smoothing.cover_tally import CoverTally
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.votes import StoppedVotes
@@ -54,6 +55,7 @@ def record_of(
         selection=votes_to_json(certificate.selection),
         estimation=votes_to_json(certificate.estimation),
         reached=votes_to_json(estimation.best) if isinstance(estimation, StoppedVotes) else None,
+        cover=_cover(tally),
         drawn=tally.drawn,
         votes=votes,
         key=_key(tally, key, promise),
@@ -75,6 +77,13 @@ def _key(tally: Tally, key: MasterKey, promise: str | None) -> dict[str, str]:
         **({} if promise is None else {"witness": promise}),
         **{phase.value: stream.hex() for phase, stream in streams.items()},
     }
+
+
+def _cover(tally: Tally) -> dict[str, Any] | None:
+    """What is recorded of the centres of a cover, where there is one."""
+    if not isinstance(tally, CoverTally):
+        return None
+    return cover_to_json(tally.estimation, [centre.digest for centre in tally.centres], tally.rule.threat.by)
 
 
 def versions() -> dict[str, str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from dsmooth.errors import BadParameter
+from dsmooth.records.digests import digest_image
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, radius_text, votes_from_json, votes_to_json
+from dsmooth.records.schema import Record, cover_to_json, radius_text, votes_from_json, votes_to_json
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.covers import CoverRule, CoverVotes
+from dsmooth.theory.modes import Outcome
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.stopping import StoppingRule
+from dsmooth.theory.threats.covering import Cover
 from dsmooth.theory.votes import Label, Phase, StoppedVotes, Votes
 
-__all__ = ["Recount", "charged", "counted", "differs", "recount"]
+__all__ = ["Recount", "charged", "charged_at_centres", "counted", "differs", "recount"]
 
 
 @dataclass(frozen=True)
@@ -20,17 +26,31 @@ class Recount:
     """What the votes come to."""
 
     selection: Votes
-    estimation: Votes | StoppedVotes
+    estimation: Outcome
     certificate: Certificate
+    cover: Cover | None = None
+    """The cover that was made again, where the claim is about a family of images."""
 
     @property
     def last(self) -> Votes:
         """All estimation votes that count."""
+        if isinstance(self.estimation, CoverVotes):
+            return self.estimation.pooled
         return self.estimation.last if isinstance(self.estimation, StoppedVotes) else self.estimation
 
 
-def recount(question: Question, labels: Sequence[Label | None], dim: int) -> Recount | None:
+def recount(
+    question: Question,
+    labels: Sequence[Label | None],
+    dim: int,
+    *,
+    told: CoverVotes | None = None,
+    choose: Callable[[Votes], Cover | None] | None = None,
+) -> Recount | None:
     """The claim that these votes support, selection first, for an image of dim coordinates; None where they do not fit.
+
+    For a claim about a family of images: `choose` makes the cover again that follows from the selection votes; where the
+    image is not at hand, its radius and the number of its centres are those that are told.
 
     They fit where their number is the one that the question allows: n0 and n; the number that follows from the selection; or
     the number at which the rule that looks at them on the way would have stopped.
@@ -39,11 +59,21 @@ def recount(question: Question, labels: Sequence[Label | None], dim: int) -> Rec
     if len(labels) < first:
         return None
     selection, later = counted(labels[:first]), labels[first:]
-    demand = question.demand[Phase.ESTIMATION]
-    estimation: Votes | StoppedVotes
-    if isinstance(demand, StoppingRule):
+    demand, cover = question.demand[Phase.ESTIMATION], None
+    estimation: Outcome
+    if isinstance(demand, CoverRule):
+        if choose is not None:
+            cover = choose(selection)
+            rho, centres = (0.0, 0) if cover is None else (cover.rho, len(cover.centres))
+        else:
+            rho, centres = (0.0, 0) if told is None else (told.rho, told.centres)
+        parts = _at_centres(demand, selection, later, dim, rho, centres)
+        if parts is None:
+            return None
+        estimation = CoverVotes(rho, centres, parts)
+    elif isinstance(demand, StoppingRule):
         stopped = _stopped(demand, selection, later, dim)
-        if stopped is None:
+        if stopped is None or stopped.last.trials != len(later):
             return None
         estimation = stopped
     else:
@@ -51,13 +81,14 @@ def recount(question: Question, labels: Sequence[Label | None], dim: int) -> Rec
         if len(later) != wanted:
             return None
         estimation = counted(later)
-    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim))
+    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim), cover)
 
 
 def differs(record: Record, found: Recount) -> str | None:
     """What the record says otherwise than its votes; None where it says nothing else."""
     reached = votes_to_json(found.estimation.best) if isinstance(found.estimation, StoppedVotes) else None
     told = (
+        ("cover", record.cover, _cover(record, found)),
         ("selection", votes_from_json(record.selection), found.selection),
         ("estimation", votes_from_json(record.estimation), found.last),
         ("votes at the best look", record.reached, reached),
@@ -65,6 +96,29 @@ def differs(record: Record, found: Recount) -> str | None:
         ("radius", record.radius, radius_text(found.certificate.radius)),
     )
     return next((what for what, says, counted in told if says != counted), None)
+
+
+def _cover(record: Record, found: Recount) -> dict[str, Any] | None:
+    """What the record should say of its cover: its centres are those made again, where they were."""
+    if not isinstance(found.estimation, CoverVotes) or record.cover is None:
+        return None
+    made = [] if found.cover is None else [digest_image(pixels) for pixels in found.cover.centres]
+    centres = made or [centre["image"] for centre in record.cover["centres"]]
+    if len(centres) != found.estimation.centres:
+        return None
+    return cover_to_json(found.estimation, centres, record.cover["by"])
+
+
+def charged_at_centres(question: Question, found: Recount, wrong: Sequence[tuple[int, int]], dim: int) -> Certificate:
+    """As `charged`, for votes at the centres of a cover: of each, how many are wrong and how many are another rival's."""
+    label, votes = found.certificate.answer, found.estimation
+    if label is None or not isinstance(votes, CoverVotes):
+        return found.certificate
+    parts = tuple(
+        StoppedVotes(_less(part.last, label, lost, moved), _less(part.best, label, lost, moved))
+        for part, (lost, moved) in zip(votes.parts, wrong, strict=True)
+    )
+    return question.plan.certify(found.selection, replace(votes, parts=parts), dim)
 
 
 def charged(question: Question, found: Recount, wrong: int, dim: int, others: int = 0) -> Certificate:
@@ -77,6 +131,8 @@ def charged(question: Question, found: Recount, wrong: int, dim: int, others: in
     if label is None or not (wrong or others):
         return found.certificate
     estimation: Votes | StoppedVotes
+    if isinstance(found.estimation, CoverVotes):
+        raise BadParameter("the votes at the centres of a cover are charged centre by centre")
     if isinstance(found.estimation, StoppedVotes):
         last, best = found.estimation.last, found.estimation.best
         # a rule that looks counts what is for the label and what is not: rivals are alike to it
@@ -97,7 +153,23 @@ def _less(votes: Votes, label: Label, wrong: int, others: int) -> Votes:
     return Votes(counts, votes.trials)
 
 
+def _at_centres(
+    rule: CoverRule, selection: Votes, labels: Sequence[Label | None], dim: int, rho: float, centres: int
+) -> tuple[StoppedVotes, ...] | None:
+    """The votes at each centre up to the first that failed; None where there are more, or fewer."""
+    parts: list[StoppedVotes] = []
+    first, held = 0, True
+    while held and len(parts) < centres:
+        part = _stopped(rule.rule(rho), selection, labels[first:], dim)
+        if part is None:
+            return None
+        parts.append(part)
+        first, held = first + part.last.trials, rule.held(selection, part, rho, dim)
+    return tuple(parts) if first == len(labels) else None
+
+
 def _stopped(rule: StoppingRule, selection: Votes, labels: Sequence[Label | None], dim: int) -> StoppedVotes | None:
+    """The votes at which the rule would have stopped, the first of these; None where it would have asked for more."""
     held, best, trials = 0, Votes({}, 0), 0
     while True:
         votes = counted(labels[:trials])
@@ -105,7 +177,7 @@ def _stopped(rule: StoppingRule, selection: Votes, labels: Sequence[Label | None
         if verdict.held > held:
             held, best = verdict.held, votes
         if verdict.more is None:
-            return StoppedVotes(votes, best) if trials == len(labels) else None
+            return StoppedVotes(votes, best)
         trials = min(verdict.more, rule.most)
         if trials > len(labels):
             return None

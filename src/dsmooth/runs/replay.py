@@ -11,15 +11,20 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images.sets import ImageSet, LabelledImage
+from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import Record
 from dsmooth.runs.agreement import CONFIDENCE, FALSE_ALARM, missed, most_wrong, tolerated
+from dsmooth.runs.covers import chosen_cover
 from dsmooth.runs.identity import same_networks
-from dsmooth.runs.recount import Recount, charged, counted
+from dsmooth.runs.recount import Recount, charged, charged_at_centres, counted
 from dsmooth.runs.verify import Check, Evidence, Outcome, image_of, recounted
 from dsmooth.runs.weaker import Weaker, less_of, weakest
+from dsmooth.smoothing.chunks import stream_at
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.covers import CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.threats.covering import Cover
 from dsmooth.theory.votes import Label, Phase, Votes, selected
 
 __all__ = ["Replay", "replay_votes", "replayed", "smoothed_like", "votes_in"]
@@ -45,7 +50,7 @@ class Replay:
     selection: Votes
     """The selection votes, asked for again."""
     selected: bool
-    """Whether they choose the same label."""
+    """Whether they choose the same label, and the same cover where there is one."""
     doubtful: int
     """How many of all estimation votes may be others, with confidence 1 - CONFIDENCE."""
 
@@ -88,6 +93,8 @@ def replay_votes(
 
     Which ones is decided here and now, by nobody who made the record.
     """
+    if isinstance(found.estimation, CoverVotes):
+        return _replay_cover(smoothed, record, found, found.estimation, labels, image, on_votes)
     first, later = found.selection.trials, found.last.trials
     chosen = np.random.default_rng().choice(later, _part(record, later, share), replace=False).tolist()
     samples = [(Phase.SELECTION, i) for i in range(first)] + [(Phase.ESTIMATION, i) for i in sorted(chosen)]
@@ -119,6 +126,56 @@ def replay_votes(
         selected=own == label,
         doubtful=lost + moved,
     )
+
+
+def _replay_cover(
+    smoothed: SmoothedClassifier,
+    record: Record,
+    found: Recount,
+    votes: CoverVotes,
+    labels: Sequence[Label | None],
+    image: LabelledImage,
+    on_votes: Callable[[int], None],
+) -> Replay:
+    """All votes at the image and at the centres made again: each centre stops as soon as it holds, and has none to spare."""
+    first, label = found.selection.trials, found.certificate.answer
+    streams = {Phase.SELECTION: bytes.fromhex(record.key[Phase.SELECTION.value])}
+    chance: list[bool] = []
+    own = list(smoothed.replay(image, streams, [(Phase.SELECTION, i) for i in range(first)], chance.append))
+    on_votes(first)
+    asked, different = first, sum(a != b for a, b in zip(own, labels[:first], strict=True))
+    wrong: list[tuple[int, int]] = []
+    many = [part.last.trials for part in votes.parts]
+    for answers in _answers_at_centres(smoothed, record, found.cover, many) if found.cover is not None else ():
+        expected = labels[asked : asked + len(answers)]
+        others = [told == label for answer, told in zip(answers, expected, strict=True) if answer != told]
+        wrong.append((sum(others), len(others) - sum(others)))
+        asked, different = asked + len(answers), different + len(others)
+        on_votes(len(answers))
+    return Replay(
+        asked=asked,
+        different=different,
+        chance=any(chance),
+        certificate=charged_at_centres(record.question, found, wrong, image.pixels.size),
+        selection=counted(own),
+        selected=selected(counted(own)) == label and _rho(chosen_cover(record, image, counted(own))) == votes.rho,
+        doubtful=sum(map(sum, wrong)),
+    )
+
+
+def _answers_at_centres(
+    smoothed: SmoothedClassifier, record: Record, cover: Cover, votes: Sequence[int]
+) -> Iterator[list[Label | None]]:
+    """For each of the first centres: the answers to so many samples of its noise, asked again."""
+    stream = bytes.fromhex(record.key[Phase.ESTIMATION.value])
+    for pixels, trials in zip(cover.centres, votes, strict=False):
+        streams = {Phase.ESTIMATION: stream_at(stream, digest_image(pixels))}
+        samples = [(Phase.ESTIMATION, i) for i in range(trials)]
+        yield list(smoothed.replay(LabelledImage(record.name, pixels), streams, samples))
+
+
+def _rho(cover: Cover | None) -> float:
+    return 0.0 if cover is None else cover.rho
 
 
 def replayed(
@@ -163,6 +220,8 @@ def _judged(
         found = "it is not among the images" if image is None else recounted(evidence, record, image)
         if image is None or isinstance(found, str):
             return Check("replay", Outcome.OPEN, f"{record.name}: its votes are none to be asked for again")
+        if record.cover is not None and record.cover["centres"] and found.cover is None:
+            return Check("replay", Outcome.OPEN, f"{record.name}: its centres cannot be made again here")
         circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
         if circumstances not in made:
             for old in made.values():
@@ -242,7 +301,7 @@ def _told(
 
 def _part(record: Record, trials: int, share: float) -> int:
     """How many of so many estimation votes are asked for again."""
-    if isinstance(record.law, EnumeratedLaw):
+    if isinstance(record.law, EnumeratedLaw) or record.cover is not None:
         return trials
     return min(trials, max(_LEAST, round(share * trials)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,11 @@ from dsmooth.records.envelope import Envelope, name_of
 from dsmooth.records.keys import commitment_of, count_attempts
 from dsmooth.records.question import Question
 from dsmooth.records.repeats import Repeats, mark
-from dsmooth.records.schema import SCHEMA, Record
+from dsmooth.records.schema import SCHEMA, Record, cover_votes
 from dsmooth.records.sidecar import read_packed, unpack_votes
 from dsmooth.records.store import RunHead, open_run
 from dsmooth.records.witness import UNKEYED, Standing, Witness, witness_of
+from dsmooth.runs.covers import chosen_cover, why_not_made_again
 from dsmooth.runs.recount import Recount, differs, recount
 from dsmooth.runs.witnessing import standing_of
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
@@ -87,7 +89,11 @@ class Evidence:
 
     def labels(self, record: Record) -> list[Label | None]:
         """One label a sample; raises BadRun unless the votes are those that the record names."""
-        return list(unpack_votes(self.packed(record), record.votes, _trials(record)))
+        if (trials := _trials(record)) > MOST_VOTES:
+            raise BadRun(
+                f"{record.name}: expected at most {MOST_VOTES:,} votes, as many as can be checked, got {trials:,}"
+            )
+        return list(unpack_votes(self.packed(record), record.votes, trials))
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -146,6 +152,8 @@ def verify_evidence(
     if evidence.run is not None:
         yield from _run_checks(evidence.run, images)
     first = evidence.first
+    if first is not None and first.cover is not None:
+        yield _cover_check(evidence, images)
     if first is not None and first.chosen_afterwards:  # in a run all records have one question
         yield Check(
             "claim",
@@ -240,12 +248,27 @@ def recounted(evidence: Evidence, record: Record, image: LabelledImage | None) -
     try:
         labels = evidence.labels(record)
         dim = record.dim if image is None else image.pixels.size
-        found = recount(record.question, labels, dim)
+        told = None if record.cover is None else cover_votes(record)
+        choose = None
+        if told is not None and image is not None and why_not_made_again(record) is None:
+            choose = partial(chosen_cover, record, image)
+        found = recount(record.question, labels, dim, told=told, choose=choose)
     except Disproved as error:
         return str(error)
     except BadInput as error:
         return f"its votes cannot be counted: {error}"
     return "the number of its votes is none that its question allows" if found is None else found
+
+
+def _cover_check(evidence: Evidence, images: ImageSet | None) -> Check:
+    """Whether centres and radii could be made again; where they are others, the claims already do not hold."""
+    if images is None:
+        return Check("cover", Outcome.OPEN, "its centres stand there as the file says", "--images")
+    why = next((why for record in evidence.records if (why := why_not_made_again(record)) is not None), None)
+    if why is not None:
+        return Check("cover", Outcome.OPEN, why, "what made the images of the family")
+    centres = sum(len(record.cover["centres"]) for record in evidence.records if record.cover is not None)
+    return Check("cover", Outcome.HOLDS, f"its {centres:,} centres were made again from the images, all that there are")
 
 
 def _circumstance_fault(record: Record) -> str | None:

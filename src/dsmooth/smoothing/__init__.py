@@ -6,6 +6,7 @@ session.py       the open door: images in, votes out, from any number of threads
 dispatcher.py    the loop of a session
 scheduler.py     which samples of which image come next
 tally.py         one image being put to the vote
+cover_tally.py   one image, and the centres of a cover of what may be made of it
 chunks.py        addresses of noise: key, question, image, phase, first sample, count
 sources/         where samples come from: addresses in, rows out
 pipeline.py      one fixed function: rows -> denoiser -> classifier -> labels

@@ -15,7 +15,7 @@ from dsmooth.theory.bounds import check_seed
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.votes import Phase
 
-__all__ = ["GENERATOR", "LIMITS", "Chunk", "MasterKey"]
+__all__ = ["GENERATOR", "LIMITS", "Chunk", "MasterKey", "stream_at"]
 
 GENERATOR: Final = "philox4x64-10 (numpy)"
 """What makes the random words of a stream."""
@@ -79,6 +79,11 @@ class MasterKey:
     def streams(self, question: Question, image: str) -> dict[Phase, bytes]:
         """The streams of all phases of a question about an image."""
         return {phase: self.stream(question, image, phase) for phase in question.demand}
+
+
+def stream_at(stream: bytes, centre: str) -> bytes:
+    """The stream of noise on a centre (its digest) of a cover, of an image with this estimation stream."""
+    return hashlib.blake2b(centre.encode(), key=stream, digest_size=16, person=b"dsmooth.centre").digest()
 
 
 @dataclass(frozen=True, slots=True)

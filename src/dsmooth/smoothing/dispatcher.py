@@ -247,7 +247,7 @@ class Dispatcher:
             choice = self.scheduler.next()
             if not choice:
                 return
-            parts = tuple(Part(tally.image.pixels, tally.digest, chunk) for tally, chunk in choice)
+            parts = tuple(Part(*tally.shown(chunk), chunk) for tally, chunk in choice)
             block = Block(parts, choice[0][0].batch_size)
             self.samples, self.rows = self.samples + block.samples, self.rows + block.rows
             self._submit(block, choice)

@@ -22,6 +22,7 @@ from dsmooth.records.question import Question, Role
 from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.canaries import Canaries
 from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.cover_tally import unasked
 from dsmooth.smoothing.dispatcher import (
     Dispatcher,
     Entry,
@@ -230,7 +231,7 @@ class Session:
             )
         digest = digest_image(image.pixels)
         demand, streams = checked_demand(question.demand), key.streams(question, digest)
-        return Entry(image, lambda rows: Tally(image, digest, demand, streams, rows), _unheard, None, urgency)
+        return Entry(image, unasked(image, digest, demand, streams), _unheard, None, urgency)
 
     def _post(self, call: Callable[[], None]) -> None:
         with self._lock:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from dsmooth.errors import BadParameter
+from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.covers import CoverRule
 from dsmooth.theory.laws.base import EnumeratedLaw
-from dsmooth.theory.modes import Demand
+from dsmooth.theory.modes import Demand, Outcome
 from dsmooth.theory.pilot import Sizes
 from dsmooth.theory.prediction import Prediction, predict_exactly, predict_votes
 from dsmooth.theory.stopping import StoppingRule
@@ -28,7 +31,7 @@ def checked_demand(demand: Mapping[Phase, Demand]) -> dict[Phase, Demand]:
     """The same, for whole numbers of votes and things that decide them; raises BadParameter for anything else."""
     checked: dict[Phase, Demand] = {}
     for phase, wanted in demand.items():
-        if isinstance(wanted, (StoppingRule, Sizes)):
+        if isinstance(wanted, (StoppingRule, Sizes, CoverRule)):
             check_count(demand.get(Phase.SELECTION), "n0")  # what decides the number knows the selection votes
             checked[phase] = wanted
         elif hasattr(wanted, "certify"):
@@ -123,7 +126,17 @@ class Tally:
         return self._votes(phase)
 
     @property
-    def estimation(self) -> Votes | StoppedVotes:
+    def share(self) -> float:
+        """How much of what the image may take is done, from 0 to 1."""
+        most = sum(_most(demand) for demand in self.demand.values())
+        return 1.0 if self.done else self.trials.total() / most
+
+    def shown(self, chunk: Chunk) -> tuple[Pixels, str]:
+        """The image that these samples are of, and its digest."""
+        return self.image.pixels, self.digest
+
+    @property
+    def estimation(self) -> Outcome:
         """What came out of the estimation, in the type that says whether votes were looked at on the way."""
         if Phase.ESTIMATION in self.rules:
             return StoppedVotes(self._votes(Phase.ESTIMATION), self._best)
@@ -139,6 +152,13 @@ class Tally:
         if isinstance(question.law, EnumeratedLaw):
             return predict_exactly(self.votes(Phase.ESTIMATION))
         return predict_votes(self.votes(Phase.PREDICTION), question.alpha)
+
+    def given(self, selection: Votes) -> Self:
+        """The same when the selection votes are these, counted elsewhere."""
+        self.counts[Phase.SELECTION] = Counter(selection.counts)
+        self.trials[Phase.SELECTION] = self.asked[Phase.SELECTION] = selection.trials
+        self._reached(Phase.SELECTION)
+        return self
 
     def _votes(self, phase: Phase) -> Votes:
         return Votes(self.counts.get(phase, {}), self.trials[phase])
@@ -175,6 +195,10 @@ class Recall:
     _asked: int = 0
     _received: int = 0
 
+    def shown(self, chunk: Chunk) -> tuple[Pixels, str]:
+        """As a Tally's."""
+        return self.image.pixels, self.digest
+
     @property
     def wanted(self) -> int:
         """Samples that were not asked for yet."""
@@ -200,3 +224,7 @@ class Recall:
 
 AnyTally = Tally | Recall
 """What a scheduler asks for rows."""
+
+
+def _most(demand: Demand) -> int:
+    return demand if isinstance(demand, int) else demand.most

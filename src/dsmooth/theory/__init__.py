@@ -11,5 +11,6 @@ prediction.py  votes in, prediction out
 modes.py       how the number of votes is decided
 stopping.py    rules that look at the votes on the way; mixture.py: the evidence that may be looked at at any time
 pilot.py       the number of votes sized by the selection votes; predictive.py: a guess at the votes to come
+threats/       families of transformations, and their covers; covers.py: a certificate for a whole family
 accuracy.py    from the certified images of a sample to the accuracy of the population
 """

@@ -14,6 +14,7 @@ from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper, round_down
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
+from dsmooth.theory.threats.base import Threat
 from dsmooth.theory.votes import Label, StoppedVotes, Votes, selected
 
 __all__ = [
@@ -51,6 +52,10 @@ class Certificate:
     """An upper bound on 1 - P(answer), of the confidence that the certifier spends on it."""
     rival: float
     """An upper bound on the probability of any other label."""
+    threat: Threat | None = None
+    """Where the promise is also made at every image of a family, and as far as the radius around each of its centres."""
+    centres: int = 0
+    """Of the cover of this family."""
 
     @property
     def abstained(self) -> bool:
@@ -61,6 +66,11 @@ class Certificate:
         """The former name of `answer`; a label is what an image is known to show."""
         warnings.warn("Certificate.label is now Certificate.answer", DeprecationWarning, stacklevel=2)
         return self.answer
+
+    @property
+    def against(self) -> str:
+        """What is covered beside small changes, in words and numbers; empty for most certificates."""
+        return "" if self.threat is None else f"{self.threat.words} ({self.centres} centres)"
 
     @property
     def extents(self) -> dict[str, float]:
@@ -92,6 +102,7 @@ class Certificate:
         if self.answer is None:
             return f"abstain ({self.estimation.trials} votes, alpha {self.alpha:g})"
         alone = "".join(f", or of {name} by {extent}" for name, extent in self.allowed.items())
+        alone += f", nor {self.against}," if self.against else ""
         return (
             f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
             f"({self.estimation.of(self.answer)} of {self.estimation.trials} votes, alpha {self.alpha:g})"

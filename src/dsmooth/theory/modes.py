@@ -10,23 +10,31 @@ from typing import Any, Final, Protocol
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level, number_or_nan, shown
 from dsmooth.theory.certifiers import Certificate, Certifier, Exact
+from dsmooth.theory.covers import CoverRule, CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.pilot import PilotSizes, Sizes
 from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
+from dsmooth.theory.threats.base import Threat
+from dsmooth.theory.threats.known import threat_from_json
 from dsmooth.theory.votes import StoppedVotes, Votes
 
-__all__ = ["FIXED", "MODES", "Demand", "Mode", "Plan"]
+__all__ = ["FIXED", "MODES", "Demand", "Mode", "Outcome", "Plan"]
 
-MODES: Final = ("fixed", "curve", "decision", "radius")
+MODES: Final = ("fixed", "curve", "decision", "radius", "cover")
 
 _ALL_VOTES: Final = 0.1  # sigmas of radius that n votes cost by default: about 2 % of the average radius are given up
 
+_COVER_RADII: Final = (0.5, 1.0, 2.0)  # levels of the noise: those that covers have by default
+
 _MOST_RADII: Final = 256  # each has looks of its own, which take time to work out
 
-Demand = int | Sizes | StoppingRule
-"""A number of votes: fixed; following from the selection votes; or decided by looks on the way."""
+Demand = int | Sizes | StoppingRule | CoverRule
+"""A number of votes: fixed; following from the selection votes; decided by looks on the way; or by looks at each centre."""
+
+Outcome = Votes | StoppedVotes | CoverVotes
+"""What came out of the estimation, in the type that says how the votes were drawn."""
 
 
 class Plan(Protocol):
@@ -38,7 +46,9 @@ class Plan(Protocol):
     @property
     def demand(self) -> Demand: ...
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate: ...
+    def certify(self, selection: Votes, estimation: Any, dim: int) -> Certificate:
+        """Raises BadParameter for an Outcome of another kind than its own demand brings."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +65,11 @@ class _WithoutLooks:
     def name(self) -> str:
         return self.certifier.name
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+    def certify(self, selection: Votes, estimation: Any, dim: int) -> Certificate:
         # the certifier refuses StoppedVotes, in its own words
         return self.certifier.certify(
             selection,
-            estimation,  # type: ignore[arg-type]
+            estimation,
             self.law,
             alpha=self.alpha,
             norm=self.norm,
@@ -75,11 +85,14 @@ class Mode:
     curve: which of `radii` hold? Stops when that is settled.
     decision: does the one radius in `radii` hold? Stops when that is settled.
     radius: as many as the selection votes make worth it, where a vote costs `price` sigmas of radius (by default 0.1 / n).
+    cover: does the answer hold at every image of the family `against`? n votes at most at each centre of a cover, whose
+        radius is one of `radii` (by default a half, one and two levels of the noise).
     """
 
     name: str = "fixed"
     radii: tuple[float, ...] = ()
     price: float | None = None
+    against: Threat | None = None
 
     def __post_init__(self) -> None:
         if self.name not in MODES:
@@ -91,6 +104,10 @@ class Mode:
             raise BadParameter(f"mode decision needs one radius, got {list(radii) or 'none'}")
         if self.name == "curve" and not radii:
             raise BadParameter("mode curve needs the radii in question, got none")
+        if (self.against is not None) != (self.name == "cover"):
+            raise BadParameter(f"a family of transformations belongs to mode cover, got mode {self.name}")
+        if self.name == "cover" and (not isinstance(self.against, Threat) or 0.0 in radii):
+            raise BadParameter(f"mode cover needs a family of transformations and radii above 0, got {list(radii)}")
         if self.name in ("fixed", "radius") and radii:
             raise BadParameter(f"radii belong to the modes curve and decision, got {list(radii)} with mode {self.name}")
         if self.name != "radius" and self.price is not None:
@@ -104,9 +121,13 @@ class Mode:
         """Whether votes are looked at before the last of them."""
         return bool(self.radii)
 
-    def priced(self, n: int) -> Mode:
-        """The mode with its price spelled out, where it has one."""
-        return replace(self, price=_ALL_VOTES / n) if self.name == "radius" and self.price is None else self
+    def settled(self, law: Law, n: int) -> Mode:
+        """The mode with its price or radii spelled out, where it has any."""
+        if self.name == "radius" and self.price is None:
+            return replace(self, price=_ALL_VOTES / n)
+        if self.name == "cover" and not self.radii:
+            return replace(self, radii=tuple(times * law.level for times in _COVER_RADII))
+        return self
 
     def plan(self, certifier: Certifier | str, law: Law, *, n: int, alpha: float, norm: float | None = None) -> Plan:
         """The mode with its numbers. `certifier`, or its name, is the bound of modes without looks; others bring theirs.
@@ -118,9 +139,14 @@ class Mode:
         n, alpha, norm = check_count(n, "n"), check_level(alpha), law.norm_or_own(norm)
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
+        if self.against is not None:
+            if norm != 2.0:
+                raise BadParameter(f"a cover is measured in l2: leave --norm out, got {norm:g}")
+            radii = self.settled(law, n).radii
+            return CoverRule(threat=self.against, radii=radii, most=n, law=law, alpha=alpha)
         if self.looks:
             return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
-        price = self.priced(n).price
+        price = self.settled(law, n).price
         demand = n if price is None else PilotSizes(n, alpha, price)
         bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
         return _WithoutLooks(demand, bound, law, alpha, norm)
@@ -132,12 +158,15 @@ class Mode:
             value["radii"] = list(self.radii)
         if self.price is not None:
             value["lambda"] = self.price
+        if self.against is not None:
+            value["against"] = self.against.to_json()
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Mode:
         """The mode again; raises BadParameter for anything that `to_json` does not write."""
-        mode = cls(value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"))
+        against = threat_from_json(value["against"]) if "against" in value else None
+        mode = cls(value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"), against)
         if mode.to_json() != value:
             raise BadParameter(f"expected a mode, its radii or its lambda, got {value}")
         return mode

@@ -105,6 +105,17 @@ class RadiiRule:
         hopeful = _hopeful(tails, self.most, self.alpha, selection.trials - selection.of(label), selection.trials)
         return Verdict(held, looks(self.most)[place + 1] if misses <= hopeful[held, place] else None)
 
+    def chance(self, selection: Votes, dim: int) -> float:
+        """A guess, from the selection votes, at the chance that all votes certify the largest radius. No bound."""
+        from scipy import special
+
+        label = selected(selection)
+        final = _final(self.tails(dim)[-1], self.most, self.alpha)
+        if label is None or final < 0:
+            return 0.0
+        a, b = predicted_share(selection.trials - selection.of(label), selection.trials, max(self.most, 2))
+        return float(special.betainc(a, b, min((final + 0.5) / self.most, 1.0)))
+
     def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
         """The certificate at the largest radius that held at the best look; abstains where none did."""
         if not isinstance(estimation, StoppedVotes):

@@ -9,6 +9,7 @@ curve.py     certified accuracy against radius, drawn
 images.py    the images of all runs, with each run's answer, radius and votes
 classes.py   the classes of a run, each by itself
 light.py     how far brightness, colour and light from a side may change
+covers.py    how many images keep their answer under a family of transformations
 attack.py    what `dsmooth attack` found in a run
 question.py  what was asked of each image of a run, and the commitment to its key
 known.py     the order in which they stand on the page

@@ -20,6 +20,7 @@ SECTIONS: Final = Registry(
         "images": "dsmooth.report.sections.images:Images",
         "classes": "dsmooth.report.sections.classes:Classes",
         "light": "dsmooth.report.sections.light:Light",
+        "covers": "dsmooth.report.sections.covers:Covers",
         "attack": "dsmooth.report.sections.attack:UnderAttack",
         "question": "dsmooth.report.sections.question:Asked",
     },
