@@ -26,6 +26,7 @@ from dsmooth.audit.findings import (
     check_of_run,
     read_findings,
 )
+from dsmooth.audit.parameters import worst_parameters
 from dsmooth.audit.pgd import Ascent, Draw, no_noise
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.errors import BadModel, BadParameter, BadRun
@@ -43,6 +44,7 @@ from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.prediction import Prediction
+from dsmooth.theory.threats.base import Threat
 from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
@@ -143,6 +145,9 @@ class _Attacker:
 
     def findings(self, record: Record, image: LabelledImage, folder: Path) -> Iterator[Finding]:
         certificate = certificate_of(record)
+        threat = record.question.mode.against
+        if threat is not None and threat.ranges and isinstance(certificate.answer, int):
+            yield self._family(record, image, threat, certificate.answer, folder)
         for norm in (record.law.norm, _INF):
             radius = radius_text(certificate.radius_in(norm))
             if not certificate.abstained and isinstance(certificate.answer, int):
@@ -151,6 +156,17 @@ class _Attacker:
                 for strength in map(str, self.attack.strengths):
                     for defended in (True, False):
                         yield self._one(record, image, norm, strength, radius, record.label, defended, folder)
+
+    def _family(self, record: Record, image: LabelledImage, threat: Threat, target: int, folder: Path) -> Finding:
+        """What became of the image of the certified family that is answered least surely, of those that were tried."""
+        attack, seed = self.attack, (self.attack.seed + record.index) % 2**63
+        found = worst_parameters(
+            self.behind, threat, image.pixels, target, self._noise_on(image.pixels, seed), tries=attack.ascent.steps,
+            draws=attack.ascent.draws, seed=seed,
+        )  # fmt: skip
+        moved = threat.apply(image.pixels, *found)
+        strength = " ".join(f"{value!r}" for value in found)
+        return self._finding(record, image, moved, threat.name, strength, record.radius, True, folder)
 
     def _one(
         self,
@@ -180,6 +196,25 @@ class _Attacker:
             moved = snap(image.pixels, delta, norm, Fraction(strength))
         else:
             moved = snap_covered(image.pixels, delta, law, Fraction(strength))
+        return self._finding(record, image, moved, norm, strength, radius, defended, folder)
+
+    def _finding(
+        self,
+        record: Record,
+        image: LabelledImage,
+        moved: Pixels,
+        norm: float | str,
+        strength: str,
+        radius: str,
+        defended: bool,
+        folder: Path,
+    ) -> Finding:
+        """What is answered at this image, and whether the certificate speaks of it; `norm` as a Finding's."""
+        law, ball = record.law, record.law.norm if isinstance(norm, str) else norm
+        if isinstance(norm, str):
+            covered = self._same_family(record)
+        else:
+            covered = law.covers(moved.astype(np.int64) - image.pixels, Fraction(radius), norm=ball)
         majority = self._majority(moved) if defended else None
         votes = Votes({}, 0) if majority is None else majority.votes
         answer = votes.ranked()[0][0] if votes.counts else None
@@ -188,13 +223,12 @@ class _Attacker:
             digest=digest_image(moved),
             norm="inf" if norm == _INF else norm,
             strength=strength,
-            distance=distance_text(image.pixels, moved, norm),
+            distance=distance_text(image.pixels, moved, ball),
             defended=defended,
             label=record.label,
             certified=record.answer,
             radius=radius,
-            inside=record.answer is not None
-            and law.covers(moved.astype(np.int64) - image.pixels, Fraction(radius), norm=norm),
+            inside=record.answer is not None and covered,
             answer=answer if defended else self._plain_answer(moved),
             sure=majority is not None and not majority.abstained,
             votes=[list(pair) for pair in votes.ranked()],
@@ -205,6 +239,12 @@ class _Attacker:
             Image.fromarray(shown).save(picture, "PNG")
             write_whole(folder / f"flip-{finding.digest[:16]}.png", picture.getvalue(), inside=folder.parent)
         return finding
+
+    @staticmethod
+    def _same_family(record: Record) -> bool:
+        """Whether what makes the images here is what made those that were certified."""
+        threat = record.question.mode.against
+        return threat is not None and record.cover is not None and record.cover["by"] == threat.by
 
     def _majority(self, pixels: Pixels) -> Prediction:
         images = [LabelledImage("attacked", pixels)]

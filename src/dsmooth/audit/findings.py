@@ -46,8 +46,9 @@ class Finding:
     digest: str
     """Of the attacked image."""
     norm: float | str
+    """Of the ball that the attack searched; where it searched a family of transformations, the name of that."""
     strength: str
-    """The radius of the ball that the attack searched."""
+    """The radius of the ball, or the parameters that were found."""
     distance: str
     defended: bool
     """Whether the smoothed classifier was attacked, or the classifier alone."""
@@ -56,12 +57,27 @@ class Finding:
     radius: str
     """The certified radius in this norm."""
     inside: bool
-    """Closer than the certified radius, in exact arithmetic."""
+    """Closer than the certified radius, in exact arithmetic, or of the family that is certified."""
     answer: int | str | None
     """Of the majority of the votes, or of the classifier alone; None where there is no answer."""
     sure: bool
     """Whether the majority is beyond chance at the attack's alpha."""
     votes: list[list[Any]]
+
+    @property
+    def where(self) -> str:
+        """What was searched, and how far: l2 0.25, or contrast 0.83."""
+        return f"l{float(self.norm):g} {self.strength}" if self.in_ball else f"{self.norm} {self.strength}"
+
+    @property
+    def claimed(self) -> str:
+        """What the certificate speaks of there."""
+        return f"within l{float(self.norm):g} {self.radius}" if self.in_ball else f"against {self.norm}"
+
+    @property
+    def in_ball(self) -> bool:
+        """Whether a ball was searched, and no family of transformations."""
+        return self.norm == "inf" or isinstance(self.norm, float)
 
     @property
     def flip(self) -> bool:
@@ -190,7 +206,7 @@ def _whole_lines(folder: Path) -> Iterator[bytes]:
 
 def curve_of(findings: Findings) -> Curve | None:
     """Accuracy against the strength of the attack; None where labels are missing or nothing was attacked."""
-    norms = {float(f.norm) for f in findings.all if f.norm != "inf"}
+    norms = {f.norm for f in findings.all if isinstance(f.norm, float)}
     if len(norms) != 1:
         return None
     norm = norms.pop()

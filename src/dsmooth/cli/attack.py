@@ -39,8 +39,9 @@ def attack(
 
     Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
     noise) and l_inf. The attacked image is rounded to whole bytes inside the ball and put to the vote. A confident other
-    answer there is a bug: the image is kept; please report it. Also measures accuracy under attack, with and without the
-    defence, for `dsmooth report`. Writes RUN/attack.
+    answer there is a bug: the image is kept; please report it. Of a family of transformations (certify --against) the
+    parameters are searched, too. Also measures accuracy under attack, with and without the defence, for `dsmooth report`.
+    Writes RUN/attack.
 
     Examples:
 
@@ -113,8 +114,8 @@ def attack(
     balls = sum(finding.inside for finding in found.all)
     for flip in found.flips:
         say(
-            f"BUG: {flip.name} is certified as {flip.certified} within l{float(flip.norm):g} {flip.radius}, and answers "
-            f"{flip.answer} at distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
+            f"BUG: {flip.name} is certified as {flip.certified} {flip.claimed}, and answers "
+            f"{flip.answer} at {flip.where}, distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
             "report it with the run folder"
         )
     say(
@@ -128,7 +129,7 @@ def attack(
 
 def _line(name: str, findings: Sequence[Finding]) -> str:
     told = (
-        f"l{float(finding.norm):g} {finding.strength} {'smoothed' if finding.defended else 'alone'}: "
+        f"{finding.where} {'smoothed' if finding.defended else 'alone'}: "
         f"{'nothing' if finding.answer is None else finding.answer}{'' if finding.sure or not finding.defended else '?'}"
         for finding in findings
     )

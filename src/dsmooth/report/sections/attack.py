@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dsmooth.audit.findings import FOLDER, Curve, check_of_run, curve_of, read_findings
+from dsmooth.audit.findings import FOLDER, Curve, Finding, check_of_run, curve_of, read_findings
 from dsmooth.records.store import Run
 from dsmooth.report.axes import drawn
 from dsmooth.report.export import index_of, percent
@@ -36,7 +36,7 @@ class UnderAttack(RunSection):
             Path(__file__).with_suffix(".html"),
             name=marked(run),
             images=len(findings.images),
-            norms=sorted({index_of(float(finding.norm)) for finding in findings.all if finding.inside}),
+            norms=sorted({_searched(finding) for finding in findings.all if finding.inside}),
             inside=sum(finding.inside for finding in findings.all),
             flips=len(findings.flips),
             parameters=findings.parameters,
@@ -44,6 +44,13 @@ class UnderAttack(RunSection):
             rows=rows,
             picture=_drawn(curve) if curve is not None and rows else None,
         )
+
+
+def _searched(finding: Finding) -> Markup:
+    """A ball by its norm, or a family by its name."""
+    if finding.in_ball:
+        return Markup("l<sub>{}</sub>").format(index_of(float(finding.norm)))
+    return Markup("{}").format(finding.norm)
 
 
 def _drawn(curve: Curve) -> str:
