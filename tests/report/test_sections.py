@@ -106,7 +106,7 @@ def test_headings_name_the_norm_of_the_law(tmp_path):
     assert "<h2>Certified accuracy at an l<sub>1</sub> radius</h2>" in page
     assert '<th scope="col">l1 r = 0.1</th>' in page
     assert '<th scope="col">l<sub>1</sub> strength</th>' in page
-    assert "inside a certified ball (l<sub>1</sub> or l<sub>∞</sub>)" in re.sub(r"\s+", " ", page)
+    assert "that a certificate speaks of (l<sub>1</sub> or l<sub>∞</sub>)" in re.sub(r"\s+", " ", page)
     assert "<td>uniform 127</td>" in page
     assert "<code>uniform, levels 127</code>" in page
 

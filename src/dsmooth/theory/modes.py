@@ -104,7 +104,7 @@ class Mode:
             raise BadParameter(f"mode decision needs one radius, got {list(radii) or 'none'}")
         if self.name == "curve" and not radii:
             raise BadParameter("mode curve needs the radii in question, got none")
-        if (self.against is not None) != (self.name == "cover"):
+        if self.against is not None and self.name != "cover":
             raise BadParameter(f"a family of transformations belongs to mode cover, got mode {self.name}")
         if self.name == "cover" and (not isinstance(self.against, Threat) or 0.0 in radii):
             raise BadParameter(f"mode cover needs a family of transformations and radii above 0, got {list(radii)}")
@@ -140,10 +140,11 @@ class Mode:
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
         if self.against is not None:
-            if norm != 2.0:
-                raise BadParameter(f"a cover is measured in l2: leave --norm out, got {norm:g}")
             radii = self.settled(law, n).radii
-            return CoverRule(threat=self.against, radii=radii, most=n, law=law, alpha=alpha)
+            rule = CoverRule(threat=self.against, radii=radii, most=n, law=law, alpha=alpha)
+            if norm != law.norm:
+                raise BadParameter(f"a cover is measured in l2: leave --norm out, got {norm:g}")
+            return rule
         if self.looks:
             return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
         price = self.settled(law, n).price

@@ -36,7 +36,7 @@ class UnderAttack(RunSection):
             Path(__file__).with_suffix(".html"),
             name=marked(run),
             images=len(findings.images),
-            norms=sorted({_searched(finding) for finding in findings.all if finding.inside}),
+            norms=list(dict.fromkeys(_searched(finding) for finding in findings.all if finding.inside)),
             inside=sum(finding.inside for finding in findings.all),
             flips=len(findings.flips),
             parameters=findings.parameters,
