@@ -35,6 +35,7 @@ _HOME = {
     "Gaussian": "theory.laws.gaussian",
     "Law": "theory.laws.base",
     "Lighting": "theory.laws.lighting",
+    "Listed": "theory.threats.listed",
     "MissingPackage": "errors",
     "Mode": "theory.modes",
     "Multiclass": "theory.certifiers",
@@ -47,6 +48,7 @@ _HOME = {
     "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "Splitting": "theory.laws.splitting",
+    "Threat": "theory.threats.base",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
     "Uniform": "theory.laws.uniform",
@@ -56,6 +58,7 @@ _HOME = {
     "open_images": "images.opening",
     "predict_votes": "theory.prediction",
     "read_run": "records.store",
+    "threat_from_text": "theory.threats.known",
 }
 
 __all__ = [
@@ -78,6 +81,7 @@ __all__ = [
     "Gaussian",
     "Law",
     "Lighting",
+    "Listed",
     "MissingPackage",
     "Mode",
     "Multiclass",
@@ -90,6 +94,7 @@ __all__ = [
     "SessionClosed",
     "SmoothedClassifier",
     "Splitting",
+    "Threat",
     "TorchClassifier",
     "TrainingDiverged",
     "Uniform",
@@ -100,6 +105,7 @@ __all__ = [
     "open_images",
     "predict_votes",
     "read_run",
+    "threat_from_text",
 ]
 
 if TYPE_CHECKING:
@@ -139,6 +145,9 @@ if TYPE_CHECKING:
     from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.prediction import Prediction, predict_votes
+    from dsmooth.theory.threats.base import Threat
+    from dsmooth.theory.threats.known import threat_from_text
+    from dsmooth.theory.threats.listed import Listed
     from dsmooth.theory.votes import Votes
 
 

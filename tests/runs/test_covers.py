@@ -17,6 +17,8 @@ from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import Record, certificate_of, cover_to_json, cover_votes, radius_text, votes_to_json
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import read_run
+from dsmooth.records.table import csv_of
+from dsmooth.report.dossier import dossier_of
 from dsmooth.report.page import page_of
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
@@ -217,14 +219,17 @@ def test_true_certificates_survive_the_search_and_false_ones_do_not(base):
     images = open_images(base / "images.npz")
     smoothed = SmoothedClassifier(Linear(), None, 0.3, batch=64)
     quick = Attack(ascent=Ascent(6, 4), n=60, strengths=(0.1,))
-    for text in MODES:
+    for text in ("contrast 0.8 1.2", "shift 1"):
         found = attack_run(read_run(base / text / "run"), images, smoothed, quick)
         searched = [finding for finding in found.all if not finding.in_ball]
         assert {finding.norm for finding in searched} == {MODES[text].against.name}
         assert all(finding.inside for finding in searched)
         assert not found.flips
         assert curve_of(found) is not None
-        page = re.sub(r"\s+", " ", page_of(summarise([read_run(base / text / "run")])))
+        run = read_run(base / text / "run")
+        page, dossier = (re.sub(r"\s+", " ", made(summarise([run]))) for made in (page_of, dossier_of))
+        assert f"in place of the image: {MODES[text].against.words}; {MODES[text].against.by}. Images" in dossier
+        assert MODES[text].against.words in csv_of([run])
         assert f"{MODES[text].against.words} (cover bound)" in page
         assert f"a certificate speaks of ({MODES[text].against.name} or l<sub>2</sub> or l<sub>∞</sub>)" in page
     smoothed.close()

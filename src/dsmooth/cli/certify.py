@@ -285,6 +285,8 @@ def _one(
         if len(chosen) and not (resume and holds_run(out)):
             shape = chosen[0].pixels.shape
             smoothed.settle(shape, samples=len(chosen) * votes)
+            if mode.against is not None:
+                note(f"each image gets up to {each.n:,} votes at each centre of its cover; the pace counts one centre")
             tell_pace(smoothed, shape, len(chosen) * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
     finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))

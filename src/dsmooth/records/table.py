@@ -33,6 +33,7 @@ COLUMNS: Final = {
     "norm": _NUMBER,
     "noise": _TEXT,
     "bound": _TEXT,
+    "against": _TEXT,
     "alpha": _NUMBER,
     "chosen_afterwards": _TRUTH,
     "votes": _TEXT,
@@ -45,8 +46,8 @@ COLUMNS: Final = {
 """Name and pandas type of each column.
 
 answer: missing where the smoothed classifier abstains; text, where labels are. right: missing where the label is unknown; an
-abstention is not right. radius: rounded down, 0 for an abstention. votes: [[label, count], ...] of the estimation, as JSON.
-image: its digest.
+abstention is not right. against: the family of transformations that the answer holds for, too; missing where there is none.
+radius: rounded down, 0 for an abstention. votes: [[label, count], ...] of the estimation, as JSON. image: its digest.
 """
 
 
@@ -96,6 +97,7 @@ def _row(run: Run, record: Record) -> dict[str, Any]:
         "norm": question.norm,
         "noise": str(question.law),
         "bound": question.rule,
+        "against": None if question.mode.against is None else question.mode.against.words,
         "alpha": question.alpha,
         "chosen_afterwards": record.chosen_afterwards,
         "votes": json.dumps(record.estimation["counts"], ensure_ascii=False),

@@ -35,6 +35,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
         "doubts": list(_doubts(run)),
         "law": str(question.law),
         "also": ", ".join(question.law.allowed(1.0)),
+        "against": "" if question.mode.against is None else f"{question.mode.against.words}; {_makers(run)}",
         "law_norm": index_of(question.law.norm),
         "n0": f"{question.n0:,}",
         "n": f"{question.n:,}",
@@ -89,6 +90,11 @@ def _doubts(run: Run) -> Iterator[str]:
         yield f"This was attempt {attempt} at the same question: every attempt is another chance for a false certificate."
     if loose := sum(record.nondeterministic for record in run.records):
         yield f"Images at which the classifier answered the same input in different ways: {loose:,}."
+
+
+def _makers(run: Run) -> str:
+    """What made the images of a family."""
+    return "; ".join(sorted({str(record.cover["by"]) for record in run.records if record.cover is not None}))
 
 
 def _sizes(run: Run) -> str:

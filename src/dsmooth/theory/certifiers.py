@@ -70,7 +70,7 @@ class Certificate:
     @property
     def against(self) -> str:
         """What is covered beside small changes, in words and numbers; empty for most certificates."""
-        return "" if self.threat is None else f"{self.threat.words} ({self.centres} centres)"
+        return "" if self.threat is None else f"{self.threat.words} ({self.centres} centre{'s' * (self.centres != 1)})"
 
     @property
     def extents(self) -> dict[str, float]:

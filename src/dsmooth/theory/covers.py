@@ -1,6 +1,6 @@
 """A certificate for a whole family of images: the answer holds around every centre of a cover.
 
-Each centre is tested at the full alpha, because all of them must hold (docs/theory.md, claim 23). Which radius the cover has
+Each centre is tested at the full alpha, because all of them must hold (docs/theory.md, claim 24). Which radius the cover has
 is decided by the image and the selection votes alone.
 """
 

@@ -18,7 +18,7 @@ __all__ = ["Shift"]
 class Shift(Threat):
     """Moved across and down by whole numbers of pixels from -`most` to `most` each; what comes in at the edges is black.
 
-    (2 most + 1)^2 images, all of them listed. Source: docs/theory.md, claim 23.
+    (2 most + 1)^2 images, all of them listed. Source: docs/theory.md, claim 25.
     """
 
     most: int
@@ -33,7 +33,7 @@ class Shift(Threat):
     @property
     def words(self) -> str:
         """As in `Threat`."""
-        return f"shift by up to {self.most} pixels across and down"
+        return f"shift by up to {self.most} px across and down"
 
     @property
     def by(self) -> str:
