@@ -17,9 +17,11 @@ from typing import Any, Final, get_type_hints
 from dsmooth.errors import BadRun
 from dsmooth.records.files import bounded_lines, make_folder, open_to_append, open_to_read, write_whole
 from dsmooth.records.reading import strict_json
-from dsmooth.records.schema import certificate_of, radius_text
+from dsmooth.records.schema import Record, certificate_of, radius_text
 from dsmooth.records.store import Run
 from dsmooth.records.typed import check_values
+from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.threats.known import THREATS
 
 __all__ = [
     "FOLDER", "Curve", "Finding", "Findings", "append_finding", "begin_findings", "check_of_run", "curve_of",
@@ -36,6 +38,8 @@ _PARAMETERS: Final = {
 }  # fmt: skip
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,400})?(e-?[0-9]{1,3})?")
 """A decimal of few digits: exact arithmetic takes it at its word, and 1e999999999 has a billion."""
+_PARAMETERS_OF: Final = re.compile(r"-?[0-9.]{1,30}(e-?[0-9]{1,3})?( -?[0-9.]{1,30}(e-?[0-9]{1,3})?)*")
+"""Those of a family, one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,12 @@ def check_of_run(findings: Findings, run: Run) -> None:
         certificate = None if record is None else certificate_of(record)
         for finding in one:
             told = (finding.name, finding.label, finding.certified, finding.radius)
+            norm = float(finding.norm) if finding.in_ball else None
             if (
                 record is None
                 or certificate is None
-                or told != (name, record.label, record.answer, radius_text(certificate.radius_in(float(finding.norm))))
+                or told != (name, record.label, record.answer, _radius(certificate, norm))
+                or not (finding.in_ball or _is_against(record, finding.norm))
             ):
                 raise BadRun(
                     f"{findings.folder}: what it says of {finding.name!r:.100} is about another run than {run.folder}: "
@@ -191,12 +197,27 @@ def _finding(value: Mapping[str, Any]) -> Finding:
     if value.keys() != names:
         raise BadRun(f"expected findings with the fields {', '.join(sorted(names))}")
     check_values(value, get_type_hints(Finding))
-    if not (value["norm"] == "inf" or (isinstance(value["norm"], float) and value["norm"] >= 1.0)):
-        raise BadRun(f"expected a norm from 1 to inf, got {value['norm']!r:.40}")
-    for name in ("strength", "distance", "radius"):
-        if not _NUMBER.fullmatch(value[name]):
+    finding = Finding(**value)
+    if finding.in_ball and float(finding.norm) < 1.0:
+        raise BadRun(f"expected a norm from 1 to inf, got {finding.norm!r:.40}")
+    if not finding.in_ball and finding.norm not in THREATS:
+        raise BadRun(f"expected a norm from 1 to inf or one of {THREATS}, got {finding.norm!r:.40}")
+    numbers = _NUMBER if finding.in_ball else _PARAMETERS_OF
+    for name, kind in (("strength", numbers), ("distance", _NUMBER), ("radius", _NUMBER)):
+        if not kind.fullmatch(value[name]):
             raise BadRun(f"expected {name} as a decimal number, got {value[name]!r:.40}")
-    return Finding(**value)
+    return finding
+
+
+def _radius(certificate: Certificate, norm: float | None) -> str:
+    """The certified radius in this norm; in the certificate's own where a family was searched."""
+    return radius_text(certificate.radius if norm is None else certificate.radius_in(norm))
+
+
+def _is_against(record: Record, name: object) -> bool:
+    """Whether this record is about the family of that name."""
+    threat = record.question.mode.against
+    return threat is not None and threat.name == name
 
 
 def _whole_lines(folder: Path) -> Iterator[bytes]:

@@ -109,14 +109,14 @@ def _cover(record: Record, found: Recount) -> dict[str, Any] | None:
     return cover_to_json(found.estimation, centres, record.cover["by"])
 
 
-def charged_at_centres(question: Question, found: Recount, wrong: Sequence[tuple[int, int]], dim: int) -> Certificate:
-    """As `charged`, for votes at the centres of a cover: of each, how many are wrong and how many are another rival's."""
+def charged_at_centres(question: Question, found: Recount, wrong: Sequence[int], dim: int) -> Certificate:
+    """As `charged`, for votes at the centres of a cover: of each, how many of those for the label were another's."""
     label, votes = found.certificate.answer, found.estimation
     if label is None or not isinstance(votes, CoverVotes):
         return found.certificate
     parts = tuple(
-        StoppedVotes(_less(part.last, label, lost, moved), _less(part.best, label, lost, moved))
-        for part, (lost, moved) in zip(votes.parts, wrong, strict=True)
+        StoppedVotes(_less(part.last, label, lost, 0), _less(part.best, label, lost, 0))
+        for part, lost in zip(votes.parts, wrong, strict=True)
     )
     return question.plan.certify(found.selection, replace(votes, parts=parts), dim)
 

@@ -144,12 +144,12 @@ def _replay_cover(
     own = list(smoothed.replay(image, streams, [(Phase.SELECTION, i) for i in range(first)], chance.append))
     on_votes(first)
     asked, different = first, sum(a != b for a, b in zip(own, labels[:first], strict=True))
-    wrong: list[tuple[int, int]] = []
+    wrong: list[int] = []
     many = [part.last.trials for part in votes.parts]
     for answers in _answers_at_centres(smoothed, record, found.cover, many) if found.cover is not None else ():
         expected = labels[asked : asked + len(answers)]
         others = [told == label for answer, told in zip(answers, expected, strict=True) if answer != told]
-        wrong.append((sum(others), len(others) - sum(others)))
+        wrong.append(sum(others))
         asked, different = asked + len(answers), different + len(others)
         on_votes(len(answers))
     return Replay(
@@ -159,7 +159,7 @@ def _replay_cover(
         certificate=charged_at_centres(record.question, found, wrong, image.pixels.size),
         selection=counted(own),
         selected=selected(counted(own)) == label and _rho(chosen_cover(record, image, counted(own))) == votes.rho,
-        doubtful=sum(map(sum, wrong)),
+        doubtful=sum(wrong),
     )
 
 
@@ -221,7 +221,7 @@ def _judged(
         if image is None or isinstance(found, str):
             return Check("replay", Outcome.OPEN, f"{record.name}: its votes are none to be asked for again")
         if record.cover is not None and record.cover["centres"] and found.cover is None:
-            return Check("replay", Outcome.OPEN, f"{record.name}: its centres cannot be made again here")
+            return Check("replay", Outcome.OPEN, f"{image.name}: its centres cannot be made again here")
         circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
         if circumstances not in made:
             for old in made.values():
