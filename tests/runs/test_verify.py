@@ -16,13 +16,15 @@ from dsmooth.errors import BadParameter, BadRun, Disproved
 from dsmooth.records.certificate_file import read_certificate, write_certificates
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, votes_to_json
+from dsmooth.records.schema import Record, certificate_of, votes_to_json
 from dsmooth.records.store import read_run
 from dsmooth.runs.again import certified_anew
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.replay import replayed
 from dsmooth.runs.verify import Outcome, data_digest, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.bounds import round_down, weight_of
+from dsmooth.theory.certifiers import Cohen
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.votes import Phase, Votes
@@ -76,6 +78,63 @@ def test_what_was_certified_is_verified(base, mode, what):
     alone = checks(path)
     assert outcomes(alone, Outcome.FAILS) == set()
     assert "images" in outcomes(alone, Outcome.OPEN)
+
+
+@pytest.fixture(scope="module")
+def randomised(tmp_path_factory):
+    """A run under a randomised bound with few votes, where W counts."""
+    folder = tmp_path_factory.mktemp("randomised")
+    np.savez(folder / "images.npz", images=PIXELS, labels=LABELS)
+    smoothed = SmoothedClassifier(Linear(), None, 0.3, batch=16, certifier=Cohen(randomised=True))
+    certify_run(smoothed, open_images(folder / "images.npz"), folder / "runs" / "fixed" / "run", n=60, n0=20, seed=4)
+    return folder
+
+
+def test_a_randomised_bound_follows_from_the_key_and_is_verified_without_its_luck(randomised):
+    path = randomised / "runs" / "fixed" / "run"
+    run = read_run(path)
+    assert run.question.bound == "cohen-randomised"
+    for record in run.records:
+        assert record.weight == weight_of(MasterKey(run.key, "").stream(run.question, record.image, Phase.BOUND))
+    gained = [r for r in run.records if r.answer is not None and certificate_of(r).radius > without_luck(r).radius]
+    assert gained
+    found = checks(path, randomised / "images.npz", Linear())
+    assert outcomes(found, Outcome.FAILS) == set(), found
+    assert "may have been chosen" in found["weight"].detail
+    surely = [record for record in gained if not without_luck(record).abstained]
+    for record in surely:
+        told = f"{record.name}: verified within l2 {round_down(without_luck(record).radius)}"
+        assert told in found["replay"].detail
+    evidence = read_evidence(path)
+    shown = open_images(randomised / "images.npz")
+    network = TorchClassifier(Linear())
+    *_, believed = replayed(evidence, shown, network, None, 1.0, witnessed=True)  # nobody chose this key
+    assert believed.outcome is Outcome.HOLDS
+    assert "verified within" not in believed.detail
+
+
+def without_luck(record):
+    return certificate_of(record, Cohen())
+
+
+def test_another_weight_than_the_keys_is_noticed(randomised, tmp_path):
+    forger = Forger(randomised, tmp_path)
+    forger.change(key={**forger.records[2].key, "bound": "00" * 16})
+    assert float(forger.records[2].radius) > float(forger.run.records[2].radius)
+    found = checks(forger.seal(), randomised / "images.npz", Linear())
+    assert outcomes(found, Outcome.FAILS) == {"key"}
+    assert "the bound stream does not follow" in found["key"].detail
+    forger.records[2] = replace(forger.records[2], key={k: v for k, v in forger.records[2].key.items() if k != "bound"})
+    with pytest.raises(BadRun, match="the bound stream"):
+        read_run(forger.seal())
+
+
+def test_a_randomised_bound_cannot_be_chosen_after_the_votes(base, tmp_path):
+    forger = Forger(base, tmp_path)
+    evaluated = replace(forger.records[2].asked, bound="cohen-randomised")
+    forger.records = [replace(record, evaluated=evaluated) for record in forger.records]
+    with pytest.raises(BadRun, match="has to be asked for before the votes"):
+        read_run(forger.seal({"evaluated": evaluated.to_json()}))
 
 
 def test_other_images_and_networks_are_noticed(base):

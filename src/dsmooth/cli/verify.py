@@ -301,7 +301,11 @@ def _replayed(
             done += votes
             bar.to(done)
 
-        yield from list(replayed(evidence, images, classifier, denoiser, share, on_votes=count, on_replay=keep))
+        made = replayed(
+            evidence, images, classifier, denoiser, share,
+            witnessed=found.standing.witnessed, on_votes=count, on_replay=keep,
+        )  # fmt: skip
+        yield from list(made)
 
 
 def _anew(

@@ -22,6 +22,8 @@ class Recount:
     selection: Votes
     estimation: Votes | StoppedVotes
     certificate: Certificate
+    weight: float
+    """W of a randomised bound; 1 under every other bound."""
 
     @property
     def last(self) -> Votes:
@@ -29,8 +31,10 @@ class Recount:
         return self.estimation.last if isinstance(self.estimation, StoppedVotes) else self.estimation
 
 
-def recount(question: Question, labels: Sequence[Label | None], dim: int) -> Recount | None:
+def recount(question: Question, labels: Sequence[Label | None], dim: int, weight: float = 1.0) -> Recount | None:
     """The claim that these votes support, selection first, for an image of dim coordinates; None where they do not fit.
+
+    weight: W of a randomised bound.
 
     They fit where their number is the one that the question allows: n0 and n; the number that follows from the selection; or
     the number at which the rule that looks at them on the way would have stopped.
@@ -51,7 +55,7 @@ def recount(question: Question, labels: Sequence[Label | None], dim: int) -> Rec
         if len(later) != wanted:
             return None
         estimation = counted(later)
-    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim))
+    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim, weight), weight)
 
 
 def differs(record: Record, found: Recount) -> str | None:
@@ -67,14 +71,17 @@ def differs(record: Record, found: Recount) -> str | None:
     return next((what for what, says, counted in told if says != counted), None)
 
 
-def charged(question: Question, found: Recount, wrong: int, dim: int, others: int = 0) -> Certificate:
+def charged(
+    question: Question, found: Recount, wrong: int, dim: int, others: int = 0, *, weight: float | None = None
+) -> Certificate:
     """The certificate that is left where so many of the estimation votes for its label were another label's.
 
     others: how many of the votes that were not for it may have been for another of its rivals than is recorded. The
-    strongest rival gets them all: nothing that may have been meant is worse.
+    strongest rival gets them all: nothing that may have been meant is worse. weight: W of a randomised bound, where it is
+    not the record's that is believed.
     """
-    label = found.certificate.answer
-    if label is None or not (wrong or others):
+    label, weight = found.certificate.answer, found.weight if weight is None else weight
+    if label is None or not (wrong or others or weight != found.weight):
         return found.certificate
     estimation: Votes | StoppedVotes
     if isinstance(found.estimation, StoppedVotes):
@@ -83,7 +90,7 @@ def charged(question: Question, found: Recount, wrong: int, dim: int, others: in
         estimation = StoppedVotes(_less(last, label, wrong, 0), _less(best, label, wrong, 0))
     else:
         estimation = _less(found.estimation, label, wrong, others)
-    return question.plan.certify(found.selection, estimation, dim)
+    return question.plan.certify(found.selection, estimation, dim, weight)
 
 
 def _less(votes: Votes, label: Label, wrong: int, others: int) -> Votes:

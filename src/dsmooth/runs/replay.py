@@ -30,6 +30,9 @@ _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
 _MOST_AREA = 1 << 24
 """Height x width x rows of a batch that is asked for again, at most: 334 photographs of 224 pixels."""
+_UNBELIEVED = (
+    "W of a key that is not witnessed may have been chosen, at the price of a hash: verified is what holds without it"
+)
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,13 @@ def replay_votes(
     image: LabelledImage,
     share: float,
     *,
+    witnessed: bool,
     on_votes: Callable[[int], None] = lambda count: None,
 ) -> Replay:
     """The selection votes and a random `share` of the estimation votes (1: all), asked again, beside those recorded.
 
-    Which ones is decided here and now, by nobody who made the record.
+    Which ones is decided here and now, by nobody who made the record. `witnessed`: nobody chose the key. Who did could
+    have chosen W of a randomised bound too, without asking the networks anything: then it counts as 1.
     """
     first, later = found.selection.trials, found.last.trials
     chosen = np.random.default_rng().choice(later, _part(record, later, share), replace=False).tolist()
@@ -114,7 +119,7 @@ def replay_votes(
         asked=len(answers),
         different=sum(wrong),
         chance=any(chance),
-        certificate=charged(record.question, found, lost, image.pixels.size, moved),
+        certificate=charged(record.question, found, lost, image.pixels.size, moved, weight=None if witnessed else 1.0),
         selection=selection,
         selected=own == label,
         doubtful=lost + moved,
@@ -128,12 +133,14 @@ def replayed(
     denoiser: Denoise | None,
     share: float,
     *,
+    witnessed: bool = False,
     on_votes: Callable[[int], None] = lambda count: None,
     on_replay: Callable[[Record, Replay], None] = lambda record, replay: None,
 ) -> Iterator[Check]:
     """Whether these are the networks, and a replay of a random part of the votes of each image.
 
-    `on_replay` gets what came of each image whose votes are the networks' own, as far as rounding allows.
+    `witnessed`: it is known that nobody chose the key. `on_replay` gets what came of each image whose votes are the
+    networks' own, as far as rounding allows.
     """
     yield from same_networks(evidence, classifier, denoiser)
     if images is None:
@@ -141,7 +148,9 @@ def replayed(
     elif classifier.traits.billed:
         yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
     else:
-        yield _judged(evidence, images, classifier, denoiser, share, on_votes, on_replay)
+        if not witnessed and _is_randomised(evidence):
+            yield Check("weight", Outcome.TOLD, _UNBELIEVED)
+        yield _judged(evidence, images, classifier, denoiser, share, witnessed, on_votes, on_replay)
 
 
 def _judged(
@@ -150,6 +159,7 @@ def _judged(
     classifier: Classifier,
     denoiser: Denoise | None,
     share: float,
+    witnessed: bool,
     on_votes: Callable[[int], None],
     on_replay: Callable[[Record, Replay], None],
 ) -> Check:
@@ -170,7 +180,9 @@ def _judged(
             made = {circumstances: smoothed_like(record, classifier, denoiser)}
             elsewhere = _elsewhere(record, made[circumstances]) or elsewhere
         labels = evidence.labels(record)
-        replay = replay_votes(made[circumstances], record, found, labels, image, share, on_votes=on_votes)
+        replay = replay_votes(
+            made[circumstances], record, found, labels, image, share, witnessed=witnessed, on_votes=on_votes
+        )
         if replay.chance != record.nondeterministic:
             return Check(
                 "replay", Outcome.FAILS, f"{image.name}: it says otherwise whether the classifier is left to chance"
@@ -202,7 +214,10 @@ def _judged(
         return Check(
             "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
         )
-    return _told(asked, different, claims, kept, weaker, samples, elsewhere)
+    needed = "a larger --share, or --all"
+    if not witnessed and _is_randomised(evidence):
+        needed = f"{needed}; a witnessed key, with --timestamp-roots"
+    return _told(asked, different, claims, kept, weaker, samples, elsewhere, needed)
 
 
 def _elsewhere(record: Record, smoothed: SmoothedClassifier) -> str:
@@ -222,6 +237,7 @@ def _told(
     weaker: Sequence[Weaker],
     samples: Sequence[tuple[int, int, int]],
     elsewhere: str,
+    needed: str,
 ) -> Check:
     same = f"{asked - different:,} of {asked:,} votes are the same{elsewhere}"
     told = (
@@ -235,7 +251,7 @@ def _told(
         detail = f"{same}; of an image's estimation votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
-        return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
+        return Check("replay", Outcome.OPEN, lost, needed)
     added = "" if certain or not weaker else f"; with {CONFIDENCE:g} added to alpha"
     return Check("replay", Outcome.HOLDS, f"{detail}{weakest(weaker)}{added}", less=less_of(len(weaker), claims))
 
@@ -245,6 +261,11 @@ def _part(record: Record, trials: int, share: float) -> int:
     if isinstance(record.law, EnumeratedLaw):
         return trials
     return min(trials, max(_LEAST, round(share * trials)))
+
+
+def _is_randomised(evidence: Evidence) -> bool:
+    first = evidence.first
+    return first is not None and first.question.plan.randomised
 
 
 def _dtype(evidence: Evidence) -> str:

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _SHARE: Final = 0.9
+RANDOMISED: Final = "-randomised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,26 +109,55 @@ class Certifier(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def randomised(self) -> bool:
+        """Whether it makes use of `weight`."""
+
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
-    ) -> Certificate: ...
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
+    ) -> Certificate:
+        """weight: W of a randomised bound, drawn independently of all votes; 1 is Clopper and Pearson's bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cohen:
     """The one-sided rule: a lower bound on pA at level alpha, and pB at most 1 - pA; abstains unless pA > 1/2.
 
+    randomised: with Stevens's bound in place of Clopper and Pearson's; docs/theory.md, claim 25.
+
     Source: Cohen, Rosenfeld and Kolter 2019, Algorithm CERTIFY and Theorem 2.
     """
 
-    name: str = field(default="cohen", init=False)
+    randomised: bool = field(default=False, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """cohen, or cohen-randomised."""
+        return f"cohen{RANDOMISED * self.randomised}"
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
         alpha, label = check_level(alpha), _settled(selection, estimation)
+        weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, alpha)
+        tail = _upper(estimation.trials - count, estimation.trials, alpha, weight)
         return conclude(
             certifier=self.name,
             answer=label,
@@ -148,11 +178,13 @@ class Multiclass:
 
     `share` of alpha goes to pA, the rest to pB. It is fixed before any vote is seen. No union over the rivals is needed:
     the bound is monotone in the count, and the largest count among the rivals is at least the true runner-up's.
+    randomised: both bounds are Stevens's, with one W; docs/theory.md, claim 25.
 
     Source: Voracek 2024 (arXiv 2406.17830), Appendix B; docs/theory.md, claim 4.
     """
 
     share: float = _SHARE
+    randomised: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_level(self.share, "the share of alpha that goes to the winner")
@@ -160,16 +192,26 @@ class Multiclass:
     @property
     def name(self) -> str:
         """multiclass, with the share where it is not the standard one: a record must say which rule it used."""
-        return "multiclass" if self.share == _SHARE else f"multiclass-{self.share!r}"
+        share = "" if self.share == _SHARE else f"-{self.share!r}"
+        return f"multiclass{share}{RANDOMISED * self.randomised}"
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
         alpha, label = check_level(alpha), _settled(selection, estimation)
+        weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha)
+        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha, weight)
         rivals = estimation.missing if label is None else estimation.strongest_rival(label)
-        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
+        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha, weight), tail)
         return conclude(
             certifier=self.name,
             answer=label,
@@ -193,9 +235,18 @@ class Exact:
     """
 
     name: str = field(default="exact", init=False)
+    randomised: bool = field(default=False, init=False)
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
         if not isinstance(law, EnumeratedLaw) or selection.trials:
             raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
@@ -245,9 +296,9 @@ def _settled(selection: Votes, estimation: object) -> Label | None:
     return selected(selection)
 
 
-def _upper(count: int, trials: int, alpha: float) -> float:
+def _upper(count: int, trials: int, alpha: float, weight: float) -> float:
     """The Clopper-Pearson bound, or 1 where nothing was asked."""
-    return clopper_pearson_upper(count, trials, alpha) if trials else 1.0
+    return clopper_pearson_upper(count, trials, alpha, weight=weight) if trials else 1.0
 
 
 def conclude(

@@ -38,7 +38,13 @@ class Plan(Protocol):
     @property
     def demand(self) -> Demand: ...
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate: ...
+    @property
+    def randomised(self) -> bool:
+        """Whether the certificate depends on W, the `weight` of a randomised bound."""
+
+    def certify(
+        self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0
+    ) -> Certificate: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,11 @@ class _WithoutLooks:
     def name(self) -> str:
         return self.certifier.name
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+    @property
+    def randomised(self) -> bool:
+        return self.certifier.randomised
+
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
         # the certifier refuses StoppedVotes, in its own words
         return self.certifier.certify(
             selection,
@@ -64,6 +74,7 @@ class _WithoutLooks:
             alpha=self.alpha,
             norm=self.norm,
             dim=dim,
+            weight=weight,
         )
 
 
@@ -118,11 +129,15 @@ class Mode:
         n, alpha, norm = check_count(n, "n"), check_level(alpha), law.norm_or_own(norm)
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
+        bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
+        if self.looks and bound.randomised:
+            raise BadParameter(
+                f"mode {self.name} brings its own bound, got {bound.name}, which is for fixed and radius"
+            )
         if self.looks:
             return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
         price = self.priced(n).price
         demand = n if price is None else PilotSizes(n, alpha, price)
-        bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
         return _WithoutLooks(demand, bound, law, alpha, norm)
 
     def to_json(self) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class RadiiRule:
         """How the number of votes is decided: by this rule."""
         return self
 
+    @property
+    def randomised(self) -> bool:
+        """No: evidence that may be looked at at any time has no use for W."""
+        return False
+
     def tails(self, dim: int) -> tuple[float, ...]:
         """1 - q_r for each radius."""
         return _tails(self.radii, self.law, self.norm, dim)
@@ -105,7 +110,7 @@ class RadiiRule:
         hopeful = _hopeful(tails, self.most, self.alpha, selection.trials - selection.of(label), selection.trials)
         return Verdict(held, looks(self.most)[place + 1] if misses <= hopeful[held, place] else None)
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
         """The certificate at the largest radius that held at the best look; abstains where none did."""
         if not isinstance(estimation, StoppedVotes):
             raise BadParameter("expected votes that the rule has looked at, got votes of a number fixed in advance")
