@@ -59,6 +59,21 @@ def process(folder, *arguments, code):
 LINEAR = ("-c", "import:support:Linear", "-d", "none")
 
 
+def test_mirror_is_certified_predicted_attacked_and_verified(folder):
+    sided = ("-c", "import:support:Sided", "-d", "none")
+    run(folder, "certify", "images", *sided, "--mirror", "--n", "200", "-o", "run")
+    assert read_run(folder / "run").question.preparation == "logits averaged over it and its mirror image"
+    done = run(folder, "verify", "run", "--images", "images", *sided, "--all")
+    assert "run: verified" in done.out
+    run(
+        folder, "attack", "run", "--images", "images", *sided, "--steps", "2", "--draws", "2", "--n", "60", "--max", "1"
+    )
+    assert "4 of 4 images certified" in run(folder, "certify", "images", *sided, "--mirror", "--n", "60", "-o", "b").out
+    done = run(folder, "verify", "run", "--images", "images", *LINEAR, code=1)
+    assert "certified with another one" in done.out
+    assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
+
+
 def test_certify_and_report(folder):
     done = process(folder, "certify", "images", *LINEAR, "--n", "200", "--seed", "1", "-o", "run", code=0)
     assert "4 of 4 images certified, 4 with the right label" in done.stdout

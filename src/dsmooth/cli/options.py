@@ -102,6 +102,9 @@ class Model:
     ramp: float | None = None
     """The same for light from one side: a ramp across the image and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
+    mirror: Annotated[bool, FLAG] = False
+    """Average the classifier's logits over each denoised image and its mirror image: right more often, at twice the
+    classifier's cost, where left and right mean nothing."""
     dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
     """Precision of the networks, which is part of what is certified. fp32 is the networks as they are; bf16 is several times
     faster; auto is bf16 where the processor supports it, else fp32."""
@@ -156,6 +159,7 @@ class Model:
             batch=self.batch,
             workers=self.workers,
             certifier=certifier,
+            mirror=self.mirror,
         )
 
 

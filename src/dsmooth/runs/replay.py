@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.base import MIRRORED, Classifier
+from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images.sets import ImageSet, LabelledImage
@@ -22,7 +23,7 @@ from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.votes import Label, Phase, Votes, selected
 
-__all__ = ["Replay", "replay_votes", "replayed", "smoothed_like", "votes_in"]
+__all__ = ["Replay", "classifier_like", "replay_votes", "replayed", "smoothed_like", "votes_in"]
 
 _LEAST = 100
 """Estimation votes of an image that are asked for again at least: fewer show too little."""
@@ -53,17 +54,23 @@ class Replay:
     """How many of all estimation votes may be others, with confidence 1 - CONFIDENCE."""
 
 
+def classifier_like(record: Record, classifier: Classifier) -> Classifier:
+    """The classifier asked about mirror images too, where the record says that it was."""
+    return classifier.mirrored() if record.asked.preparation == MIRRORED else classifier
+
+
 def smoothed_like(
     record: Record, classifier: Classifier | str, denoiser: Denoise | str | None, *, workers: int | None = 1
 ) -> SmoothedClassifier:
     """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
     question, (height, width, _) = record.asked, record.shape
+    loaded = classifier_like(record, load_classifier(classifier) if isinstance(classifier, str) else classifier)
     # a record may say any batch, and memory is taken for all of it
     rows = min(record.batch[0], max(1, _MOST_AREA // (height * width)))
 
     def made(backend: str, dtype: str) -> SmoothedClassifier:
         return SmoothedClassifier(
-            classifier, denoiser, law=record.law, dtype=dtype, backend=backend, batch=rows, workers=workers
+            loaded, denoiser, law=record.law, dtype=dtype, backend=backend, batch=rows, workers=workers
         )
 
     try:

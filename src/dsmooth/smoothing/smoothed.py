@@ -66,6 +66,8 @@ class SmoothedClassifier:
     quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
         refused, because certificates are about images on that grid.
     resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
+    mirror: whether the classifier's logits are averaged over each denoised image and its mirror image, at twice its cost:
+        another function, which is right more often where left and right mean nothing.
 
     Backend, dtype and batch are recorded; none of them changes the noise. A certificate is about the networks as they ran:
     in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the
@@ -92,10 +94,13 @@ class SmoothedClassifier:
         engine: str = "threads",
         quantise: bool = False,
         resize: bool = False,
+        mirror: bool = False,
     ) -> None:
         self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
+        if mirror:
+            self.classifier = self.classifier.mirrored()
         checked_names(self.classifier.class_names)
         self.denoiser_name = denoiser_name(denoiser)
         if isinstance(denoiser, (str, Path)):
