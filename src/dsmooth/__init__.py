@@ -47,6 +47,7 @@ _HOME = {
     "SessionClosed": "errors",
     "SmoothedClassifier": "smoothing.smoothed",
     "Splitting": "theory.laws.splitting",
+    "TopK": "theory.top_k",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
     "Uniform": "theory.laws.uniform",
@@ -90,6 +91,7 @@ __all__ = [
     "SessionClosed",
     "SmoothedClassifier",
     "Splitting",
+    "TopK",
     "TorchClassifier",
     "TrainingDiverged",
     "Uniform",
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     from dsmooth.theory.laws.uniform import Uniform
     from dsmooth.theory.modes import Mode
     from dsmooth.theory.prediction import Prediction, predict_votes
+    from dsmooth.theory.top_k import TopK
     from dsmooth.theory.votes import Votes
 
 

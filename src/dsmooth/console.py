@@ -192,6 +192,8 @@ def certificate_line(name: str, certificate: Certificate, names: Sequence[str] |
     radius = "-" if top is None else f"l{certificate.norm:g} radius {round_down(certificate.radius)}"
     light = "".join(f"  {what} {extent}" for what, extent in certificate.allowed.items()) if top is not None else ""
     answer = named(top, names) if top is not None else f"abstain ({named(leading, names)}?)"
+    if top is not None and certificate.top > 1:
+        answer = f"{answer:.14} in top {certificate.top}"
     return f"{name:<28.28}  {answer:<24.24}  {radius:<18}{light}  {count:>6} of {votes.trials} votes{right}"
 
 

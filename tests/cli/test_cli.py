@@ -74,6 +74,35 @@ def test_mirror_is_certified_predicted_attacked_and_verified(folder):
     assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
 
 
+def test_the_first_two_places(folder):
+    (folder / "four.txt").write_text("dark\nlight\nc\nd\n")
+    (folder / "four_for_test.py").write_text(
+        "import torch\nfrom support import Linear\n\nclass Four(Linear):\n    def forward(self, x):\n"
+        "        return torch.cat([super().forward(x), (x[:, 0, 0, :2] - 0.9) * 4], 1)\n"
+    )
+    four = ("-c", "import:four_for_test:Four", "-d", "none")
+    done = run(folder, "certify", "images", *four, "--top", "2", "-o", "no", code=2)
+    assert "pass --class-names" in done.err
+    named = ("--class-names", "four.txt")
+    for wrong in (
+        ("--bound", "cohen"),
+        ("--mode", "curve", "--radii", "0.1"),
+        ("--sigma", "1", "--sigma", "0.5", "--cascade"),
+    ):
+        done = run(folder, "certify", "images", *four, *named, "--top", "2", *wrong, "-o", "no", code=2)
+        assert "--top brings its own bound" in done.err
+    done = run(folder, "certify", "images", *four, *named, "--top", "4", "-o", "no", code=2)
+    assert "choose a smaller top" in done.err
+    assert not (folder / "no").exists()
+    done = run(folder, "certify", "images", *four, *named, "--top", "2", "--n", "300", "-o", "run")
+    assert "in top 2" in done.out
+    assert "top-2-of-4 bound" in done.out
+    assert "run: verified" in run(folder, "verify", "run", "--images", "images", *four, *named, "--all").out
+    assert "| top-2-of-4 |" in run(folder, "report", "run").out
+    attacked = ("--images", "images", *four, "--steps", "2", "--draws", "2", "--n", "60", "--max", "2")
+    assert "0 flips among" in run(folder, "attack", "run", *attacked).out
+
+
 def test_certify_and_report(folder):
     done = process(folder, "certify", "images", *LINEAR, "--n", "200", "--seed", "1", "-o", "run", code=0)
     assert "4 of 4 images certified, 4 with the right label" in done.stdout

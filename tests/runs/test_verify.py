@@ -24,9 +24,10 @@ from dsmooth.runs.replay import replayed
 from dsmooth.runs.verify import Outcome, data_digest, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.bounds import round_down, weight_of
-from dsmooth.theory.certifiers import Cohen
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.splitting import Splitting
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import Phase, Votes
 from forging import Forger, labels_of
 from support import Linear, Threshold, dsmooth
@@ -483,6 +484,70 @@ def test_votes_that_are_moved_between_rivals_are_charged(tmp_path, law):
     told = re.search(r"verified within l\S+ (\S+)", check.detail)
     verified = float(forger.records[0].radius) if told is None else float(told[1])
     assert check.outcome is not Outcome.HOLDS or verified <= honest + 1e-9
+
+
+class FourWays(nn.Module):
+    """Class 1 where the mean is above the middle, else 0; but 2 for a part, by the first coordinate; 3 never."""
+
+    def forward(self, x):
+        mean, first = x.mean(dim=(1, 2, 3)), x[:, 0, 0, 0]
+        logits = torch.stack([0.5 - mean, mean - 0.5], 1)
+        return torch.cat([logits, (first[:, None] < 0.1) * 1.0, first[:, None] * 0.0 - 9.0], 1)
+
+
+FOUR_NAMES = ["a", "b", "c", "d"]
+
+
+def made_top_2(folder, value=131):
+    np.savez(folder / "images.npz", images=np.full((1, 4, 4, 3), value, np.uint8))
+    network = TorchClassifier(FourWays(), class_names=FOUR_NAMES)
+    smoothed = SmoothedClassifier(network, None, 0.3, batch=64, certifier=TopK(2, 4))
+    return certify_run(smoothed, open_images(folder / "images.npz"), folder / "runs" / "x" / "run", n=4000, seed=3)
+
+
+def replay_of(path, images, network):
+    made = replayed(read_evidence(path), open_images(images), network, None, 1.0)
+    return {check.what: check for check in made}
+
+
+def test_a_claim_for_the_first_two_is_verified_for_so_many_classes(tmp_path):
+    run = made_top_2(tmp_path)
+    (record,) = run.records
+    assert run.question.bound == "top-2-of-4"
+    assert record.answer == 1
+    assert float(record.radius) > 2 * certificate_of(record, Multiclass()).radius
+    network = TorchClassifier(FourWays(), class_names=FOUR_NAMES)
+    found = {**checks(run.folder, tmp_path / "images.npz"), **replay_of(run.folder, tmp_path / "images.npz", network)}
+    assert outcomes(found, Outcome.FAILS) == outcomes(found, Outcome.OPEN) == set(), found
+    nameless = replay_of(run.folder, tmp_path / "images.npz", TorchClassifier(FourWays()))
+    assert nameless["classes"].outcome is Outcome.OPEN
+    forger = Forger(tmp_path, tmp_path, "x")
+    fewer = replace(forger.records[0].asked, bound="top-2-of-3")
+    forger.change(0, asked=fewer).seal({"question": fewer.to_json()})
+    assert float(forger.records[0].radius) > float(record.radius)
+    assert replay_of(forger.folder, tmp_path / "images.npz", network)["classes"].outcome is Outcome.FAILS
+    with pytest.raises(BadParameter, match="has 4 classes, got top-2-of-5"):
+        SmoothedClassifier(network, None, 0.3, certifier=TopK(2, 5))
+
+
+def test_votes_that_are_moved_away_from_the_second_rival_are_charged(tmp_path):
+    """For the first two places it is the weaker rival that counts: its votes, said to be the stronger one's."""
+    run = made_top_2(tmp_path)
+    honest = float(run.records[0].radius)
+    forger = Forger(tmp_path, tmp_path, "x")
+    labels = labels_of(forger, 0)
+    later = labels[100:]
+    for place in [place for place, label in enumerate(later) if label == 2][: len(later) // 60]:
+        later[place] = 0
+    counts = Votes({label: later.count(label) for label in set(later)}, len(later))
+    forger.votes([*labels[:100], *later], 0).change(0, estimation=votes_to_json(counts))
+    forger.seal()
+    assert float(forger.records[0].radius) > honest
+    check = replay_of(forger.folder, tmp_path / "images.npz", TorchClassifier(FourWays(), class_names=FOUR_NAMES))[
+        "replay"
+    ]
+    told = re.search(r"verified within l\S+ (\S+)", check.detail)
+    assert check.outcome is not Outcome.HOLDS or float(told[1]) <= honest
 
 
 def test_an_unknown_precision_is_no_precision(base, tmp_path):

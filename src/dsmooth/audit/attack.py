@@ -42,7 +42,8 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
-from dsmooth.theory.prediction import Prediction
+from dsmooth.theory.prediction import Prediction, left_behind
+from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
@@ -196,7 +197,7 @@ class _Attacker:
             inside=record.answer is not None
             and law.covers(moved.astype(np.int64) - image.pixels, Fraction(radius), norm=norm),
             answer=answer if defended else self._plain_answer(moved),
-            sure=majority is not None and not majority.abstained,
+            sure=majority is not None and self._is_sure(majority, record),
             votes=[list(pair) for pair in votes.ranked()],
         )
         if finding.flip:
@@ -205,6 +206,13 @@ class _Attacker:
             Image.fromarray(shown).save(picture, "PNG")
             write_whole(folder / f"flip-{finding.digest[:16]}.png", picture.getvalue(), inside=folder.parent)
         return finding
+
+    def _is_sure(self, majority: Prediction, record: Record) -> bool:
+        """Whether the majority is beyond chance; where more places than the first were promised, whether all are lost."""
+        rule = top_k_named(record.question.bound)
+        if rule is None or record.answer is None:
+            return not majority.abstained
+        return left_behind(majority.votes, record.answer, rule, self.attack.alpha)
 
     def _majority(self, pixels: Pixels) -> Prediction:
         images = [LabelledImage("attacked", pixels)]

@@ -97,6 +97,11 @@ class Classifier(ABC):
     limits: Limits = Limits()
     """What queries may cost and how fast they may be sent, for a billed classifier."""
 
+    @property
+    def classes(self) -> int | None:
+        """How many labels it can answer with: as many as have names. None where that is not known."""
+        return None if self.class_names is None else len(self.class_names)
+
     @abstractmethod
     def answers(self, backend: Backend) -> Callable[..., Sequence[Any]]:
         """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`.

@@ -37,6 +37,7 @@ def certify(
     data: Data = ALL,
     service: Service = LOCAL,
     terms: Terms = USUAL,
+    top: Whole | None = None,
     mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
     radii: Annotated[list[float] | None, MANY] = None,
     radius: float | None = None,
@@ -70,6 +71,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
 
+        dsmooth certify photos/ -c efficientnet-lite0 --top 5 --out runs/top5
+
         dsmooth certify photos/ -c timm:resnet50 --noise uniform --levels 127 --out runs/l1
 
         dsmooth certify photos/ -c timm:resnet50 --noise splitting --levels 127 --out runs/certain
@@ -92,6 +95,9 @@ def certify(
         A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
     out: Path
         The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
+    top: int | None
+        Certify that the answer stays among so many most probable labels, in place of the first; with modes fixed and radius,
+        for classifiers whose classes are known by name.
     mode: Literal["fixed", "curve", "decision", "radius"]
         fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
         is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
@@ -151,6 +157,12 @@ def certify(
         raise BadParameter(
             "--plan and --certificates apply to the whole run, and --shard to a part of it: leave one out"
         )
+    if top is not None:
+        check_count(top, "top")
+        if cascade or terms.bound != USUAL.bound or chosen_mode.looks:
+            raise BadParameter(
+                "--top brings its own bound, for modes fixed and radius: leave --cascade and --bound out"
+            )
     if cascade:
         if certificates is not None or plan or part is not None:
             raise BadParameter("--certificates, --plan and --shard are for single runs, and a cascade is several")
@@ -161,7 +173,8 @@ def certify(
     for each, folder, files in parts:
         law = each.law()
         bound = "cohen" if cascade else terms.bound  # which a cascade uses at each of its scales
-        _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
+        if top is None:
+            _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
         check_free(folder, resume or part is not None)
         check_writable(folder)
         if files is not None:
@@ -174,7 +187,7 @@ def certify(
             break
         run = _one(
             images, folder, each, data, service, terms, chosen_mode, seed=seed, chain=chain, until=until,
-            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only,
+            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only, top=top,
         )  # fmt: skip
         if run is None and cascade:
             return
@@ -242,10 +255,11 @@ def _one(
     plan: bool,
     part: Shard | None,
     only: Collection[str] | None = None,
+    top: int | None = None,
 ) -> Run | None:
     """One run, from its set-up to its last line; None where it was not agreed to, or only planned.
 
-    only: of these of the images, by name, in place of all.
+    only: of these of the images, by name, in place of all. top: how many places are enough for a promise.
     """
     from dsmooth.records.store import holds_run
     from dsmooth.records.witness import key_line
@@ -254,7 +268,7 @@ def _one(
     with heard_at_once():
         law = model.law()
         asked = {**vars(terms), "norm": law.norm_or_own(terms.norm)}
-        smoothed = model.smoothed(asked.pop("bound"), service)
+        smoothed = model.smoothed(asked.pop("bound"), service, top)
 
         from dsmooth.runs.certify import Progress, certify_run
 

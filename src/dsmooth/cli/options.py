@@ -134,11 +134,14 @@ class Model:
             given.setdefault("sigma", 0.25)
         return law_of(noise, given)
 
-    def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
-        """The smoothed classifier; says when the denoiser was trained for other noise."""
+    def smoothed(
+        self, bound: str = "multiclass", service: Service | None = None, top: int | None = None
+    ) -> SmoothedClassifier:
+        """The smoothed classifier; says when the denoiser was trained for other noise. top: how many places are enough."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
         from dsmooth.theory.rules import certifier_named
+        from dsmooth.theory.top_k import TopK
 
         law = self.law()  # complains of a bad number before anything is loaded, torch included
         certifier = certifier_named(bound)
@@ -150,8 +153,13 @@ class Model:
 
         if self.backend == "auto" and candidates("auto", self.dtype)[0] == ("eager", "bf16"):
             note(SLOWER)
+        chosen = chosen_classifier(self.classifier, self.class_names, service)
+        if top is not None:
+            if chosen.classes is None:
+                raise BadParameter(f"--top needs to know how many classes {chosen.name} has: pass --class-names")
+            certifier = TopK(top, chosen.classes)
         return SmoothedClassifier(
-            chosen_classifier(self.classifier, self.class_names, service),
+            chosen,
             self.denoiser,
             law=law,
             dtype=self.dtype,

@@ -17,6 +17,7 @@ from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.known import law_from_json
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
 from dsmooth.theory.rules import certifier_named
+from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Phase, is_utf8
 
 __all__ = ["DTYPES", "PREDICTION", "Question", "Role"]
@@ -84,6 +85,10 @@ class Question:
     def __post_init__(self) -> None:
         self._check_types()
         if isinstance(self.law, EnumeratedLaw):
+            if top_k_named(self.bound) is not None:
+                raise BadParameter(
+                    f"all outcomes of noise {self.law.name} say which label is the first, got {self.bound}"
+                )
             self._set(n0=0, n=self.law.samples, alpha=0.0, mode=FIXED, bound="exact")
         elif self.bound == PREDICTION:
             self._set(n0=0, n=check_count(self.n, "n"), alpha=check_level(self.alpha), mode=FIXED)

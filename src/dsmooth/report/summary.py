@@ -14,6 +14,7 @@ from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.cascade import CascadeCertificate, is_one_scale
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.top_k import top_k_named
 
 __all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "summarise"]
 
@@ -44,7 +45,7 @@ class RunSummary:
     run: int
     """Its place among the runs; behind them all: the cascade that they make."""
     main: bool
-    """Under the bound that is shown first: multiclass, or the run's own where it is randomised, or no other is allowed."""
+    """Under the bound that is shown first: multiclass, or the run's own where that is special, or no other is allowed."""
     name: str
     """Of its folder, with what must be known of the run in brackets."""
     noise: str
@@ -236,7 +237,8 @@ def _bounds(run: Run) -> tuple[Certifier | None, ...]:
     question = run.question
     if question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound):
         return (None,)
-    return (None, *_CERTIFIERS) if question.plan.randomised else _CERTIFIERS
+    special = question.plan.randomised or top_k_named(question.bound) is not None
+    return (None, *_CERTIFIERS) if special else _CERTIFIERS
 
 
 def _certified(

@@ -83,6 +83,9 @@ def charged(
     label, weight = found.certificate.answer, found.weight if weight is None else weight
     if label is None or not (wrong or others or weight != found.weight):
         return found.certificate
+    if found.certificate.top > 1:
+        # any rival may be the one that matters: what may be wrong is missing, and so it is every rival's
+        wrong, others = wrong + others, 0
     estimation: Votes | StoppedVotes
     if isinstance(found.estimation, StoppedVotes):
         last, best = found.estimation.last, found.estimation.best

@@ -5,6 +5,7 @@ bounds.py      Clopper-Pearson bounds on a probability, rounded to the safe side
 laws/          the laws of noise, and the radius which each justifies
 grid.py        the table of a law on the pixel grid: exact integer thresholds
 certifiers.py  votes in, certificate out
+top_k.py       the same for a weaker claim: the answer stays among the first few
 rules.py       certifiers by name
 cascade.py     several strengths of noise as one classifier
 prediction.py  votes in, prediction out

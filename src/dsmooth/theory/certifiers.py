@@ -24,6 +24,7 @@ __all__ = [
     "Multiclass",
     "conclude",
     "foremost",
+    "settled",
 ]
 
 _SHARE: Final = 0.9
@@ -51,7 +52,9 @@ class Certificate:
     tail: float
     """An upper bound on 1 - P(answer), of the confidence that the certifier spends on it."""
     rival: float
-    """An upper bound on the probability of any other label."""
+    """An upper bound on the probability of any other label; where `top` is above 1, what stands in its place."""
+    top: int = 1
+    """The promise is that the answer stays among so many most probable labels."""
 
     @property
     def abstained(self) -> bool:
@@ -93,8 +96,9 @@ class Certificate:
         if self.answer is None:
             return f"abstain ({self.estimation.trials} votes, alpha {self.alpha:g})"
         alone = "".join(f", or of {name} by {extent}" for name, extent in self.allowed.items())
+        place = f" stays in the top {self.top}" if self.top > 1 else ""
         return (
-            f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
+            f"{self.answer}{place}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
             f"({self.estimation.of(self.answer)} of {self.estimation.trials} votes, alpha {self.alpha:g})"
         )
 
@@ -154,7 +158,7 @@ class Cohen:
         dim: int,
         weight: float = 1.0,
     ) -> Certificate:
-        alpha, label = check_level(alpha), _settled(selection, estimation)
+        alpha, label = check_level(alpha), settled(selection, estimation)
         weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
         tail = _upper(estimation.trials - count, estimation.trials, alpha, weight)
@@ -206,7 +210,7 @@ class Multiclass:
         dim: int,
         weight: float = 1.0,
     ) -> Certificate:
-        alpha, label = check_level(alpha), _settled(selection, estimation)
+        alpha, label = check_level(alpha), settled(selection, estimation)
         weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
         tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha, weight)
@@ -286,7 +290,7 @@ def _order(label: Label) -> tuple[str, Label]:
     return str(type(label)), label
 
 
-def _settled(selection: Votes, estimation: object) -> Label | None:
+def settled(selection: Votes, estimation: object) -> Label | None:
     """The selected label, where the number of estimation votes is one that was settled before any of them was seen."""
     if isinstance(estimation, StoppedVotes):
         raise BadParameter(
@@ -313,6 +317,7 @@ def conclude(
     alpha: float,
     norm: float | None,
     dim: int,
+    top: int = 1,
 ) -> Certificate:
     """The certificate of the bounds `tail` >= 1 - P(answer) and `rival` >= P(any other label), or an abstention."""
     norm = law.norm_or_own(norm)
@@ -331,4 +336,5 @@ def conclude(
         estimation=estimation,
         tail=tail,
         rival=rival,
+        top=top,
     )

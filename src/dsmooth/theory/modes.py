@@ -15,6 +15,7 @@ from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.pilot import PilotSizes, Sizes
 from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import StoppedVotes, Votes
 
 __all__ = ["FIXED", "MODES", "Demand", "Mode", "Plan"]
@@ -130,7 +131,7 @@ class Mode:
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
         bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
-        if self.looks and bound.randomised:
+        if self.looks and (bound.randomised or isinstance(bound, TopK)):
             raise BadParameter(
                 f"mode {self.name} brings its own bound, got {bound.name}, which is for fixed and radius"
             )

@@ -9,6 +9,7 @@ from dsmooth.theory.bounds import weight_of
 from dsmooth.theory.cascade import cascade_of, is_one_scale
 from dsmooth.theory.certifiers import RANDOMISED, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Votes
 
 __all__ = ["CERTIFIERS", "certifier_named", "least_votes"]
@@ -23,6 +24,8 @@ def certifier_named(name: str) -> Certifier:
     """The certifier of that name ("multiclass-0.5": with another share); raises BadParameter for an unknown one."""
     if name in CERTIFIERS:
         return CERTIFIERS[name]
+    if (rule := top_k_named(name)) is not None:
+        return rule
     if is_one_scale(name):
         return cascade_of(name).bound
     kind, _, share = name.removesuffix(RANDOMISED).partition("-")
