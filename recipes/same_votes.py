@@ -1,4 +1,4 @@
-"""What other bounds make of the votes of finished runs: randomised bounds beside the plain ones, and the first few places.
+"""What other rules make of the votes of finished runs: randomised bounds, the first few places, and modes with looks.
 
     python -m recipes.same_votes RUN [RUN ...] [--n 100 1000] [--top 2 3 5 --classes 10]
 
@@ -18,9 +18,11 @@ import numpy as np
 from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, read_run
 from dsmooth.runs.verify import read_evidence
-from dsmooth.theory.certifiers import Certifier, Cohen, Multiclass
+from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
+from dsmooth.theory.modes import FIXED, Mode, Plan
+from dsmooth.theory.stopping import StoppingRule
 from dsmooth.theory.top_k import TopK
-from dsmooth.theory.votes import Label, Votes
+from dsmooth.theory.votes import Label, StoppedVotes, Votes
 
 WEIGHTS = (np.arange(100) + 0.5) / 100
 
@@ -34,6 +36,7 @@ def main() -> None:
     chosen = parser.parse_args()
     weights(chosen.runs, chosen.n)
     places(chosen.runs, chosen.n, [Multiclass(), *(TopK(top, chosen.classes) for top in chosen.top)])
+    modes(chosen.runs)
 
 
 def weights(folders: Sequence[Path], numbers: Sequence[int]) -> None:
@@ -83,6 +86,45 @@ def places(folders: Sequence[Path], numbers: Sequence[int], rules: Sequence[Cert
                 shares = " | ".join(f"{100 * np.mean(radii > part * law.level):.0f} %" for part in (0.0, 0.5, 1.0))
                 certified, *beyond = shares.split(" | ")
                 print(f"| {law} | {n:,} | {rule.name} | {certified} | {radii.mean():.4f} | {' | '.join(beyond)} |")
+
+
+def modes(folders: Sequence[Path]) -> None:
+    """Prints the share certified beyond 0, 1/2 and 1 sigma, and the estimation votes that it takes."""
+    print("| noise | mode | beyond 0 | half a sigma | one sigma | votes an image |", "| --- " * 6 + "|", sep="\n")
+    for folder in folders:
+        run, evidence = read_run(folder), read_evidence(folder)
+        asked, law = run.question, run.question.law
+        radii = tuple(part * law.level for part in (0.0, 0.5, 1.0))
+        plans = {
+            "fixed, cohen": FIXED.plan("cohen", law, n=asked.n, alpha=asked.alpha),
+            "fixed, multiclass": FIXED.plan("multiclass", law, n=asked.n, alpha=asked.alpha),
+            "curve": Mode("curve", radii).plan("cohen", law, n=asked.n, alpha=asked.alpha),
+            "curve, rivals": Mode("curve", radii, rivals=True).plan("cohen", law, n=asked.n, alpha=asked.alpha),
+        }
+        for name, plan in plans.items():
+            held, votes = np.zeros(len(radii)), 0
+            for record in run.records:
+                later = evidence.labels(record)[asked.n0 :]
+                certificate = certified(plan, votes_from_json(record.selection), later, record.dim)
+                held += [certificate.radius > radius for radius in radii]
+                votes += certificate.estimation.trials
+            shares = " | ".join(f"{100 * part / len(run.records):.0f} %" for part in held)
+            print(f"| {law} | {name} | {shares} | {votes / len(run.records):.0f} |")
+
+
+def certified(plan: Plan, selection: Votes, labels: Sequence[Label | None], dim: int) -> Certificate:
+    """What the plan makes of these votes, of which a rule that looks takes the first ones."""
+    if not isinstance(plan.demand, StoppingRule):
+        return plan.certify(selection, counted(labels), dim)
+    held, best, wanted = 0, Votes({}, 0), 0
+    while True:
+        votes = counted(labels[:wanted])
+        verdict = plan.demand.look(selection, votes, held=held, dim=dim)
+        if verdict.held > held:
+            held, best = verdict.held, votes
+        if verdict.more is None:
+            return plan.certify(selection, StoppedVotes(votes, best), dim)
+        wanted = verdict.more
 
 
 def drawn(folder: Path, run: Run, n: int) -> list[tuple[Votes, Votes, int]]:

@@ -22,6 +22,7 @@ from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
+from dsmooth.theory.modes import Mode
 from dsmooth.training.recipe import Recipe
 from support import data, dsmooth, environment
 
@@ -72,6 +73,30 @@ def test_mirror_is_certified_predicted_attacked_and_verified(folder):
     done = run(folder, "verify", "run", "--images", "images", *LINEAR, code=1)
     assert "certified with another one" in done.out
     assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
+
+
+def test_looks_with_a_bound_on_the_strongest_rival(folder):
+    done = run(
+        folder,
+        "certify",
+        "images",
+        *LINEAR,
+        "--mode",
+        "decision",
+        "--radius",
+        "0.1",
+        "--rivals",
+        "--n",
+        "400",
+        "-o",
+        "run",
+    )
+    assert "decision-multiclass bound" in done.out
+    assert read_run(folder / "run").question.mode == Mode("decision", (0.1,), rivals=True)
+    assert "run: verified" in run(folder, "verify", "run", "--images", "images", *LINEAR, "--all").out
+    assert "| decision-multiclass |" in run(folder, "report", "run").out
+    done = run(folder, "certify", "images", *LINEAR, "--rivals", "-o", "no", code=2)
+    assert "rivals belong to the modes curve and decision" in done.err
 
 
 def test_the_first_two_places(folder):

@@ -39,6 +39,7 @@ MODES = {
     "fixed": Mode(),
     "curve": Mode("curve", (0.0, 0.1, 0.2, 0.5)),
     "decision": Mode("decision", (0.1,)),
+    "rivals": Mode("curve", (0.0, 0.1, 0.2), rivals=True),
     "radius": Mode("radius", price=1e-4),
 }
 

@@ -41,6 +41,7 @@ def certify(
     mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
     radii: Annotated[list[float] | None, MANY] = None,
     radius: float | None = None,
+    rivals: Annotated[bool, FLAG] = False,
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     seed: Whole | None = None,
     cascade: Annotated[bool, FLAG] = False,
@@ -69,7 +70,7 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
 
-        dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
+        dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --rivals --out runs/decision
 
         dsmooth certify photos/ -c efficientnet-lite0 --top 5 --out runs/top5
 
@@ -105,6 +106,9 @@ def certify(
         For mode curve: the radii in question.
     radius: float | None
         For mode decision: the radius in question.
+    rivals: bool
+        For modes curve and decision: bound the strongest rival too, as the multiclass bound does, so that radii hold where
+        the answer has less than half of the votes.
     price: float | None
         For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
     seed: int | None
@@ -148,7 +152,7 @@ def certify(
     check_level(terms.alpha)
     check_count(terms.n0, "n0")
     check_count(terms.n, "n")
-    chosen_mode = Mode(mode, _radii(mode, radii, radius), price)
+    chosen_mode = Mode(mode, _radii(mode, radii, radius), price, rivals)
     if seed is not None:
         check_seed(seed)
     data.check()

@@ -217,6 +217,7 @@ _PLAIN: Final[dict[Any, Callable[[], dict[str, Any]]]] = {
             "name": {"enum": list(MODES)},
             "radii": {"type": "array", "items": _ref("decimal"), "minItems": 1},
             "lambda": _ref("decimal"),
+            "rivals": {"const": True, "description": "The strongest rival's probability is bounded too."},
         },
     },
 }

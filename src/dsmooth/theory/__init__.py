@@ -11,6 +11,7 @@ cascade.py     several strengths of noise as one classifier
 prediction.py  votes in, prediction out
 modes.py       how the number of votes is decided
 stopping.py    rules that look at the votes on the way; mixture.py: the evidence that may be looked at at any time
+rivals.py      the same with a bound on the strongest rival
 pilot.py       the number of votes sized by the selection votes; predictive.py: a guess at the votes to come
 accuracy.py    from the certified images of a sample to the accuracy of the population
 """

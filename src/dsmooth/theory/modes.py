@@ -13,6 +13,7 @@ from dsmooth.theory.certifiers import Certificate, Certifier, Exact
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.pilot import PilotSizes, Sizes
+from dsmooth.theory.rivals import RivalsRule
 from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
 from dsmooth.theory.top_k import TopK
@@ -86,12 +87,14 @@ class Mode:
     fixed: n of them, for comparison with papers.
     curve: which of `radii` hold? Stops when that is settled.
     decision: does the one radius in `radii` hold? Stops when that is settled.
+    rivals: curve and decision bound the strongest rival's probability too, so that radii hold below P(answer) = 1/2 as well.
     radius: as many as the selection votes make worth it, where a vote costs `price` sigmas of radius (by default 0.1 / n).
     """
 
     name: str = "fixed"
     radii: tuple[float, ...] = ()
     price: float | None = None
+    rivals: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in MODES:
@@ -105,6 +108,10 @@ class Mode:
             raise BadParameter("mode curve needs the radii in question, got none")
         if self.name in ("fixed", "radius") and radii:
             raise BadParameter(f"radii belong to the modes curve and decision, got {list(radii)} with mode {self.name}")
+        if not isinstance(self.rivals, bool) or (self.rivals and self.name not in ("curve", "decision")):
+            raise BadParameter(
+                f"rivals belong to the modes curve and decision, got {self.rivals!r} with mode {self.name}"
+            )
         if self.name != "radius" and self.price is not None:
             raise BadParameter(f"the price of a vote (lambda) belongs to mode radius, got it with mode {self.name}")
         object.__setattr__(self, "radii", radii)
@@ -136,7 +143,8 @@ class Mode:
                 f"mode {self.name} brings its own bound, got {bound.name}, which is for fixed and radius"
             )
         if self.looks:
-            return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
+            rule = RivalsRule if self.rivals else RadiiRule
+            return rule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
         price = self.priced(n).price
         demand = n if price is None else PilotSizes(n, alpha, price)
         return _WithoutLooks(demand, bound, law, alpha, norm)
@@ -148,12 +156,16 @@ class Mode:
             value["radii"] = list(self.radii)
         if self.price is not None:
             value["lambda"] = self.price
+        if self.rivals:
+            value["rivals"] = True
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Mode:
         """The mode again; raises BadParameter for anything that `to_json` does not write."""
-        mode = cls(value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"))
+        mode = cls(
+            value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"), value.get("rivals", False)
+        )
         if mode.to_json() != value:
             raise BadParameter(f"expected a mode, its radii or its lambda, got {value}")
         return mode

@@ -26,10 +26,10 @@ from dsmooth.theory.mixture import most_misses
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.votes import StoppedVotes, Votes, selected
 
-__all__ = ["RadiiRule", "StoppingRule", "Verdict", "looks"]
+__all__ = ["FINAL_SHARE", "HOPELESS", "RadiiRule", "StoppingRule", "Verdict", "looks", "next_look"]
 
-_FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
-_HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
+FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
+HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
 _STEP: Final = 100  # votes between looks, until 5 % of the votes so far are more
 
 Counts = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ class RadiiRule:
 
     def least_votes(self, dim: int) -> list[int]:
         """For each radius, the least `most` with which it can be certified: with fewer even unanimity is not enough."""
-        return [math.ceil(math.log(_FINAL_SHARE * self.alpha) / math.log1p(-tail)) for tail in self.tails(dim)]
+        return [math.ceil(math.log(FINAL_SHARE * self.alpha) / math.log1p(-tail)) for tail in self.tails(dim)]
 
     def look(self, selection: Votes, estimation: Votes, *, held: int, dim: int) -> Verdict:
         """How many radii hold, the smallest first, and when to look again."""
@@ -141,6 +141,11 @@ def looks(most: int) -> tuple[int, ...]:
     return (*places, most)
 
 
+def next_look(trials: int, most: int) -> int | None:
+    """The number of votes at which a rule looks after so many, which have to be one of them; None after the last."""
+    return None if trials == most else looks(most)[_place(trials, most) + 1]
+
+
 @lru_cache(maxsize=64)
 def _tails(radii: tuple[float, ...], law: Law, norm: float | None, dim: int) -> tuple[float, ...]:
     return tuple(law.tail(radius, norm=norm, dim=dim) for radius in radii)
@@ -160,7 +165,7 @@ def _final(tail: float, most: int, alpha: float) -> int:
     low, high = -1, most
     while high - low > 1:
         middle = (low + high) // 2
-        if clopper_pearson_upper(middle, most, _FINAL_SHARE * alpha) <= tail:
+        if clopper_pearson_upper(middle, most, FINAL_SHARE * alpha) <= tail:
             low = middle
         else:
             high = middle
@@ -176,7 +181,7 @@ def _certifying(tails: tuple[float, ...], most: int, alpha: float) -> Counts:
     """
     n = np.array(looks(most), dtype=np.int64)
     rows = [
-        np.maximum(most_misses(n, tail, (1.0 - _FINAL_SHARE) * alpha), _final(tail, most, alpha) - (most - n))
+        np.maximum(most_misses(n, tail, (1.0 - FINAL_SHARE) * alpha), _final(tail, most, alpha) - (most - n))
         for tail in tails
     ]
     return np.minimum.accumulate(np.stack(rows), axis=0)
@@ -199,6 +204,6 @@ def _hopeful(tails: tuple[float, ...], most: int, alpha: float, misses0: int, n0
         middle = (low + high) // 2
         a, b = predicted_share(middle + misses0, n + n0, np.maximum(to_come, 2))
         chance = special.betainc(a, b, np.clip((final - middle + 0.5) / np.maximum(to_come, 1), 0.0, 1.0))
-        hope = (chance >= _HOPELESS) | (to_come <= 1)
+        hope = (chance >= HOPELESS) | (to_come <= 1)
         low, high = np.where((middle >= 0) & hope, middle, low), np.where((middle >= 0) & ~hope, middle, high)
     return low
