@@ -82,6 +82,15 @@ class Linear(nn.Module):
         return torch.stack([-margin, margin], dim=1)
 
 
+class Sided(nn.Module):
+    """As Linear, but for how much brighter the left is than the right; averaged with the mirror image it is Linear."""
+
+    def forward(self, x):
+        left = torch.linspace(1.0, -1.0, x.shape[3])
+        margin = ((x.float() - 0.5) * (1.0 + 3.0 * left)).mean(dim=(1, 2, 3))
+        return torch.stack([-margin, margin], dim=1)
+
+
 class Halves(nn.Module):
     """Class 1 where the left half of a 16-pixel image is brighter than the right one, hidden by what noise adds."""
 

@@ -49,6 +49,7 @@ _HOME = {
     "SmoothedClassifier": "smoothing.smoothed",
     "Splitting": "theory.laws.splitting",
     "Threat": "theory.threats.base",
+    "TopK": "theory.top_k",
     "TorchClassifier": "classifiers.local",
     "TrainingDiverged": "errors",
     "Uniform": "theory.laws.uniform",
@@ -95,6 +96,7 @@ __all__ = [
     "SmoothedClassifier",
     "Splitting",
     "Threat",
+    "TopK",
     "TorchClassifier",
     "TrainingDiverged",
     "Uniform",
@@ -148,6 +150,7 @@ if TYPE_CHECKING:
     from dsmooth.theory.threats.base import Threat
     from dsmooth.theory.threats.known import threat_from_text
     from dsmooth.theory.threats.listed import Listed
+    from dsmooth.theory.top_k import TopK
     from dsmooth.theory.votes import Votes
 
 

@@ -193,6 +193,8 @@ def certificate_line(name: str, certificate: Certificate, names: Sequence[str] |
     light = "".join(f"  {what} {extent}" for what, extent in certificate.allowed.items()) if top is not None else ""
     against = f"  {certificate.against}" if top is not None and certificate.against else ""
     answer = named(top, names) if top is not None else f"abstain ({named(leading, names)}?)"
+    if top is not None and certificate.top > 1:
+        answer = f"{answer:.14} in top {certificate.top}"
     return f"{name:<28.28}  {answer:<24.24}  {radius:<18}{light}{against}  {count:>6} of {votes.trials} votes{right}"
 
 

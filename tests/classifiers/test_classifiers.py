@@ -8,9 +8,10 @@ from torch import nn
 
 from dsmooth.backends.eager import Eager
 from dsmooth.backends.torchvision_ops import import_torchvision
-from dsmooth.classifiers.base import DifferentiableClassifier
+from dsmooth.classifiers.base import MIRRORED, DifferentiableClassifier
 from dsmooth.classifiers.checkpoints import load_checkpoint
 from dsmooth.classifiers.cifar_resnet import CifarResNet, cifar_classifier
+from dsmooth.classifiers.functions import FunctionClassifier
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.onnx import OnnxClassifier
 from dsmooth.classifiers.specs import CLASSIFIERS, load_classifier, read_class_names
@@ -154,6 +155,29 @@ def test_digests_tell_models_apart():
     assert TorchClassifier(nn.Linear(3, 2)).digest() != digest
     assert TorchClassifier(linear.bfloat16()).digest() != digest
     assert TorchClassifier(Linear()).digest() != digest
+
+
+def test_mirrored_classifiers_average_their_logits_over_image_and_mirror_image():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
+    plain = TorchClassifier(module, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    both = plain.mirrored()
+    images = torch.rand(64, 3, 8, 8)
+    scaled = (images - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
+    with torch.no_grad():
+        logits = (module(scaled) + module(torch.from_numpy(scaled.numpy()[:, :, :, ::-1].copy()))) / 2
+    assert both.prepared(EAGER)(images) == logits.argmax(dim=1).tolist()
+    assert torch.allclose(both.network()(images), logits, atol=1e-6)
+    assert both.prepared(EAGER)(images) == both.prepared(EAGER)(images.flip(3))  # an image and its mirror image are one
+    assert plain.prepared(EAGER)(images) != plain.prepared(EAGER)(images.flip(3))
+    assert both.digest() == both.mirrored().digest() != plain.digest()
+    assert both.traits.preparation == MIRRORED
+    assert plain.traits.preparation == "as it is"
+
+
+def test_what_gives_no_logits_cannot_be_mirrored():
+    with pytest.raises(BadModel, match="gives no logits that could be averaged"):
+        FunctionClassifier(lambda images: [0] * len(images)).mirrored()
 
 
 def test_timm_models_by_name_and_checkpoint(tmp_path):

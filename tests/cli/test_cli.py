@@ -22,6 +22,7 @@ from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
+from dsmooth.theory.modes import Mode
 from dsmooth.training.recipe import Recipe
 from support import data, dsmooth, environment
 
@@ -57,6 +58,74 @@ def process(folder, *arguments, code):
 
 
 LINEAR = ("-c", "import:support:Linear", "-d", "none")
+
+
+def test_mirror_is_certified_predicted_attacked_and_verified(folder):
+    sided = ("-c", "import:support:Sided", "-d", "none")
+    run(folder, "certify", "images", *sided, "--mirror", "--n", "200", "-o", "run")
+    assert read_run(folder / "run").question.preparation == "logits averaged over it and its mirror image"
+    done = run(folder, "verify", "run", "--images", "images", *sided, "--all")
+    assert "run: verified" in done.out
+    run(
+        folder, "attack", "run", "--images", "images", *sided, "--steps", "2", "--draws", "2", "--n", "60", "--max", "1"
+    )
+    assert "4 of 4 images certified" in run(folder, "certify", "images", *sided, "--mirror", "--n", "60", "-o", "b").out
+    done = run(folder, "verify", "run", "--images", "images", *LINEAR, code=1)
+    assert "certified with another one" in done.out
+    assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
+
+
+def test_looks_with_a_bound_on_the_strongest_rival(folder):
+    done = run(
+        folder,
+        "certify",
+        "images",
+        *LINEAR,
+        "--mode",
+        "decision",
+        "--radius",
+        "0.1",
+        "--rivals",
+        "--n",
+        "400",
+        "-o",
+        "run",
+    )
+    assert "decision-multiclass bound" in done.out
+    assert read_run(folder / "run").question.mode == Mode("decision", (0.1,), rivals=True)
+    assert "run: verified" in run(folder, "verify", "run", "--images", "images", *LINEAR, "--all").out
+    assert "| decision-multiclass |" in run(folder, "report", "run").out
+    done = run(folder, "certify", "images", *LINEAR, "--rivals", "-o", "no", code=2)
+    assert "rivals belong to the modes curve and decision" in done.err
+
+
+def test_the_first_two_places(folder):
+    (folder / "four.txt").write_text("dark\nlight\nc\nd\n")
+    (folder / "four_for_test.py").write_text(
+        "import torch\nfrom support import Linear\n\nclass Four(Linear):\n    def forward(self, x):\n"
+        "        return torch.cat([super().forward(x), (x[:, 0, 0, :2] - 0.9) * 4], 1)\n"
+    )
+    four = ("-c", "import:four_for_test:Four", "-d", "none")
+    done = run(folder, "certify", "images", *four, "--top", "2", "-o", "no", code=2)
+    assert "pass --class-names" in done.err
+    named = ("--class-names", "four.txt")
+    for wrong in (
+        ("--bound", "cohen"),
+        ("--mode", "curve", "--radii", "0.1"),
+        ("--sigma", "1", "--sigma", "0.5", "--cascade"),
+    ):
+        done = run(folder, "certify", "images", *four, *named, "--top", "2", *wrong, "-o", "no", code=2)
+        assert "--top brings its own bound" in done.err
+    done = run(folder, "certify", "images", *four, *named, "--top", "4", "-o", "no", code=2)
+    assert "choose a smaller top" in done.err
+    assert not (folder / "no").exists()
+    done = run(folder, "certify", "images", *four, *named, "--top", "2", "--n", "300", "-o", "run")
+    assert "in top 2" in done.out
+    assert "top-2-of-4 bound" in done.out
+    assert "run: verified" in run(folder, "verify", "run", "--images", "images", *four, *named, "--all").out
+    assert "| top-2-of-4 |" in run(folder, "report", "run").out
+    attacked = ("--images", "images", *four, "--steps", "2", "--draws", "2", "--n", "60", "--max", "2")
+    assert "0 flips among" in run(folder, "attack", "run", *attacked).out
 
 
 def test_certify_and_report(folder):

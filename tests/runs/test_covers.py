@@ -26,6 +26,7 @@ from dsmooth.runs.replay import replayed
 from dsmooth.runs.verify import Outcome, evidence_of, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.covers import CoverVotes
+from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.threats.known import threat_from_text
 from dsmooth.theory.threats.listed import Listed
@@ -335,3 +336,10 @@ def test_a_run_goes_on_after_an_interruption(base, tmp_path):
     assert told[-1].samples == told[-1].samples_in_all
     assert MasterKey.draw(5).commitment == resumed.header["key_commitment"]
     assert resumed.records[0].key[Phase.ESTIMATION.value] == whole.records[0].key[Phase.ESTIMATION.value]
+
+
+@pytest.mark.parametrize("bound", ["cohen-randomised", "top-2-of-9"])
+def test_a_cover_brings_its_own_bound(bound):
+    """What may be wrong with votes at a centre is charged for the plain rule that looks, and for no other."""
+    with pytest.raises(BadParameter, match="mode cover brings its own bound"):
+        next(iter(MODES.values())).plan(bound, Gaussian(0.25), n=100, alpha=0.001)

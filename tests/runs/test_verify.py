@@ -16,15 +16,18 @@ from dsmooth.errors import BadParameter, BadRun, Disproved
 from dsmooth.records.certificate_file import read_certificate, write_certificates
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.question import Question
-from dsmooth.records.schema import Record, votes_to_json
+from dsmooth.records.schema import Record, certificate_of, votes_to_json
 from dsmooth.records.store import read_run
 from dsmooth.runs.again import certified_anew
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.replay import replayed
 from dsmooth.runs.verify import Outcome, data_digest, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.bounds import round_down, weight_of
+from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.splitting import Splitting
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import Phase, Votes
 from forging import Forger, labels_of
 from support import Linear, Threshold, dsmooth
@@ -36,6 +39,7 @@ MODES = {
     "fixed": Mode(),
     "curve": Mode("curve", (0.0, 0.1, 0.2, 0.5)),
     "decision": Mode("decision", (0.1,)),
+    "rivals": Mode("curve", (0.0, 0.1, 0.2), rivals=True),
     "radius": Mode("radius", price=1e-4),
 }
 
@@ -76,6 +80,63 @@ def test_what_was_certified_is_verified(base, mode, what):
     alone = checks(path)
     assert outcomes(alone, Outcome.FAILS) == set()
     assert "images" in outcomes(alone, Outcome.OPEN)
+
+
+@pytest.fixture(scope="module")
+def randomised(tmp_path_factory):
+    """A run under a randomised bound with few votes, where W counts."""
+    folder = tmp_path_factory.mktemp("randomised")
+    np.savez(folder / "images.npz", images=PIXELS, labels=LABELS)
+    smoothed = SmoothedClassifier(Linear(), None, 0.3, batch=16, certifier=Cohen(randomised=True))
+    certify_run(smoothed, open_images(folder / "images.npz"), folder / "runs" / "fixed" / "run", n=60, n0=20, seed=4)
+    return folder
+
+
+def test_a_randomised_bound_follows_from_the_key_and_is_verified_without_its_luck(randomised):
+    path = randomised / "runs" / "fixed" / "run"
+    run = read_run(path)
+    assert run.question.bound == "cohen-randomised"
+    for record in run.records:
+        assert record.weight == weight_of(MasterKey(run.key, "").stream(run.question, record.image, Phase.BOUND))
+    gained = [r for r in run.records if r.answer is not None and certificate_of(r).radius > without_luck(r).radius]
+    assert gained
+    found = checks(path, randomised / "images.npz", Linear())
+    assert outcomes(found, Outcome.FAILS) == set(), found
+    assert "may have been chosen" in found["weight"].detail
+    surely = [record for record in gained if not without_luck(record).abstained]
+    for record in surely:
+        told = f"{record.name}: verified within l2 {round_down(without_luck(record).radius)}"
+        assert told in found["replay"].detail
+    evidence = read_evidence(path)
+    shown = open_images(randomised / "images.npz")
+    network = TorchClassifier(Linear())
+    *_, believed = replayed(evidence, shown, network, None, 1.0, witnessed=True)  # nobody chose this key
+    assert believed.outcome is Outcome.HOLDS
+    assert "verified within" not in believed.detail
+
+
+def without_luck(record):
+    return certificate_of(record, Cohen())
+
+
+def test_another_weight_than_the_keys_is_noticed(randomised, tmp_path):
+    forger = Forger(randomised, tmp_path)
+    forger.change(key={**forger.records[2].key, "bound": "00" * 16})
+    assert float(forger.records[2].radius) > float(forger.run.records[2].radius)
+    found = checks(forger.seal(), randomised / "images.npz", Linear())
+    assert outcomes(found, Outcome.FAILS) == {"key"}
+    assert "the bound stream does not follow" in found["key"].detail
+    forger.records[2] = replace(forger.records[2], key={k: v for k, v in forger.records[2].key.items() if k != "bound"})
+    with pytest.raises(BadRun, match="the bound stream"):
+        read_run(forger.seal())
+
+
+def test_a_randomised_bound_cannot_be_chosen_after_the_votes(base, tmp_path):
+    forger = Forger(base, tmp_path)
+    evaluated = replace(forger.records[2].asked, bound="cohen-randomised")
+    forger.records = [replace(record, evaluated=evaluated) for record in forger.records]
+    with pytest.raises(BadRun, match="has to be asked for before the votes"):
+        read_run(forger.seal({"evaluated": evaluated.to_json()}))
 
 
 def test_other_images_and_networks_are_noticed(base):
@@ -424,6 +485,70 @@ def test_votes_that_are_moved_between_rivals_are_charged(tmp_path, law):
     told = re.search(r"verified within l\S+ (\S+)", check.detail)
     verified = float(forger.records[0].radius) if told is None else float(told[1])
     assert check.outcome is not Outcome.HOLDS or verified <= honest + 1e-9
+
+
+class FourWays(nn.Module):
+    """Class 1 where the mean is above the middle, else 0; but 2 for a part, by the first coordinate; 3 never."""
+
+    def forward(self, x):
+        mean, first = x.mean(dim=(1, 2, 3)), x[:, 0, 0, 0]
+        logits = torch.stack([0.5 - mean, mean - 0.5], 1)
+        return torch.cat([logits, (first[:, None] < 0.1) * 1.0, first[:, None] * 0.0 - 9.0], 1)
+
+
+FOUR_NAMES = ["a", "b", "c", "d"]
+
+
+def made_top_2(folder, value=131):
+    np.savez(folder / "images.npz", images=np.full((1, 4, 4, 3), value, np.uint8))
+    network = TorchClassifier(FourWays(), class_names=FOUR_NAMES)
+    smoothed = SmoothedClassifier(network, None, 0.3, batch=64, certifier=TopK(2, 4))
+    return certify_run(smoothed, open_images(folder / "images.npz"), folder / "runs" / "x" / "run", n=4000, seed=3)
+
+
+def replay_of(path, images, network):
+    made = replayed(read_evidence(path), open_images(images), network, None, 1.0)
+    return {check.what: check for check in made}
+
+
+def test_a_claim_for_the_first_two_is_verified_for_so_many_classes(tmp_path):
+    run = made_top_2(tmp_path)
+    (record,) = run.records
+    assert run.question.bound == "top-2-of-4"
+    assert record.answer == 1
+    assert float(record.radius) > 2 * certificate_of(record, Multiclass()).radius
+    network = TorchClassifier(FourWays(), class_names=FOUR_NAMES)
+    found = {**checks(run.folder, tmp_path / "images.npz"), **replay_of(run.folder, tmp_path / "images.npz", network)}
+    assert outcomes(found, Outcome.FAILS) == outcomes(found, Outcome.OPEN) == set(), found
+    nameless = replay_of(run.folder, tmp_path / "images.npz", TorchClassifier(FourWays()))
+    assert nameless["classes"].outcome is Outcome.OPEN
+    forger = Forger(tmp_path, tmp_path, "x")
+    fewer = replace(forger.records[0].asked, bound="top-2-of-3")
+    forger.change(0, asked=fewer).seal({"question": fewer.to_json()})
+    assert float(forger.records[0].radius) > float(record.radius)
+    assert replay_of(forger.folder, tmp_path / "images.npz", network)["classes"].outcome is Outcome.FAILS
+    with pytest.raises(BadParameter, match="has 4 classes, got top-2-of-5"):
+        SmoothedClassifier(network, None, 0.3, certifier=TopK(2, 5))
+
+
+def test_votes_that_are_moved_away_from_the_second_rival_are_charged(tmp_path):
+    """For the first two places it is the weaker rival that counts: its votes, said to be the stronger one's."""
+    run = made_top_2(tmp_path)
+    honest = float(run.records[0].radius)
+    forger = Forger(tmp_path, tmp_path, "x")
+    labels = labels_of(forger, 0)
+    later = labels[100:]
+    for place in [place for place, label in enumerate(later) if label == 2][: len(later) // 60]:
+        later[place] = 0
+    counts = Votes({label: later.count(label) for label in set(later)}, len(later))
+    forger.votes([*labels[:100], *later], 0).change(0, estimation=votes_to_json(counts))
+    forger.seal()
+    assert float(forger.records[0].radius) > honest
+    check = replay_of(forger.folder, tmp_path / "images.npz", TorchClassifier(FourWays(), class_names=FOUR_NAMES))[
+        "replay"
+    ]
+    told = re.search(r"verified within l\S+ (\S+)", check.detail)
+    assert check.outcome is not Outcome.HOLDS or float(told[1]) <= honest
 
 
 def test_an_unknown_precision_is_no_precision(base, tmp_path):

@@ -6,7 +6,13 @@ from torch import nn
 
 import dsmooth
 from dsmooth import BadImage, BadModel, BadParameter, Cohen, Mode, SmoothedClassifier
-from support import Constant, Threshold, different_images
+from dsmooth.images.sets import LabelledImage
+from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.lighting import Lighting
+from dsmooth.theory.laws.splitting import Splitting
+from dsmooth.theory.laws.uniform import Uniform
+from dsmooth.theory.votes import Phase
+from support import Constant, Linear, Sided, Threshold, different_images
 
 
 def test_a_constant_classifier_gets_the_largest_radius_that_votes_can_give():
@@ -57,6 +63,34 @@ def test_modes_stop_early_and_keep_the_order_of_the_images():
     assert sum(certificate.estimation.trials for certificate in certificates) < 20_000
     assert smoothed.certify(batch[2], n=10_000, mode=curve, seed=0) == certificates[2]
     assert not smoothed.certify(batch[2], n=10_000, mode=Mode("radius")).abstained
+
+
+@pytest.mark.parametrize(
+    "law", [Gaussian(0.25), Uniform(127), Splitting(127), Lighting(0.15, brightness=0.1)], ids=lambda law: law.name
+)
+def test_mirrored_votes_are_those_of_the_averaged_network_under_every_law(law):
+    pixels = np.random.default_rng(1).integers(80, 176, (3, 5, 3)).astype(np.uint8)  # 45 numbers: no margin is 0
+    streams = {Phase.ESTIMATION: b"" if isinstance(law, Splitting) else b"m" * 16}
+    asked = [(Phase.ESTIMATION, i) for i in range(127)]
+
+    def votes(model, **options):
+        with SmoothedClassifier(model, None, law, dtype="fp32", backend="eager", batch=32, **options) as smoothed:
+            return list(smoothed.replay(LabelledImage("x", pixels), streams, asked))
+
+    both = votes(Sided(), mirror=True)
+    assert both == votes(Linear())
+    assert both != votes(Sided())
+    assert len(set(both)) == 2
+
+
+def test_what_is_mirrored_is_another_question():
+    plain, both = SmoothedClassifier(Sided(), None, 0.25), SmoothedClassifier(Sided(), None, 0.25, mirror=True)
+    assert both.question().preparation == "logits averaged over it and its mirror image" != plain.question().preparation
+    assert both.question().classifier != plain.question().classifier
+    grey = np.full((3, 5, 3), 128, np.uint8)
+    assert both.certify(grey, n=200, seed=1).estimation != plain.certify(grey, n=200, seed=1).estimation
+    with pytest.raises(BadModel, match="gives no logits that could be averaged"):
+        SmoothedClassifier(lambda images: [0] * len(images), None, 0.25, mirror=True)
 
 
 def test_any_callable_denoises():

@@ -11,6 +11,7 @@ import pytest
 from scipy import special
 
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.bounds import weight_of
 from dsmooth.theory.certifiers import Cohen, Multiclass
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.lighting import Lighting
@@ -54,6 +55,36 @@ def test_false_certificates_are_as_rare_as_alpha(certifier, value):
     if value == 190:  # and the promise is worth something
         radii = np.array([c.radius for c in certificates])
         assert np.median(radii) > 0.7 * true_radius(value)
+
+
+def test_false_certificates_of_randomised_bounds_are_as_rare_as_alpha():
+    """W is what each image's own stream says, from the key that the noise follows from."""
+    value, n = 235, 30  # where unanimity is usual
+    asked = question(NOISE, n0=5, n=n, alpha=ALPHA, bound="cohen-randomised")
+    count = IMAGES // 2
+    images = different_images(count, value, (1, 3, 1))
+    found = [
+        (tally, tally.votes(Phase.SELECTION), tally.votes(Phase.ESTIMATION))
+        for tally in put_to_the_vote(Threshold(LEVEL), images, asked, MasterKey.draw(5), batch=4096)
+    ]
+    weights = [weight_of(tally.streams[Phase.BOUND]) for tally, _, _ in found]
+    certificates = [tally.certificate(asked) for tally, _, _ in found]
+    assert false_claims(certificates, value) <= at_most(count, ALPHA)
+    both = Multiclass(randomised=True)
+    of_both = [
+        both.certify(first, votes, NOISE, alpha=ALPHA, dim=3, weight=weight)
+        for (_, first, votes), weight in zip(found, weights, strict=True)
+    ]
+    assert false_claims(of_both, value) <= at_most(count, ALPHA)
+    plain = [Cohen().certify(first, votes, NOISE, alpha=ALPHA, dim=3) for _, first, votes in found]
+    assert all(c.radius >= without.radius for c, without in zip(certificates, plain, strict=True))
+    assert np.mean([c.radius for c in certificates]) > 1.1 * np.mean([c.radius for c in plain])
+    # whoever takes the best W of ten keys for each image, and asks the networks under that one alone, does not pass
+    weights = np.random.default_rng(0).random((count, 10)).min(axis=1)
+    ground = [
+        asked.plan.certify(first, votes, 3, weight) for (_, first, votes), weight in zip(found, weights, strict=True)
+    ]
+    assert false_claims(ground, value) > 3 * at_most(count, ALPHA)
 
 
 def test_a_linear_classifier_has_the_radius_of_its_margin():

@@ -113,6 +113,9 @@ def test_predict_is_the_two_sided_binomial_test_with_the_missing_for_the_runner_
 
 def test_certifiers_by_name():
     assert certifier_named("cohen") == Cohen()
+    for certifier in (Cohen(randomised=True), Multiclass(randomised=True), Multiclass(0.5, randomised=True)):
+        assert certifier_named(certifier.name) == certifier
+    assert certifier_named("multiclass-0.5-randomised").name == "multiclass-0.5-randomised"
     with pytest.raises(BadParameter, match="multiclass, cohen"):
         certifier_named("best")
     with pytest.raises(BadParameter, match="share"):

@@ -53,7 +53,9 @@ def test_plans():
     assert FIXED.plan("multiclass", NOISE, n=50, alpha=0.001).name == "multiclass"
     curve = Mode("curve", (0.5, 0.25)).plan(Multiclass(), NOISE, n=50, alpha=0.001)
     assert curve == RadiiRule(radii=(0.25, 0.5), most=50, law=NOISE, alpha=0.001, norm=2.0)
-    assert Mode("decision", (0.5,)).plan("decision", NOISE, n=50, alpha=0.001).name == "decision"
+    assert Mode("decision", (0.5,)).plan("cohen", NOISE, n=50, alpha=0.001).name == "decision"
+    with pytest.raises(BadParameter, match="mode curve brings its own bound, got cohen-randomised"):
+        Mode("curve", (0.5,)).plan("cohen-randomised", NOISE, n=50, alpha=0.001)
     sized = Mode("radius").plan(Multiclass(), NOISE, n=1000, alpha=0.001)
     assert (sized.demand, sized.name) == (PilotSizes(1000, 0.001, 0.0001), "multiclass")
     with pytest.raises(BadParameter, match="n must be at most 10,000,000 in mode curve"):

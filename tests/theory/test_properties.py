@@ -15,7 +15,7 @@ from dsmooth.theory.prediction import predict_votes
 from dsmooth.theory.votes import Votes
 
 LEVELS = st.floats(1e-12, 0.5)
-CERTIFIERS = st.sampled_from([Cohen(), Multiclass(), Multiclass(0.5)])
+CERTIFIERS = st.sampled_from([Cohen(), Multiclass(), Multiclass(0.5), Cohen(randomised=True)])
 
 
 @st.composite

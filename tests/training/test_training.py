@@ -21,6 +21,7 @@ from dsmooth.training.learning_curve import draw_learning_curve
 from dsmooth.training.patches import Patches
 from dsmooth.training.recipe import Recipe
 from dsmooth.training.surrogates import load_surrogates
+from support import Linear
 
 SMALL = {
     "config": {"widths": [8, 12], "blocks": [1, 1]},
@@ -280,11 +281,25 @@ def test_training_through_a_classifier_raises_its_accuracy_under_noise(tmp_path,
     assert describe(path).metrics["accuracy_held_out"] == {SURROGATE[0]: {"0.5": last}}
 
 
+def test_surrogates_can_be_averaged_with_mirror_images(tmp_path, halves):
+    (plain,), (both,) = (load_surrogates(("import:support:Sided",), mirrored=each) for each in (False, True))
+    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.allclose(both.network(images), Linear()(images), atol=1e-6)
+    assert not torch.allclose(plain.network(images), Linear()(images), atol=1e-3)
+    both.network(images)[:, 1].sum().backward()
+    assert torch.allclose(images.grad, torch.full_like(images, 1 / images[0].numel()))
+    recipe = Recipe(**{**THROUGH, "objective": "clf", "surrogates": ("import:support:Sided",), "mirrored": True})
+    train(recipe, [halves], tmp_path / "out", data="")
+    told = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert told["mirrored"] is True
+    assert told["surrogates"] == [{"name": "import:support:Sided", "digest": both.digest}]
+
+
 def test_the_classifier_stays_as_it_was(tmp_path, halves, monkeypatch):
     used = []
 
-    def remembered(specs):
-        used.extend(load_surrogates(specs))
+    def remembered(specs, **options):
+        used.extend(load_surrogates(specs, **options))
         return used
 
     monkeypatch.setattr("dsmooth.training.denoising.load_surrogates", remembered)

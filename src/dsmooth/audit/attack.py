@@ -43,8 +43,9 @@ from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.bounds import check_count, check_level, check_seed
 from dsmooth.theory.grid import LEVELS
-from dsmooth.theory.prediction import Prediction
+from dsmooth.theory.prediction import Prediction, left_behind
 from dsmooth.theory.threats.base import Threat
+from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Phase, Votes
 
 __all__ = ["Attack", "attack_run"]
@@ -230,7 +231,7 @@ class _Attacker:
             radius=radius,
             inside=record.answer is not None and covered,
             answer=answer if defended else self._plain_answer(moved),
-            sure=majority is not None and not majority.abstained,
+            sure=majority is not None and self._is_sure(majority, record),
             votes=[list(pair) for pair in votes.ranked()],
         )
         if finding.flip:
@@ -245,6 +246,13 @@ class _Attacker:
         """Whether what makes the images here is what made those that were certified."""
         threat = record.question.mode.against
         return threat is not None and record.cover is not None and record.cover["by"] == threat.by
+
+    def _is_sure(self, majority: Prediction, record: Record) -> bool:
+        """Whether the majority is beyond chance; where more places than the first were promised, whether all are lost."""
+        rule = top_k_named(record.question.bound)
+        if rule is None or record.answer is None:
+            return not majority.abstained
+        return left_behind(majority.votes, record.answer, rule, self.attack.alpha)
 
     def _majority(self, pixels: Pixels) -> Prediction:
         images = [LabelledImage("attacked", pixels)]

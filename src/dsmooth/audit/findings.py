@@ -65,7 +65,8 @@ class Finding:
     answer: int | str | None
     """Of the majority of the votes, or of the classifier alone; None where there is no answer."""
     sure: bool
-    """Whether the majority is beyond chance at the attack's alpha."""
+    """Whether the majority is beyond chance at the attack's alpha; of a certificate for the first few places, whether the
+    certified answer surely has none of them."""
     votes: list[list[Any]]
 
     @property

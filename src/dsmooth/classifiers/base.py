@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,12 @@ from dsmooth.services.gate import Limits
 from dsmooth.theory.votes import Label, check_label
 
 __all__ = [
-    "Classifier", "Classify", "DifferentiableClassifier", "LabelFunction", "Traits", "check_logits", "checked_names",
-    "labels_of",
+    "MIRRORED", "Classifier", "Classify", "DifferentiableClassifier", "LabelFunction", "Traits", "check_logits",
+    "checked_names", "labels_of",
 ]  # fmt: skip
+
+MIRRORED: Final = "logits averaged over it and its mirror image"
+"""The preparation of classifiers that are `mirrored`."""
 
 LabelFunction = Callable[[Tensor], Sequence[Label | None]]
 """(B, C, H, W) in [0, 1] scale, not clipped -> one label a row; None where there is no usable answer."""
@@ -94,6 +97,11 @@ class Classifier(ABC):
     limits: Limits = Limits()
     """What queries may cost and how fast they may be sent, for a billed classifier."""
 
+    @property
+    def classes(self) -> int | None:
+        """How many labels it can answer with: as many as have names. None where that is not known."""
+        return None if self.class_names is None else len(self.class_names)
+
     @abstractmethod
     def answers(self, backend: Backend) -> Callable[..., Sequence[Any]]:
         """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`.
@@ -122,6 +130,16 @@ class Classifier(ABC):
             return [label if good else None for label, good in zip(labels, kept, strict=True)] + padding
 
         return classify
+
+    def mirrored(self) -> Classifier:
+        """The same, its logits averaged over each image and its mirror image: another classifier, of another digest.
+
+        Raises BadModel where there are no logits at hand.
+        """
+        raise BadModel(
+            f"{self.name} gives no logits that could be averaged over an image and its mirror image: leave mirror out, or "
+            "give the classifier as torch weights"
+        )
 
     def ping(self) -> None:  # noqa: B027
         """Raises ServiceStopped where it is a service that cannot be reached; asks and pays for nothing."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import Backend, TensorFunction
 from dsmooth.backends.networks import copy_for_inference, digest_module
-from dsmooth.classifiers.base import DifferentiableClassifier, LabelFunction, check_logits, checked_names, labels_of
+from dsmooth.classifiers.base import (
+    MIRRORED,
+    DifferentiableClassifier,
+    LabelFunction,
+    check_logits,
+    checked_names,
+    labels_of,
+)
 from dsmooth.errors import BadModel
 
 __all__ = ["TorchClassifier"]
@@ -56,6 +65,11 @@ class TorchClassifier(DifferentiableClassifier):
         self.input_size, self.channels = input_size, None if mean is None else len(mean)
         self._mean, self._std = mean, std
 
+    def mirrored(self) -> TorchClassifier:
+        other = copy.copy(self)
+        other.traits = replace(self.traits, preparation=MIRRORED)
+        return other
+
     def network(self) -> nn.Module:
         return self._normalised(copy_for_inference(self.module, torch.float32))
 
@@ -64,14 +78,20 @@ class TorchClassifier(DifferentiableClassifier):
         return lambda images: labels_of(network(images).float())
 
     def _normalised(self, run: TensorFunction) -> _Normalised:
-        return _Normalised(run, self.name, self._mean, self._std, len(self.class_names or ()) or None)
+        classes = len(self.class_names or ()) or None
+        return _Normalised(run, self.name, self._mean, self._std, classes, self._is_mirrored)
+
+    @property
+    def _is_mirrored(self) -> bool:
+        return self.traits.preparation == MIRRORED
 
     def digest(self) -> str:
-        return digest_module(f"classifier mean {self._mean} std {self._std}", self.module)
+        told = f"classifier mean {self._mean} std {self._std}{' mirrored' * self._is_mirrored}"
+        return digest_module(told, self.module)
 
 
 class _Normalised(nn.Module):
-    """Normalisation in float32, then the network; what comes back is checked."""
+    """Normalisation in float32, then the network; what comes back is checked, and averaged where it is mirrored."""
 
     _shift: Tensor | None
     _scale: Tensor | None
@@ -83,9 +103,10 @@ class _Normalised(nn.Module):
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         classes: int | None,
+        mirrored: bool,
     ) -> None:
         super().__init__()
-        self.run, self.name, self.classes = run, name, classes
+        self.run, self.name, self.classes, self.mirrored = run, name, classes, mirrored
         self.register_buffer("_shift", None if mean is None else torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("_scale", None if std is None else torch.tensor(std).view(1, -1, 1, 1))
         self.eval()
@@ -96,8 +117,14 @@ class _Normalised(nn.Module):
             raise BadModel(f"expected images of {self._shift.shape[1]} channels for {self.name}, got {x.shape[1]}")
         if self._shift is not None and self._scale is not None:
             x = (x - self._shift) / self._scale
+        if not self.mirrored:
+            return self._logits(x)
+        # one after the other, so that the network sees batches of one shape
+        return (self._logits(x).float() + self._logits(x.flip(3)).float()) / 2
+
+    def _logits(self, x: Tensor) -> Tensor:
         try:
-            return check_logits(self.run(x), len(images), self.name, self.classes)
+            return check_logits(self.run(x), len(x), self.name, self.classes)
         except SystemExit as error:  # would end the program in silence, with its exit code
             raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) in place of an answer") from error
 

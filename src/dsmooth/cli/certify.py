@@ -37,9 +37,11 @@ def certify(
     data: Data = ALL,
     service: Service = LOCAL,
     terms: Terms = USUAL,
+    top: Whole | None = None,
     mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
     radii: Annotated[list[float] | None, MANY] = None,
     radius: float | None = None,
+    rivals: Annotated[bool, FLAG] = False,
     price: Annotated[float | None, Parameter(name="--lambda")] = None,
     against: str | None = None,
     rho: Annotated[list[float] | None, MANY] = None,
@@ -70,7 +72,9 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --mode curve --radii 0 0.25 0.5 0.75 --out runs/curve
 
-        dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --out runs/decision
+        dsmooth certify photos/ -c timm:resnet50 --n 10000 --mode decision --radius 0.5 --rivals --out runs/decision
+
+        dsmooth certify photos/ -c efficientnet-lite0 --top 5 --out runs/top5
 
         dsmooth certify cifar-10-batches-bin/ -c cifar:resnet56@resnet56.safetensors -d cifar10-white --skip 100
         --against "contrast 0.8 1.2" --n 2000 --out runs/contrast
@@ -97,6 +101,9 @@ def certify(
         A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
     out: Path
         The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
+    top: int | None
+        Certify that the answer stays among so many most probable labels, in place of the first; with modes fixed and radius,
+        for classifiers whose classes are known by name.
     mode: Literal["fixed", "curve", "decision", "radius"]
         fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
         is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
@@ -104,6 +111,9 @@ def certify(
         For mode curve: the radii in question.
     radius: float | None
         For mode decision: the radius in question.
+    rivals: bool
+        For modes curve and decision: bound the strongest rival too, as the multiclass bound does, so that radii hold where
+        the answer has less than half of the votes.
     price: float | None
         For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
     against: str | None
@@ -153,11 +163,16 @@ def certify(
     check_level(terms.alpha)
     check_count(terms.n0, "n0")
     check_count(terms.n, "n")
-    chosen_mode = Mode(mode, _radii(mode, radii, radius), price) if against is None else _cover(mode, against, rho)
+    if against is None:
+        chosen_mode = Mode(mode, _radii(mode, radii, radius), price, rivals=rivals)
+    else:
+        chosen_mode = _cover(mode, against, rho)
     if rho is not None and against is None:
         raise BadParameter("--rho belongs to --against")
-    if against is not None and any(given is not None for given in (radii, radius, price)):
-        raise BadParameter("--against brings its own radii: leave --radii, --radius and --lambda out, and pass --rho")
+    if against is not None and (rivals or any(given is not None for given in (radii, radius, price))):
+        raise BadParameter(
+            "--against brings its own radii: leave --radii, --radius, --lambda and --rivals out, and pass --rho"
+        )
     if seed is not None:
         check_seed(seed)
     data.check()
@@ -166,6 +181,12 @@ def certify(
         raise BadParameter(
             "--plan and --certificates apply to the whole run, and --shard to a part of it: leave one out"
         )
+    if top is not None:
+        check_count(top, "top")
+        if cascade or terms.bound != USUAL.bound or chosen_mode.looks:
+            raise BadParameter(
+                "--top brings its own bound, for modes fixed and radius: leave --cascade and --bound out"
+            )
     if cascade:
         if certificates is not None or plan or part is not None:
             raise BadParameter("--certificates, --plan and --shard are for single runs, and a cascade is several")
@@ -176,7 +197,8 @@ def certify(
     for each, folder, files in parts:
         law = each.law()
         bound = "cohen" if cascade else terms.bound  # which a cascade uses at each of its scales
-        _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
+        if top is None:
+            _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
         check_free(folder, resume or part is not None)
         check_writable(folder)
         if files is not None:
@@ -189,7 +211,7 @@ def certify(
             break
         run = _one(
             images, folder, each, data, service, terms, chosen_mode, seed=seed, chain=chain, until=until,
-            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only,
+            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only, top=top,
         )  # fmt: skip
         if run is None and cascade:
             return
@@ -257,10 +279,11 @@ def _one(
     plan: bool,
     part: Shard | None,
     only: Collection[str] | None = None,
+    top: int | None = None,
 ) -> Run | None:
     """One run, from its set-up to its last line; None where it was not agreed to, or only planned.
 
-    only: of these of the images, by name, in place of all.
+    only: of these of the images, by name, in place of all. top: how many places are enough for a promise.
     """
     from dsmooth.records.store import holds_run
     from dsmooth.records.witness import key_line
@@ -269,7 +292,7 @@ def _one(
     with heard_at_once():
         law = model.law()
         asked = {**vars(terms), "norm": law.norm_or_own(terms.norm)}
-        smoothed = model.smoothed(asked.pop("bound"), service)
+        smoothed = model.smoothed(asked.pop("bound"), service, top)
 
         from dsmooth.runs.certify import Progress, certify_run
 

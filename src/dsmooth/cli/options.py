@@ -102,6 +102,9 @@ class Model:
     ramp: float | None = None
     """The same for light from one side: a ramp across the image and one down, of this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
+    mirror: Annotated[bool, FLAG] = False
+    """Average the classifier's logits over each denoised image and its mirror image: right more often, at twice the
+    classifier's cost, where left and right mean nothing."""
     dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
     """Precision of the networks, which is part of what is certified. fp32 is the networks as they are; bf16 is several times
     faster; auto is bf16 where the processor supports it, else fp32."""
@@ -131,11 +134,14 @@ class Model:
             given.setdefault("sigma", 0.25)
         return law_of(noise, given)
 
-    def smoothed(self, bound: str = "multiclass", service: Service | None = None) -> SmoothedClassifier:
-        """The smoothed classifier; says when the denoiser was trained for other noise."""
+    def smoothed(
+        self, bound: str = "multiclass", service: Service | None = None, top: int | None = None
+    ) -> SmoothedClassifier:
+        """The smoothed classifier; says when the denoiser was trained for other noise. top: how many places are enough."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
         from dsmooth.theory.rules import certifier_named
+        from dsmooth.theory.top_k import TopK
 
         law = self.law()  # complains of a bad number before anything is loaded, torch included
         certifier = certifier_named(bound)
@@ -147,8 +153,13 @@ class Model:
 
         if self.backend == "auto" and candidates("auto", self.dtype)[0] == ("eager", "bf16"):
             note(SLOWER)
+        chosen = chosen_classifier(self.classifier, self.class_names, service)
+        if top is not None:
+            if chosen.classes is None:
+                raise BadParameter(f"--top needs to know how many classes {chosen.name} has: pass --class-names")
+            certifier = TopK(top, chosen.classes)
         return SmoothedClassifier(
-            chosen_classifier(self.classifier, self.class_names, service),
+            chosen,
             self.denoiser,
             law=law,
             dtype=self.dtype,
@@ -156,6 +167,7 @@ class Model:
             batch=self.batch,
             workers=self.workers,
             certifier=certifier,
+            mirror=self.mirror,
         )
 
 

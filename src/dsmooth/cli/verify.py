@@ -172,6 +172,10 @@ def _checked(path: Path, means: _Means, only: Collection[str] | None = None, *, 
 
     evidence = read_evidence(path)
     network = means.classifier
+    if network is not None and evidence.first is not None:
+        from dsmooth.runs.replay import classifier_like
+
+        network = classifier_like(evidence.first, network)
     cleaner = None if network is None else _denoiser(means.denoiser, evidence)
     shown = None if means.images is None else _images(means.images, means.data, evidence, network)
     if shown is not None and only is not None:
@@ -301,7 +305,11 @@ def _replayed(
             done += votes
             bar.to(done)
 
-        yield from list(replayed(evidence, images, classifier, denoiser, share, on_votes=count, on_replay=keep))
+        made = replayed(
+            evidence, images, classifier, denoiser, share,
+            witnessed=found.standing.witnessed, on_votes=count, on_replay=keep,
+        )  # fmt: skip
+        yield from list(made)
 
 
 def _anew(

@@ -237,6 +237,7 @@ _PLAIN: Final[dict[Any, Callable[[], dict[str, Any]]]] = {
             "radii": {"type": "array", "items": _ref("decimal"), "minItems": 1},
             "lambda": _ref("decimal"),
             "against": _named(),
+            "rivals": {"const": True, "description": "The strongest rival's probability is bounded too."},
         },
     },
 }

@@ -17,6 +17,7 @@ from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.laws.known import law_from_json
 from dsmooth.theory.modes import FIXED, Demand, Mode, Plan
 from dsmooth.theory.rules import certifier_named
+from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Phase, is_utf8
 
 __all__ = ["DTYPES", "PREDICTION", "Question", "Role"]
@@ -70,7 +71,9 @@ class Question:
     mode: Mode = asked(Role.CLAIM, "How the number of votes is decided.", default=FIXED)
     bound: str = asked(
         Role.CLAIM,
-        "For the modes fixed and radius. multiclass certifies more; cohen is what papers quote. The report shows both.",
+        "For the modes fixed and radius. multiclass certifies more; cohen is what papers quote. The report shows both. "
+        "-randomised: a random number of the image's own makes the bound exact, for a larger radius, and for who may trust "
+        "the key.",
         default="multiclass",
     )
     dtype: str = asked(Role.CIRCUMSTANCE, "Precision of the networks.")
@@ -84,6 +87,10 @@ class Question:
         if isinstance(self.law, EnumeratedLaw):
             if self.mode.against is not None:
                 raise BadParameter(f"a cover is measured in l2, under Gaussian noise, got noise {self.law.name}")
+            if top_k_named(self.bound) is not None:
+                raise BadParameter(
+                    f"all outcomes of noise {self.law.name} say which label is the first, got {self.bound}"
+                )
             self._set(n0=0, n=self.law.samples, alpha=0.0, mode=FIXED, bound="exact")
         elif self.bound == PREDICTION:
             self._set(n0=0, n=check_count(self.n, "n"), alpha=check_level(self.alpha), mode=FIXED)
@@ -134,6 +141,12 @@ class Question:
             return {Phase.ESTIMATION: self.law.samples}
         return {Phase.SELECTION: self.n0, Phase.ESTIMATION: self.plan.demand}
 
+    @property
+    def streams(self) -> tuple[Phase, ...]:
+        """What has a stream of its own: the phases of the votes, and W where the bound is randomised."""
+        with_weight = self.bound != PREDICTION and self.plan.randomised
+        return (*self.demand, *((Phase.BOUND,) if with_weight else ()))
+
     def check_evaluated(self, other: Question, *, service: bool = True) -> None:
         """Raises BadParameter unless answers to this question can be evaluated as answers to the other one.
 
@@ -144,6 +157,10 @@ class Question:
         mine, others = self.to_json(), other.to_json()
         if strange := next((name for name in mine if name not in free and mine[name] != others[name]), None):
             raise BadParameter(f"expected votes that are evaluated as they were asked for, got another {strange}")
+        if other.plan.randomised and not self.plan.randomised:
+            raise BadParameter(
+                f"the bound {other.bound} has to be asked for before the votes: its W follows from the key"
+            )
         if other.n0 > self.n0 or other.n > self.n:
             raise BadParameter(
                 f"expected at most {self.n0} and {self.n} votes, as asked for, got {other.n0} and {other.n}"

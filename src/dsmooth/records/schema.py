@@ -15,13 +15,13 @@ from dsmooth.records.legacy import NOT_RECORDED, upgraded
 from dsmooth.records.question import Question
 from dsmooth.records.reading import strict_json
 from dsmooth.records.typed import check_types
-from dsmooth.theory.bounds import round_down
+from dsmooth.theory.bounds import round_down, weight_of
 from dsmooth.theory.certifiers import Certificate, Certifier
 from dsmooth.theory.covers import CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.modes import FIXED, Outcome
 from dsmooth.theory.threats.covering import MOST_CENTRES
-from dsmooth.theory.votes import StoppedVotes, Votes, check_label
+from dsmooth.theory.votes import Phase, StoppedVotes, Votes, check_label
 
 __all__ = [
     "OPTIONAL", "SCHEMA", "Record", "certificate_of", "cover_to_json", "cover_votes", "radius_text", "votes_from_json",
@@ -97,6 +97,12 @@ class Record:
     @property
     def law(self) -> Law:
         return self.asked.law
+
+    @property
+    def weight(self) -> float:
+        """W of a randomised bound, from its stream; 1 under every other bound."""
+        stream = self.key.get(Phase.BOUND.value)
+        return weight_of(None if stream is None else bytes.fromhex(stream))
 
     @property
     def dim(self) -> int:
@@ -179,7 +185,7 @@ class Record:
             raise BadRun(f"expected a key from {' or '.join(SOURCES)}, got {self.key.get('source')!r:.100}")
         if self.addressed:
             length = 0 if isinstance(self.law, EnumeratedLaw) else 32
-            for phase in self.asked.demand:
+            for phase in self.asked.streams:
                 if not re.fullmatch(f"[0-9a-f]{{{length}}}", self.key.get(phase.value, "none")):
                     raise BadRun(f"expected the {phase.value} stream as {length} hexadecimal digits, got another")
         if self.votes.keys() != {"file", "format", "labels", "sha256"} or not isinstance(self.votes["labels"], list):
@@ -246,7 +252,7 @@ def certificate_of(record: Record, certifier: Certifier | None = None) -> Certif
     plan = question.plan
     if certifier is not None and not isinstance(record.law, EnumeratedLaw):
         plan = FIXED.plan(certifier, record.law, n=question.n, alpha=question.alpha, norm=question.norm)
-    return plan.certify(selection, outcome, record.dim)
+    return plan.certify(selection, outcome, record.dim, record.weight)
 
 
 def cover_to_json(votes: CoverVotes, centres: Sequence[str], by: str) -> dict[str, Any]:

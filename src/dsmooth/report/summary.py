@@ -14,6 +14,7 @@ from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.cascade import CascadeCertificate, is_one_scale
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.top_k import top_k_named
 
 __all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "summarise"]
 
@@ -44,7 +45,7 @@ class RunSummary:
     run: int
     """Its place among the runs; behind them all: the cascade that they make."""
     main: bool
-    """Under the bound that is shown first: multiclass, or the only one that its votes allow."""
+    """Under the bound that is shown first: multiclass, or the run's own where that is special, or no other is allowed."""
     name: str
     """Of its folder, with what must be known of the run in brackets."""
     noise: str
@@ -116,9 +117,9 @@ def summarise(
         raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
     rows = tuple(
         _row(runs, i, place, chosen, labelled)
-        for place in range(len(_CERTIFIERS))
+        for place in range(max(len(_bounds(run)) for run in runs))
         for i, run in enumerate(runs)
-        if place == 0 or (cohen and not _has_one_bound(run))
+        if place < len(_bounds(run)) and (place == 0 or cohen)
     )
     if cascade is not None:
         rows += (_cascade_row(cascade, len(runs), chosen, labelled),)
@@ -167,7 +168,7 @@ def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
 
 def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
     run, delta = runs[i], DELTA / len(runs)
-    certifier = None if _has_one_bound(run) else _CERTIFIERS[place]
+    certifier = _bounds(run)[place]
     records: list[Record] = sorted(run.records, key=lambda record: record.index)
     certificates = tuple(certificate_of(record, certifier) for record in records)
     labels = tuple(record.label for record in records)
@@ -227,10 +228,17 @@ def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labell
     )
 
 
-def _has_one_bound(run: Run) -> bool:
-    """Whether it stands under its own bound alone: a cascade's, that of votes that were looked at, or of all there are."""
+def _bounds(run: Run) -> tuple[Certifier | None, ...]:
+    """The bounds under which its votes are shown, the main one first; None: their own.
+
+    Votes that were looked at on the way, or are all outcomes that there are, allow no other; those of one scale of a cascade
+    say no more under another.
+    """
     question = run.question
-    return question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound)
+    if question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound):
+        return (None,)
+    special = question.plan.randomised or top_k_named(question.bound) is not None
+    return (None, *_CERTIFIERS) if special else _CERTIFIERS
 
 
 def _certified(

@@ -128,9 +128,7 @@ def certify_run(
         "key_source": key.source,
         "key_commitment": key.commitment,
         "attempt": count_attempts(out, subject, key.commitment),
-        "noise_test": source_of(smoothed.law).self_test(
-            list(key.streams(question, digest_image(first)).values()), first.shape
-        ),
+        "noise_test": source_of(smoothed.law).self_test(key.noise(question, digest_image(first)), first.shape),
     }
     if witness is not None:
         header["witness"] = appointment(witness, witness_in)
@@ -162,7 +160,7 @@ def certify_run(
         promise = None
         if "witness" in writer.header:
             key, promise = witnessed(out, writer.header, key)
-            source_of(smoothed.law).self_test(list(key.streams(question, digest_image(first)).values()), first.shape)
+            source_of(smoothed.law).self_test(key.noise(question, digest_image(first)), first.shape)
         done = {record.name for record in writer.records}
         missing = [i for i in chosen if images.names[i] not in done]
         if done:

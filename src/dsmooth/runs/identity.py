@@ -9,6 +9,7 @@ from dsmooth.denoisers.base import Denoise
 from dsmooth.records.digests import is_unknown
 from dsmooth.runs.verify import Check, Evidence, Outcome
 from dsmooth.smoothing.pipeline import denoiser_digest
+from dsmooth.theory.top_k import top_k_named
 
 __all__ = ["same_networks", "same_version"]
 
@@ -33,6 +34,7 @@ def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise 
             f"the run calls its classifier {called!r:.80}, and here it is {classifier.name!r:.80}: reports show what the "
             "run says",
         )
+    yield from _classes(evidence, classifier)
     yield from _names(evidence, classifier)
 
 
@@ -44,6 +46,18 @@ def same_version(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
             what = f"{told!r:.60}, and the service is at {classifier.version!r:.60}"
             yield Check("version", Outcome.OPEN, f"votes are said to be of the version {what}", "the same version")
             return
+
+
+def _classes(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
+    """How many labels there are, where the bound has to know."""
+    rule = None if evidence.first is None else top_k_named(evidence.first.question.bound)
+    if rule is None or classifier.classes == rule.classes:
+        return
+    told = f"the bound is for {rule.classes} classes, and"
+    if classifier.classes is None:
+        yield Check("classes", Outcome.OPEN, f"{told} how many there are is not known", "--class-names")
+    else:
+        yield Check("classes", Outcome.FAILS, f"{told} {classifier.classes} are known")
 
 
 def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:

@@ -28,6 +28,8 @@ class Recount:
     selection: Votes
     estimation: Outcome
     certificate: Certificate
+    weight: float
+    """W of a randomised bound; 1 under every other bound."""
     cover: Cover | None = None
     """The cover that was made again, where the claim is about a family of images."""
 
@@ -43,14 +45,15 @@ def recount(
     question: Question,
     labels: Sequence[Label | None],
     dim: int,
+    weight: float = 1.0,
     *,
     told: CoverVotes | None = None,
     choose: Callable[[Votes], Cover | None] | None = None,
 ) -> Recount | None:
     """The claim that these votes support, selection first, for an image of dim coordinates; None where they do not fit.
 
-    For a claim about a family of images: `choose` makes the cover again that follows from the selection votes; where the
-    image is not at hand, its radius and the number of its centres are those that are told.
+    weight: W of a randomised bound. For a claim about a family of images: `choose` makes the cover again that follows from
+    the selection votes; where the image is not at hand, its radius and the number of its centres are those that are told.
 
     They fit where their number is the one that the question allows: n0 and n; the number that follows from the selection; or
     the number at which the rule that looks at them on the way would have stopped.
@@ -81,7 +84,7 @@ def recount(
         if len(later) != wanted:
             return None
         estimation = counted(later)
-    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim), cover)
+    return Recount(selection, estimation, question.plan.certify(selection, estimation, dim, weight), weight, cover)
 
 
 def differs(record: Record, found: Recount) -> str | None:
@@ -121,15 +124,21 @@ def charged_at_centres(question: Question, found: Recount, wrong: Sequence[int],
     return question.plan.certify(found.selection, replace(votes, parts=parts), dim)
 
 
-def charged(question: Question, found: Recount, wrong: int, dim: int, others: int = 0) -> Certificate:
+def charged(
+    question: Question, found: Recount, wrong: int, dim: int, others: int = 0, *, weight: float | None = None
+) -> Certificate:
     """The certificate that is left where so many of the estimation votes for its label were another label's.
 
     others: how many of the votes that were not for it may have been for another of its rivals than is recorded. The
-    strongest rival gets them all: nothing that may have been meant is worse.
+    strongest rival gets them all: nothing that may have been meant is worse. weight: W of a randomised bound, where it is
+    not the record's that is believed.
     """
-    label = found.certificate.answer
-    if label is None or not (wrong or others):
+    label, weight = found.certificate.answer, found.weight if weight is None else weight
+    if label is None or not (wrong or others or weight != found.weight):
         return found.certificate
+    if found.certificate.top > 1:
+        # any rival may be the one that matters: what may be wrong is missing, and so it is every rival's
+        wrong, others = wrong + others, 0
     estimation: Votes | StoppedVotes
     if isinstance(found.estimation, CoverVotes):
         raise BadParameter("the votes at the centres of a cover are charged centre by centre")
@@ -139,7 +148,7 @@ def charged(question: Question, found: Recount, wrong: int, dim: int, others: in
         estimation = StoppedVotes(_less(last, label, wrong, 0), _less(best, label, wrong, 0))
     else:
         estimation = _less(found.estimation, label, wrong, others)
-    return question.plan.certify(found.selection, estimation, dim)
+    return question.plan.certify(found.selection, estimation, dim, weight)
 
 
 def _less(votes: Votes, label: Label, wrong: int, others: int) -> Votes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsmooth.classifiers.base import Classifier
+from dsmooth.classifiers.base import MIRRORED, Classifier
+from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.base import Denoise
 from dsmooth.errors import BadParameter, MissingPackage
 from dsmooth.images.sets import ImageSet, LabelledImage
@@ -27,7 +28,7 @@ from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.threats.covering import Cover
 from dsmooth.theory.votes import Label, Phase, Votes, selected
 
-__all__ = ["Replay", "replay_votes", "replayed", "smoothed_like", "votes_in"]
+__all__ = ["Replay", "classifier_like", "replay_votes", "replayed", "smoothed_like", "votes_in"]
 
 _LEAST = 100
 """Estimation votes of an image that are asked for again at least: fewer show too little."""
@@ -35,6 +36,9 @@ _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
 _MOST_AREA = 1 << 24
 """Height x width x rows of a batch that is asked for again, at most: 334 photographs of 224 pixels."""
+_UNBELIEVED = (
+    "W of a key that is not witnessed may have been chosen, at the price of a hash: verified is what holds without it"
+)
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,23 @@ class Replay:
     """How many of all estimation votes may be others, with confidence 1 - CONFIDENCE."""
 
 
+def classifier_like(record: Record, classifier: Classifier) -> Classifier:
+    """The classifier asked about mirror images too, where the record says that it was."""
+    return classifier.mirrored() if record.asked.preparation == MIRRORED else classifier
+
+
 def smoothed_like(
     record: Record, classifier: Classifier | str, denoiser: Denoise | str | None, *, workers: int | None = 1
 ) -> SmoothedClassifier:
     """The smoothed classifier that this record's votes are of, as far as that can be had here: else in plain torch."""
     question, (height, width, _) = record.asked, record.shape
+    loaded = classifier_like(record, load_classifier(classifier) if isinstance(classifier, str) else classifier)
     # a record may say any batch, and memory is taken for all of it
     rows = min(record.batch[0], max(1, _MOST_AREA // (height * width)))
 
     def made(backend: str, dtype: str) -> SmoothedClassifier:
         return SmoothedClassifier(
-            classifier, denoiser, law=record.law, dtype=dtype, backend=backend, batch=rows, workers=workers
+            loaded, denoiser, law=record.law, dtype=dtype, backend=backend, batch=rows, workers=workers
         )
 
     try:
@@ -87,11 +97,13 @@ def replay_votes(
     image: LabelledImage,
     share: float,
     *,
+    witnessed: bool,
     on_votes: Callable[[int], None] = lambda count: None,
 ) -> Replay:
     """The selection votes and a random `share` of the estimation votes (1: all), asked again, beside those recorded.
 
-    Which ones is decided here and now, by nobody who made the record.
+    Which ones is decided here and now, by nobody who made the record. `witnessed`: nobody chose the key. Who did could
+    have chosen W of a randomised bound too, without asking the networks anything: then it counts as 1.
     """
     if isinstance(found.estimation, CoverVotes):
         return _replay_cover(smoothed, record, found, found.estimation, labels, image, on_votes)
@@ -121,7 +133,7 @@ def replay_votes(
         asked=len(answers),
         different=sum(wrong),
         chance=any(chance),
-        certificate=charged(record.question, found, lost, image.pixels.size, moved),
+        certificate=charged(record.question, found, lost, image.pixels.size, moved, weight=None if witnessed else 1.0),
         selection=selection,
         selected=own == label,
         doubtful=lost + moved,
@@ -185,12 +197,14 @@ def replayed(
     denoiser: Denoise | None,
     share: float,
     *,
+    witnessed: bool = False,
     on_votes: Callable[[int], None] = lambda count: None,
     on_replay: Callable[[Record, Replay], None] = lambda record, replay: None,
 ) -> Iterator[Check]:
     """Whether these are the networks, and a replay of a random part of the votes of each image.
 
-    `on_replay` gets what came of each image whose votes are the networks' own, as far as rounding allows.
+    `witnessed`: it is known that nobody chose the key. `on_replay` gets what came of each image whose votes are the
+    networks' own, as far as rounding allows.
     """
     yield from same_networks(evidence, classifier, denoiser)
     if images is None:
@@ -198,7 +212,9 @@ def replayed(
     elif classifier.traits.billed:
         yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
     else:
-        yield _judged(evidence, images, classifier, denoiser, share, on_votes, on_replay)
+        if not witnessed and _is_randomised(evidence):
+            yield Check("weight", Outcome.TOLD, _UNBELIEVED)
+        yield _judged(evidence, images, classifier, denoiser, share, witnessed, on_votes, on_replay)
 
 
 def _judged(
@@ -207,6 +223,7 @@ def _judged(
     classifier: Classifier,
     denoiser: Denoise | None,
     share: float,
+    witnessed: bool,
     on_votes: Callable[[int], None],
     on_replay: Callable[[Record, Replay], None],
 ) -> Check:
@@ -229,7 +246,9 @@ def _judged(
             made = {circumstances: smoothed_like(record, classifier, denoiser)}
             elsewhere = _elsewhere(record, made[circumstances]) or elsewhere
         labels = evidence.labels(record)
-        replay = replay_votes(made[circumstances], record, found, labels, image, share, on_votes=on_votes)
+        replay = replay_votes(
+            made[circumstances], record, found, labels, image, share, witnessed=witnessed, on_votes=on_votes
+        )
         if replay.chance != record.nondeterministic:
             return Check(
                 "replay", Outcome.FAILS, f"{image.name}: it says otherwise whether the classifier is left to chance"
@@ -261,7 +280,10 @@ def _judged(
         return Check(
             "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
         )
-    return _told(asked, different, claims, kept, weaker, samples, elsewhere)
+    needed = "a larger --share, or --all"
+    if not witnessed and _is_randomised(evidence):
+        needed = f"{needed}; a witnessed key, with --timestamp-roots"
+    return _told(asked, different, claims, kept, weaker, samples, elsewhere, needed)
 
 
 def _elsewhere(record: Record, smoothed: SmoothedClassifier) -> str:
@@ -281,6 +303,7 @@ def _told(
     weaker: Sequence[Weaker],
     samples: Sequence[tuple[int, int, int]],
     elsewhere: str,
+    needed: str,
 ) -> Check:
     same = f"{asked - different:,} of {asked:,} votes are the same{elsewhere}"
     told = (
@@ -294,7 +317,7 @@ def _told(
         detail = f"{same}; of an image's estimation votes, invented ones would have been missed: {', '.join(told)}"
     if kept < claims:
         lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
-        return Check("replay", Outcome.OPEN, lost, "a larger --share, or --all")
+        return Check("replay", Outcome.OPEN, lost, needed)
     added = "" if certain or not weaker else f"; with {CONFIDENCE:g} added to alpha"
     return Check("replay", Outcome.HOLDS, f"{detail}{weakest(weaker)}{added}", less=less_of(len(weaker), claims))
 
@@ -304,6 +327,11 @@ def _part(record: Record, trials: int, share: float) -> int:
     if isinstance(record.law, EnumeratedLaw) or record.cover is not None:
         return trials
     return min(trials, max(_LEAST, round(share * trials)))
+
+
+def _is_randomised(evidence: Evidence) -> bool:
+    first = evidence.first
+    return first is not None and first.question.plan.randomised
 
 
 def _dtype(evidence: Evidence) -> str:

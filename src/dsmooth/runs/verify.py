@@ -252,7 +252,7 @@ def recounted(evidence: Evidence, record: Record, image: LabelledImage | None) -
         choose = None
         if told is not None and image is not None and why_not_made_again(record) is None:
             choose = partial(chosen_cover, record, image)
-        found = recount(record.question, labels, dim, told=told, choose=choose)
+        found = recount(record.question, labels, dim, record.weight, told=told, choose=choose)
     except Disproved as error:
         return str(error)
     except BadInput as error:
@@ -295,10 +295,10 @@ def _described(service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _streams(record: Record) -> list[str]:
-    """The keys of the streams that its noise is from; none where they do not follow from the question."""
+    """The keys of its streams, of the noise and of W; none where they do not follow from the question."""
     if not record.addressed:
         return []
-    return [stream for phase in record.asked.demand if (stream := record.key.get(phase.value))]
+    return [stream for phase in record.asked.streams if (stream := record.key.get(phase.value))]
 
 
 def _shared_noise(record: Record, holders: dict[str, str], twice: frozenset[int]) -> str | None:
@@ -323,7 +323,7 @@ def _key_fault(evidence: Evidence, record: Record) -> str | None:
         return "it names another witness than there is"
     for phase, expected in key.streams(record.asked, record.image).items():
         if expected.hex() != record.key.get(phase.value):
-            return f"the {phase} noise does not follow from the key and the question"
+            return f"the {phase} stream does not follow from the key and the question"
     return None
 
 

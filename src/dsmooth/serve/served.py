@@ -76,8 +76,7 @@ class Served:
     def _warm(self) -> float:
         """The noise has passed its self-test and the networks have answered; samples a second, roughly."""
         question = self.smoothed.question(**self.terms)
-        streams = MasterKey.draw().streams(question, "self-test")
-        source_of(self.smoothed.law).self_test(list(streams.values()), self.shape)
+        source_of(self.smoothed.law).self_test(MasterKey.draw().noise(question, "self-test"), self.shape)
         if self.smoothed.classifier.traits.billed:
             return _PAID_RATE
         self._ask_about_grey()

@@ -77,8 +77,12 @@ class MasterKey:
         return hashlib.blake2b(address.encode(), key=self._of_noise, digest_size=16, person=b"dsmooth.noise.3").digest()
 
     def streams(self, question: Question, image: str) -> dict[Phase, bytes]:
-        """The streams of all phases of a question about an image."""
-        return {phase: self.stream(question, image, phase) for phase in question.demand}
+        """The streams of a question about an image."""
+        return {phase: self.stream(question, image, phase) for phase in question.streams}
+
+    def noise(self, question: Question, image: str) -> list[bytes]:
+        """The streams among them that noise is drawn from."""
+        return [self.stream(question, image, phase) for phase in question.demand]
 
 
 def stream_at(stream: bytes, centre: str) -> bytes:

@@ -41,6 +41,7 @@ from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.known import introduce
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.prediction import Prediction
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["SmoothedClassifier"]
@@ -59,13 +60,15 @@ class SmoothedClassifier:
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
         fastest that is installed and can run them; where one cannot, auto warns and takes the next.
     batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one per core).
-    certifier: the bound of the modes fixed and radius; multiclass by default.
+    certifier: the bound of the modes fixed and radius; multiclass by default. TopK(5, classes=1000) for a weaker claim.
     ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
         counted then); False where every vote costs money.
     engine: where the networks run: "threads" of this process.
     quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
         refused, because certificates are about images on that grid.
     resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
+    mirror: whether the classifier's logits are averaged over each denoised image and its mirror image, at twice its cost:
+        another function, which is right more often where left and right mean nothing.
 
     Backend, dtype and batch are recorded; none of them changes the noise. A certificate is about the networks as they ran:
     in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the
@@ -92,11 +95,18 @@ class SmoothedClassifier:
         engine: str = "threads",
         quantise: bool = False,
         resize: bool = False,
+        mirror: bool = False,
     ) -> None:
         self.law = _law(sigma, law)
         self.certifier: Certifier = certifier or Multiclass()
         self.classifier = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
+        if mirror:
+            self.classifier = self.classifier.mirrored()
         checked_names(self.classifier.class_names)
+        if isinstance(self.certifier, TopK) and self.classifier.classes not in (None, self.certifier.classes):
+            raise BadParameter(
+                f"{self.classifier.name} has {self.classifier.classes} classes, got {self.certifier.name}"
+            )
         self.denoiser_name = denoiser_name(denoiser)
         if isinstance(denoiser, (str, Path)):
             denoiser = None if denoiser == "none" else load_denoiser(denoiser)

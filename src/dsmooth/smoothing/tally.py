@@ -12,7 +12,7 @@ from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import Question
 from dsmooth.smoothing.chunks import Chunk
-from dsmooth.theory.bounds import check_count
+from dsmooth.theory.bounds import check_count, weight_of
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.covers import CoverRule
 from dsmooth.theory.laws.base import EnumeratedLaw
@@ -145,7 +145,8 @@ class Tally:
     def certificate(self, question: Question) -> Certificate:
         """What these votes promise, in answer to the question that they were asked for."""
         selection = self.votes(Phase.SELECTION) if Phase.SELECTION in self.demand else _NONE
-        return question.plan.certify(selection, self.estimation, self.image.pixels.size)
+        weight = weight_of(self.streams.get(Phase.BOUND))
+        return question.plan.certify(selection, self.estimation, self.image.pixels.size, weight)
 
     def prediction(self, question: Question) -> Prediction:
         """The most probable label by these votes, in answer to the question that they were asked for."""

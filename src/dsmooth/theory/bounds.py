@@ -15,6 +15,7 @@ import numpy as np
 from dsmooth.errors import BadParameter
 
 __all__ = [
+    "LEAST_RANDOMISED",
     "LEVEL_MARGIN",
     "check_count",
     "check_level",
@@ -23,11 +24,15 @@ __all__ = [
     "number_or_nan",
     "round_down",
     "shown",
+    "weight_of",
 ]
 
 LEVEL_MARGIN: Final = 1e-9
 """Relative amount by which every level is lowered: SciPy's incomplete beta function is within 3e-11 of exact arithmetic
 up to 1e9 trials. (Its *inverse* is not: it was found 0.9 % below the truth. Hence the search below.)"""
+
+LEAST_RANDOMISED: Final = 1e-9
+"""Below which no randomised bound goes: where W is at most alpha and nothing was counted, no probability is rejected."""
 
 _MOST_TRIALS: Final = 10**12
 
@@ -74,32 +79,53 @@ def check_seed(value: object) -> int:
     return check_count(value, "seed", least=0, most=2**63 - 1)
 
 
-def clopper_pearson_upper(count: int, trials: int, alpha: float) -> float:
+def clopper_pearson_upper(count: int, trials: int, alpha: float, *, weight: float = 1.0) -> float:
     """An upper bound on a probability that was seen `count` times in `trials` independent trials.
 
     The bound is below the truth with probability at most alpha, whatever the truth is; it lies in (0, 1]. With
     count = n - k it bounds 1 - p for k successes, which is the lower bound CPL(k, n, alpha) on p in the form that
     keeps its digits.
 
-    Source: Clopper and Pearson 1934; at the bound U, P(Bin(trials, U) <= count) = alpha.
-    Raises BadParameter unless 0 <= count <= trials, trials >= 1 and 0 < alpha < 1.
+    weight: W of the randomised bound, in (0, 1]. Where W is drawn independently of the count and P(W <= t) <= t for all t,
+    the probability alpha is over both. It grows with the count and with W, and W = 1 is the bound of Clopper and Pearson.
+
+    Source: Clopper and Pearson 1934; at the bound U, P(Bin(trials, U) <= count) = alpha. Stevens 1950 for the randomised
+    one: P(Bin(trials, U) < count) + W P(Bin(trials, U) = count) = alpha; docs/theory.md, claim 25.
+    Raises BadParameter unless 0 <= count <= trials, trials >= 1, 0 < alpha < 1 and 0 < weight <= 1.
     """
     alpha, trials = check_level(alpha), check_count(trials, "trials", most=_MOST_TRIALS)
     count = check_count(count, "count", least=0, most=trials)
-    return _upper(count, trials, alpha * (1.0 - LEVEL_MARGIN))
+    if not 0.0 < number_or_nan(weight) <= 1.0:
+        raise BadParameter(f"expected the weight of a bound above 0 and at most 1, got {shown(weight)}")
+    bound = _upper(count, trials, alpha * (1.0 - LEVEL_MARGIN), weight)
+    return bound if weight == 1.0 else max(bound, LEAST_RANDOMISED)
+
+
+def weight_of(stream: bytes | None) -> float:
+    """W of a randomised bound from the 16 bytes of its stream: a multiple of 2^-53 in (0, 1], never below the exact one.
+
+    None: there is no such stream, and W is 1.
+    """
+    return 1.0 if stream is None else ((int.from_bytes(stream[:8], "big") >> 11) + 1) / 2.0**53
 
 
 @lru_cache(maxsize=4096)
-def _upper(count: int, trials: int, alpha: float) -> float:
-    """A float U with P(Bin(trials, U) <= count) <= alpha, the least one but for the last bits."""
+def _upper(count: int, trials: int, alpha: float, weight: float) -> float:
+    """A float U with P(Bin(trials, U) < count) + weight P(Bin(trials, U) = count) <= alpha, the least but for the last bits.
+
+    0 where that holds for every U above 0.
+    """
     if count == trials:
         return 1.0
     if count == 0:
-        return -math.expm1(math.log(alpha) / trials)
+        return -math.expm1(min(0.0, math.log(alpha / weight)) / trials)
     from scipy import special  # here, and wherever it is used: help is written without it
 
     def exceeds(bound: float) -> bool:
-        return not float(special.betaincc(count + 1, trials - count, bound)) <= alpha
+        below = float(special.betaincc(count + 1, trials - count, bound))
+        if weight < 1.0:
+            below = weight * below + (1.0 - weight) * float(special.betaincc(count, trials - count + 1, bound))
+        return not below <= alpha
 
     guess = min(float(special.betainccinv(count + 1, trials - count, alpha)), 1.0 - 2.0**-53)
     step = 1e-12

@@ -165,8 +165,21 @@ class OneScale:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _NAME + ",".join(map(repr, self.cascade.sigmas)))
 
+    @property
+    def randomised(self) -> bool:
+        """No: there is one plain bound at every scale."""
+        return False
+
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
         if law not in self.cascade.laws:
             raise BadParameter(f"the bound {self.name} is for Gaussian noise of one of its sigmas, got {law}")

@@ -25,9 +25,11 @@ __all__ = [
     "Multiclass",
     "conclude",
     "foremost",
+    "settled",
 ]
 
 _SHARE: Final = 0.9
+RANDOMISED: Final = "-randomised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ class Certificate:
     tail: float
     """An upper bound on 1 - P(answer), of the confidence that the certifier spends on it."""
     rival: float
-    """An upper bound on the probability of any other label."""
+    """An upper bound on the probability of any other label; where `top` is above 1, what stands in its place."""
+    top: int = 1
+    """The promise is that the answer stays among so many most probable labels."""
     threat: Threat | None = None
     """Where the promise is also made at every image of a family, and as far as the radius around each of its centres."""
     centres: int = 0
@@ -103,8 +107,9 @@ class Certificate:
             return f"abstain ({self.estimation.trials} votes, alpha {self.alpha:g})"
         alone = "".join(f", or of {name} by {extent}" for name, extent in self.allowed.items())
         alone += f", nor {self.against}," if self.against else ""
+        place = f" stays in the top {self.top}" if self.top > 1 else ""
         return (
-            f"{self.answer}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
+            f"{self.answer}{place}: no change below l{self.norm:g} distance {round_down(self.radius)}{alone} "
             f"({self.estimation.of(self.answer)} of {self.estimation.trials} votes, alpha {self.alpha:g})"
         )
 
@@ -119,26 +124,55 @@ class Certifier(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def randomised(self) -> bool:
+        """Whether it makes use of `weight`."""
+
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
-    ) -> Certificate: ...
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
+    ) -> Certificate:
+        """weight: W of a randomised bound, drawn independently of all votes; 1 is Clopper and Pearson's bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cohen:
     """The one-sided rule: a lower bound on pA at level alpha, and pB at most 1 - pA; abstains unless pA > 1/2.
 
+    randomised: with Stevens's bound in place of Clopper and Pearson's; docs/theory.md, claim 25.
+
     Source: Cohen, Rosenfeld and Kolter 2019, Algorithm CERTIFY and Theorem 2.
     """
 
-    name: str = field(default="cohen", init=False)
+    randomised: bool = field(default=False, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """cohen, or cohen-randomised."""
+        return f"cohen{RANDOMISED * self.randomised}"
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
-        alpha, label = check_level(alpha), _settled(selection, estimation)
+        alpha, label = check_level(alpha), settled(selection, estimation)
+        weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, alpha)
+        tail = _upper(estimation.trials - count, estimation.trials, alpha, weight)
         return conclude(
             certifier=self.name,
             answer=label,
@@ -159,11 +193,13 @@ class Multiclass:
 
     `share` of alpha goes to pA, the rest to pB. It is fixed before any vote is seen. No union over the rivals is needed:
     the bound is monotone in the count, and the largest count among the rivals is at least the true runner-up's.
+    randomised: both bounds are Stevens's, with one W; docs/theory.md, claim 25.
 
     Source: Voracek 2024 (arXiv 2406.17830), Appendix B; docs/theory.md, claim 4.
     """
 
     share: float = _SHARE
+    randomised: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_level(self.share, "the share of alpha that goes to the winner")
@@ -171,16 +207,26 @@ class Multiclass:
     @property
     def name(self) -> str:
         """multiclass, with the share where it is not the standard one: a record must say which rule it used."""
-        return "multiclass" if self.share == _SHARE else f"multiclass-{self.share!r}"
+        share = "" if self.share == _SHARE else f"-{self.share!r}"
+        return f"multiclass{share}{RANDOMISED * self.randomised}"
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
-        alpha, label = check_level(alpha), _settled(selection, estimation)
+        alpha, label = check_level(alpha), settled(selection, estimation)
+        weight = weight if self.randomised else 1.0
         count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha)
+        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha, weight)
         rivals = estimation.missing if label is None else estimation.strongest_rival(label)
-        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha), tail)
+        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha, weight), tail)
         return conclude(
             certifier=self.name,
             answer=label,
@@ -204,9 +250,18 @@ class Exact:
     """
 
     name: str = field(default="exact", init=False)
+    randomised: bool = field(default=False, init=False)
 
     def certify(
-        self, selection: Votes, estimation: Votes, law: Law, *, alpha: float, norm: float | None = None, dim: int
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
     ) -> Certificate:
         if not isinstance(law, EnumeratedLaw) or selection.trials:
             raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
@@ -246,7 +301,7 @@ def _order(label: Label) -> tuple[str, Label]:
     return str(type(label)), label
 
 
-def _settled(selection: Votes, estimation: object) -> Label | None:
+def settled(selection: Votes, estimation: object) -> Label | None:
     """The selected label, where the number of estimation votes is one that was settled before any of them was seen."""
     if isinstance(estimation, StoppedVotes):
         raise BadParameter(
@@ -256,9 +311,9 @@ def _settled(selection: Votes, estimation: object) -> Label | None:
     return selected(selection)
 
 
-def _upper(count: int, trials: int, alpha: float) -> float:
+def _upper(count: int, trials: int, alpha: float, weight: float) -> float:
     """The Clopper-Pearson bound, or 1 where nothing was asked."""
-    return clopper_pearson_upper(count, trials, alpha) if trials else 1.0
+    return clopper_pearson_upper(count, trials, alpha, weight=weight) if trials else 1.0
 
 
 def conclude(
@@ -273,6 +328,7 @@ def conclude(
     alpha: float,
     norm: float | None,
     dim: int,
+    top: int = 1,
 ) -> Certificate:
     """The certificate of the bounds `tail` >= 1 - P(answer) and `rival` >= P(any other label), or an abstention."""
     norm = law.norm_or_own(norm)
@@ -291,4 +347,5 @@ def conclude(
         estimation=estimation,
         tail=tail,
         rival=rival,
+        top=top,
     )

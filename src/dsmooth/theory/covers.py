@@ -78,6 +78,11 @@ class CoverRule:
         return "cover"
 
     @property
+    def randomised(self) -> bool:
+        """No: its centres are looked at on the way."""
+        return False
+
+    @property
     def demand(self) -> CoverRule:
         """How the votes are decided: by this rule."""
         return self
@@ -107,7 +112,9 @@ class CoverRule:
         """Whether the votes at one centre hold."""
         return not self.rule(rho).certify(selection, part, dim).abstained
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes | CoverVotes, dim: int) -> Certificate:
+    def certify(
+        self, selection: Votes, estimation: Votes | StoppedVotes | CoverVotes, dim: int, weight: float = 1.0
+    ) -> Certificate:
         """The certificate of the selected label, where all centres hold; its radius is rho, around each centre."""
         if not isinstance(estimation, CoverVotes):
             raise BadParameter("expected the votes at the centres of a cover, got votes at one image")

@@ -14,10 +14,12 @@ from dsmooth.theory.covers import CoverRule, CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 from dsmooth.theory.mixture import MOST_TRIALS
 from dsmooth.theory.pilot import PilotSizes, Sizes
+from dsmooth.theory.rivals import RivalsRule
 from dsmooth.theory.rules import certifier_named
 from dsmooth.theory.stopping import RadiiRule, StoppingRule
 from dsmooth.theory.threats.base import Threat
 from dsmooth.theory.threats.known import threat_from_json
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import StoppedVotes, Votes
 
 __all__ = ["FIXED", "MODES", "Demand", "Mode", "Outcome", "Plan"]
@@ -46,7 +48,11 @@ class Plan(Protocol):
     @property
     def demand(self) -> Demand: ...
 
-    def certify(self, selection: Votes, estimation: Any, dim: int) -> Certificate:
+    @property
+    def randomised(self) -> bool:
+        """Whether the certificate depends on W, the `weight` of a randomised bound."""
+
+    def certify(self, selection: Votes, estimation: Any, dim: int, weight: float = 1.0) -> Certificate:
         """Raises BadParameter for an Outcome of another kind than its own demand brings."""
         ...
 
@@ -65,7 +71,11 @@ class _WithoutLooks:
     def name(self) -> str:
         return self.certifier.name
 
-    def certify(self, selection: Votes, estimation: Any, dim: int) -> Certificate:
+    @property
+    def randomised(self) -> bool:
+        return self.certifier.randomised
+
+    def certify(self, selection: Votes, estimation: Any, dim: int, weight: float = 1.0) -> Certificate:
         # the certifier refuses StoppedVotes, in its own words
         return self.certifier.certify(
             selection,
@@ -74,6 +84,7 @@ class _WithoutLooks:
             alpha=self.alpha,
             norm=self.norm,
             dim=dim,
+            weight=weight,
         )
 
 
@@ -84,6 +95,7 @@ class Mode:
     fixed: n of them, for comparison with papers.
     curve: which of `radii` hold? Stops when that is settled.
     decision: does the one radius in `radii` hold? Stops when that is settled.
+    rivals: curve and decision bound the strongest rival's probability too, so that radii hold below P(answer) = 1/2 as well.
     radius: as many as the selection votes make worth it, where a vote costs `price` sigmas of radius (by default 0.1 / n).
     cover: does the answer hold at every image of the family `against`? n votes at most at each centre of a cover, whose
         radius is one of `radii` (by default a half, one and two levels of the noise).
@@ -93,6 +105,7 @@ class Mode:
     radii: tuple[float, ...] = ()
     price: float | None = None
     against: Threat | None = None
+    rivals: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in MODES:
@@ -110,6 +123,10 @@ class Mode:
             raise BadParameter(f"mode cover needs a family of transformations and radii above 0, got {list(radii)}")
         if self.name in ("fixed", "radius") and radii:
             raise BadParameter(f"radii belong to the modes curve and decision, got {list(radii)} with mode {self.name}")
+        if not isinstance(self.rivals, bool) or (self.rivals and self.name not in ("curve", "decision")):
+            raise BadParameter(
+                f"rivals belong to the modes curve and decision, got {self.rivals!r} with mode {self.name}"
+            )
         if self.name != "radius" and self.price is not None:
             raise BadParameter(f"the price of a vote (lambda) belongs to mode radius, got it with mode {self.name}")
         object.__setattr__(self, "radii", radii)
@@ -139,17 +156,20 @@ class Mode:
         n, alpha, norm = check_count(n, "n"), check_level(alpha), law.norm_or_own(norm)
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
+        bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
+        if (self.looks or self.against is not None) and (bound.randomised or isinstance(bound, TopK)):
+            raise BadParameter(
+                f"mode {self.name} brings its own bound, got {bound.name}, which is for fixed and radius"
+            )
         if self.against is not None:
-            radii = self.settled(law, n).radii
-            rule = CoverRule(threat=self.against, radii=radii, most=n, law=law, alpha=alpha)
             if norm != law.norm:
                 raise BadParameter(f"a cover is measured in l2: leave --norm out, got {norm:g}")
-            return rule
+            return CoverRule(threat=self.against, radii=self.settled(law, n).radii, most=n, law=law, alpha=alpha)
         if self.looks:
-            return RadiiRule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
+            rule = RivalsRule if self.rivals else RadiiRule
+            return rule(radii=self.radii, most=n, law=law, alpha=alpha, norm=norm)
         price = self.settled(law, n).price
         demand = n if price is None else PilotSizes(n, alpha, price)
-        bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
         return _WithoutLooks(demand, bound, law, alpha, norm)
 
     def to_json(self) -> dict[str, Any]:
@@ -161,13 +181,20 @@ class Mode:
             value["lambda"] = self.price
         if self.against is not None:
             value["against"] = self.against.to_json()
+        if self.rivals:
+            value["rivals"] = True
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Mode:
         """The mode again; raises BadParameter for anything that `to_json` does not write."""
-        against = threat_from_json(value["against"]) if "against" in value else None
-        mode = cls(value.get("name", ""), tuple(value.get("radii", ())), value.get("lambda"), against)
+        mode = cls(
+            value.get("name", ""),
+            tuple(value.get("radii", ())),
+            value.get("lambda"),
+            threat_from_json(value["against"]) if "against" in value else None,
+            value.get("rivals", False),
+        )
         if mode.to_json() != value:
             raise BadParameter(f"expected a mode, its radii or its lambda, got {value}")
         return mode

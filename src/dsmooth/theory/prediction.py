@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level
 from dsmooth.theory.certifiers import foremost
+from dsmooth.theory.top_k import TopK
 from dsmooth.theory.votes import Label, Votes
 
-__all__ = ["Prediction", "predict_exactly", "predict_votes"]
+__all__ = ["Prediction", "left_behind", "predict_exactly", "predict_votes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,21 @@ def predict_exactly(votes: Votes) -> Prediction:
     """The label that all outcomes of an enumerated law give, whatever the missing ones would have said; or abstention."""
     label, lead, rival = foremost(votes)
     return Prediction(label if lead >= rival else None, 0.0, 0.0, votes)
+
+
+def left_behind(votes: Votes, label: Label, rule: TopK, alpha: float) -> bool:
+    """Whether this label is surely none of the `rule.top` most probable: wrong with probability at most alpha.
+
+    So many labels each have more votes than it and the missing together, beyond chance at alpha / classes.
+    """
+    from scipy import special
+
+    level = check_level(alpha) / rule.classes
+    own = votes.of(label) + votes.missing
+    rivals = [count for other, count in votes.ranked() if other != label][: rule.top]
+    return len(rivals) == rule.top and all(
+        count > own and float(special.betainc(count, own + 1, 0.5)) * (1.0 + LEVEL_MARGIN) <= level for count in rivals
+    )
 
 
 def predict_votes(votes: Votes, alpha: float) -> Prediction:

@@ -26,10 +26,10 @@ from dsmooth.theory.mixture import most_misses
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.votes import StoppedVotes, Votes, selected
 
-__all__ = ["RadiiRule", "StoppingRule", "Verdict", "looks"]
+__all__ = ["FINAL_SHARE", "HOPELESS", "RadiiRule", "StoppingRule", "Verdict", "looks", "next_look"]
 
-_FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
-_HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
+FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
+HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
 _STEP: Final = 100  # votes between looks, until 5 % of the votes so far are more
 
 Counts = npt.NDArray[np.int64]
@@ -83,13 +83,18 @@ class RadiiRule:
         """How the number of votes is decided: by this rule."""
         return self
 
+    @property
+    def randomised(self) -> bool:
+        """No: evidence that may be looked at at any time has no use for W."""
+        return False
+
     def tails(self, dim: int) -> tuple[float, ...]:
         """1 - q_r for each radius."""
         return _tails(self.radii, self.law, self.norm, dim)
 
     def least_votes(self, dim: int) -> list[int]:
         """For each radius, the least `most` with which it can be certified: with fewer even unanimity is not enough."""
-        return [math.ceil(math.log(_FINAL_SHARE * self.alpha) / math.log1p(-tail)) for tail in self.tails(dim)]
+        return [math.ceil(math.log(FINAL_SHARE * self.alpha) / math.log1p(-tail)) for tail in self.tails(dim)]
 
     def look(self, selection: Votes, estimation: Votes, *, held: int, dim: int) -> Verdict:
         """How many radii hold, the smallest first, and when to look again."""
@@ -116,7 +121,7 @@ class RadiiRule:
         a, b = predicted_share(selection.trials - selection.of(label), selection.trials, max(self.most, 2))
         return float(special.betainc(a, b, min((final + 0.5) / self.most, 1.0)))
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int) -> Certificate:
+    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
         """The certificate at the largest radius that held at the best look; abstains where none did."""
         if not isinstance(estimation, StoppedVotes):
             raise BadParameter("expected votes that the rule has looked at, got votes of a number fixed in advance")
@@ -147,6 +152,11 @@ def looks(most: int) -> tuple[int, ...]:
     return (*places, most)
 
 
+def next_look(trials: int, most: int) -> int | None:
+    """The number of votes at which a rule looks after so many, which have to be one of them; None after the last."""
+    return None if trials == most else looks(most)[_place(trials, most) + 1]
+
+
 @lru_cache(maxsize=64)
 def _tails(radii: tuple[float, ...], law: Law, norm: float | None, dim: int) -> tuple[float, ...]:
     return tuple(law.tail(radius, norm=norm, dim=dim) for radius in radii)
@@ -166,7 +176,7 @@ def _final(tail: float, most: int, alpha: float) -> int:
     low, high = -1, most
     while high - low > 1:
         middle = (low + high) // 2
-        if clopper_pearson_upper(middle, most, _FINAL_SHARE * alpha) <= tail:
+        if clopper_pearson_upper(middle, most, FINAL_SHARE * alpha) <= tail:
             low = middle
         else:
             high = middle
@@ -182,7 +192,7 @@ def _certifying(tails: tuple[float, ...], most: int, alpha: float) -> Counts:
     """
     n = np.array(looks(most), dtype=np.int64)
     rows = [
-        np.maximum(most_misses(n, tail, (1.0 - _FINAL_SHARE) * alpha), _final(tail, most, alpha) - (most - n))
+        np.maximum(most_misses(n, tail, (1.0 - FINAL_SHARE) * alpha), _final(tail, most, alpha) - (most - n))
         for tail in tails
     ]
     return np.minimum.accumulate(np.stack(rows), axis=0)
@@ -205,6 +215,6 @@ def _hopeful(tails: tuple[float, ...], most: int, alpha: float, misses0: int, n0
         middle = (low + high) // 2
         a, b = predicted_share(middle + misses0, n + n0, np.maximum(to_come, 2))
         chance = special.betainc(a, b, np.clip((final - middle + 0.5) / np.maximum(to_come, 1), 0.0, 1.0))
-        hope = (chance >= _HOPELESS) | (to_come <= 1)
+        hope = (chance >= HOPELESS) | (to_come <= 1)
         low, high = np.where((middle >= 0) & hope, middle, low), np.where((middle >= 0) & ~hope, middle, high)
     return low

@@ -51,6 +51,8 @@ class Phase(StrEnum):
     ESTIMATION = "estimation"
     PREDICTION = "prediction"
     PROBE = "probe"
+    BOUND = "bound"
+    """No votes: W of a randomised bound."""
 
 
 @dataclass(frozen=True, slots=True)

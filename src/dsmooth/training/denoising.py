@@ -53,7 +53,7 @@ def train(
     """
     fabric = fabric_for(recipe)
     device: torch.device = fabric.device
-    surrogates = load_surrogates(recipe.surrogates)
+    surrogates = load_surrogates(recipe.surrogates, mirrored=recipe.mirrored)
     told = _told(recipe, sets, surrogates)
     folder = TrainingFolder(out)
     folder.claim(told, resume=resume)

@@ -43,6 +43,8 @@ class Recipe(TrainingPlan):
     surrogates: tuple[str, ...] = ()
     """Classifiers that stab and clf ask, in turn, and that judge held-out images: the forms of `certify -c` but for
     onnx. Name the classifier to protect, or, where only queries to it are possible, others."""
+    mirrored: bool = False
+    """Surrogates are asked about each image and its mirror image, and their logits averaged: for `certify --mirror`."""
     alone: float = 0.0
     """The share of the training, from its start, in which no classifier is asked: only mse and head count there."""
     temperature: float = 1.0

@@ -35,11 +35,16 @@ class Surrogate:
         return labels_of(self.network(images).float())
 
 
-def load_surrogates(specs: Sequence[str]) -> list[Surrogate]:
-    """The classifiers of these specs, on the CPU; raises BadModel where gradients cannot pass through one."""
+def load_surrogates(specs: Sequence[str], *, mirrored: bool = False) -> list[Surrogate]:
+    """The classifiers of these specs, on the CPU; raises BadModel where gradients cannot pass through one.
+
+    `mirrored`: their logits averaged over images and mirror images.
+    """
     surrogates: list[Surrogate] = []
     for spec in specs:
         classifier = None if is_service(spec) else load_classifier(spec)
+        if mirrored and classifier is not None:
+            classifier = classifier.mirrored()
         if not isinstance(classifier, DifferentiableClassifier):
             raise BadModel(f"expected surrogates that gradients pass through (timm, cifar, import), got {spec!r}")
         name, digest = _name_of(spec), classifier.digest()

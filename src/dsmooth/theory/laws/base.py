@@ -121,6 +121,16 @@ class Law(ABC):
         radius = radius * (1.0 - relative) - absolute
         return radius if radius > 0.0 else 0.0
 
+    def weakest_rival(self, *, tail: float, group: float, count: int) -> float:
+        """What stands as `rival` for `count` labels of which at least one must stay behind class A.
+
+        tail >= 1 - P(class A), group >= the sum of their probabilities. Closer than the radius of tail and answer, they are
+        not all as probable as class A. The default is right for every law: the weakest of them has at most the mean.
+
+        Source: docs/theory.md, claim 27.
+        """
+        return group / count
+
     def allowed(self, radius: float) -> dict[str, float]:
         """How far each further parameter of the noise may change on its own within this radius; none, for most laws."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from dsmooth.theory.bounds import number_or_nan, shown
 from dsmooth.theory.grid import LEVELS, WORD_BITS, Table
 from dsmooth.theory.laws.base import GridLaw
 
-__all__ = ["Gaussian"]
+__all__ = ["Gaussian", "weakest_gaussian_rival"]
 
 _REACH = 9.25  # in sigmas: Phi(-9.25) * 2^64 < 1/2, so every word is on one side of the last threshold or undecided
 _DIGITS = 40
@@ -60,6 +61,9 @@ class Gaussian(GridLaw):
 
         return float(special.ndtr(-radius / self.sigma))
 
+    def weakest_rival(self, *, tail: float, group: float, count: int) -> float:
+        return weakest_gaussian_rival(tail=tail, group=group, count=count)
+
     def _table(self) -> Table:
         """Thresholds in 40-digit arithmetic."""
         import mpmath  # 0.1 s, needed only where noise is drawn
@@ -74,3 +78,28 @@ class Gaussian(GridLaw):
         floors = [int(exact.floor(value)) for value in lower]
         mirror = [int(exact.floor(whole - value)) for value in reversed(lower)]
         return Table(first=-reach, thresholds=np.array(floors + mirror, dtype=np.uint64))
+
+
+def weakest_gaussian_rival(*, tail: float, group: float, count: int) -> float:
+    """`weakest_rival` under Gaussian noise: all of the group together is one event, and it cannot grow as fast as its parts.
+
+    The radius r in standard deviations is where Phi(Phi^-1(1 - tail) - r) = Phi(Phi^-1(group) + r) / count, and answer the
+    probability with which one rival gives that radius.
+
+    Source: Jia et al. 2020 (arXiv 1912.09899), Theorem 1.
+    """
+    from scipy import special
+
+    if count == 1 or not 0.0 < group < 1.0 or not 0.0 < tail < 1.0:
+        return group / count
+    here, there = -float(special.ndtri(tail)), float(special.ndtri(group))
+
+    def stays(radius: float) -> bool:
+        return float(special.log_ndtr(here - radius)) > float(special.log_ndtr(there + radius)) - math.log(count)
+
+    low, high = 0.0, 40.0
+    if not stays(low):
+        return group / count
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (middle, high) if stays(middle) else (low, middle)
+    return min(float(special.ndtr(here - 2.0 * low)), group / count)

@@ -14,7 +14,7 @@ from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import number_or_nan, shown
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import RandomLaw
-from dsmooth.theory.laws.gaussian import Gaussian
+from dsmooth.theory.laws.gaussian import Gaussian, weakest_gaussian_rival
 
 __all__ = ["Direction", "Lighting"]
 
@@ -80,6 +80,9 @@ class Lighting(RandomLaw):
 
     def _tail(self, radius: float) -> float:
         return Gaussian(self.sigma)._tail(radius)
+
+    def weakest_rival(self, *, tail: float, group: float, count: int) -> float:
+        return weakest_gaussian_rival(tail=tail, group=group, count=count)
 
     def directions(self, shape: Sequence[int]) -> list[Direction]:
         """The fixed images for images of this shape (H, W, C); raises BadParameter for the colour of a grey one."""

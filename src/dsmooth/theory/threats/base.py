@@ -62,7 +62,7 @@ class Threat(ABC):
     """A family of images that are made of one image, with a whole or real parameter. Subclasses are frozen dataclasses.
 
     Images are 8-bit in and 8-bit out. The proof that `boxes` leaves out none of them is the family's own
-    (docs/theory.md, claim 25).
+    (docs/theory.md, claim 29).
     """
 
     name: ClassVar[str]

@@ -27,7 +27,7 @@ class Blur(Threat):
 
     The kernel is cut off at 3 times the largest sigma, sums to 1, and is the product of one across and one down; the image
     is reflected at its edges (the outer pixels once). Any rounding of halves is covered, and any program that computes the
-    sums to within .001 of a level. Source: docs/theory.md, claim 25.
+    sums to within .001 of a level. Source: docs/theory.md, claim 29.
     """
 
     sigma: float

@@ -24,7 +24,7 @@ class Contrast(TableThreat):
     """v becomes floor(m + c (v - m) + 1/2), cut off at 0 and 255, for every real c from `low` to `high`.
 
     m is the mean of the image's luma (ITU-R 601), both rounded to a whole level, as for Pillow's ImageEnhance.Contrast.
-    Source: docs/theory.md, claim 25.
+    Source: docs/theory.md, claim 29.
     """
 
     low: float

@@ -20,7 +20,7 @@ _DIGITS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Gamma(TableThreat):
-    """v becomes floor(255 (v/255)^g + 1/2) for every real g from `low` to `high`. Source: docs/theory.md, claim 25."""
+    """v becomes floor(255 (v/255)^g + 1/2) for every real g from `low` to `high`. Source: docs/theory.md, claim 29."""
 
     low: float
     high: float

@@ -20,7 +20,7 @@ class Jpeg(Threat):
     """Written as JPEG of each whole quality from `quality` to 100 with Pillow's other settings, and read again.
 
     Finitely many images, all of them listed. What they are depends on the library that writes and reads them, which is part
-    of what is covered. Source: docs/theory.md, claim 25.
+    of what is covered. Source: docs/theory.md, claim 29.
     """
 
     quality: int

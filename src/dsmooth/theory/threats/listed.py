@@ -19,7 +19,7 @@ class Listed(Threat):
     """The images that `make` lists for an image: uint8, (H, W, C), of its shape. For Python: no record holds a function.
 
     Neighbours in the list should be alike: a centre serves a run of them. So a certificate of these is consistent at most,
-    and never verified. Source: docs/theory.md, claim 25.
+    and never verified. Source: docs/theory.md, claim 29.
     """
 
     label: str

@@ -31,7 +31,7 @@ class Rotation(Threat):
     A pixel of the turned image gets the bilinear interpolant of the image, which is black all around, at the place where it
     comes from, rounded to the nearest level: as torch's grid_sample (zeros, align_corners=False) and torchvision's rotate of
     tensors do. Any rounding of halves is covered, and any program that is wrong by less than .01 of a level.
-    Source: docs/theory.md, claim 25.
+    Source: docs/theory.md, claim 29.
     """
 
     degrees: float

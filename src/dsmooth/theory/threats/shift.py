@@ -18,7 +18,7 @@ __all__ = ["Shift"]
 class Shift(Threat):
     """Moved across and down by whole numbers of pixels from -`most` to `most` each; what comes in at the edges is black.
 
-    (2 most + 1)^2 images, all of them listed. Source: docs/theory.md, claim 25.
+    (2 most + 1)^2 images, all of them listed. Source: docs/theory.md, claim 29.
     """
 
     most: int

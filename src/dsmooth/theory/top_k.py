@@ -1,0 +1,95 @@
+"""Votes in, certificate out, for a weaker claim: the answer stays among the first few."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from dsmooth.errors import BadParameter
+from dsmooth.theory.bounds import check_count, check_level, clopper_pearson_upper
+from dsmooth.theory.certifiers import Certificate, conclude, settled
+from dsmooth.theory.laws.base import Law
+from dsmooth.theory.votes import Votes
+
+__all__ = ["TopK", "top_k_named"]
+
+_NAME: Final = re.compile(r"top-([1-9][0-9]{0,6})-of-([1-9][0-9]{0,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """The answer stays among the `top` most probable labels: fewer than `top` others are as probable.
+
+    classes: how many labels the classifier can answer with. It has to be known before the votes, because alpha / classes
+    is spent on the bound of each.
+
+    top: at most 1,000.
+
+    Source: Jia et al. 2020 (arXiv 1912.09899), Theorem 1 and section 3.2; docs/theory.md, claim 27.
+    """
+
+    top: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        top, classes = check_count(self.top, "top", most=1000), check_count(self.classes, "classes", most=9_999_999)
+        if top >= classes:
+            raise BadParameter(f"of {classes} labels every one is among the first {top}: choose a smaller top")
+        object.__setattr__(self, "top", top)
+        object.__setattr__(self, "classes", classes)
+
+    @property
+    def name(self) -> str:
+        """As it stands in questions: top-5-of-1000."""
+        return f"top-{self.top}-of-{self.classes}"
+
+    @property
+    def randomised(self) -> bool:
+        """No: there is one plain bound for every label."""
+        return False
+
+    def certify(
+        self,
+        selection: Votes,
+        estimation: Votes,
+        law: Law,
+        *,
+        alpha: float,
+        norm: float | None = None,
+        dim: int,
+        weight: float = 1.0,
+    ) -> Certificate:
+        """As of every certifier. Raises BadParameter for votes for more labels than there are classes."""
+        alpha, label = check_level(alpha), settled(selection, estimation)
+        if (seen := len({*selection.counts, *estimation.counts})) > self.classes:
+            raise BadParameter(f"expected votes for at most {self.classes} labels, got {seen} of them")
+        level, trials = alpha / self.classes, estimation.trials
+        tail, rival = 1.0, 1.0
+        if label is not None and trials:
+            tail = clopper_pearson_upper(trials - estimation.of(label), trials, level)
+            counts = [count for other, count in estimation.ranked() if other != label][: self.top]
+            counts += [0] * (self.top - len(counts))
+            together = 0.0
+            for weakest, count in enumerate(reversed(counts), 1):
+                together += clopper_pearson_upper(count + estimation.missing, trials, level)
+                rival = min(rival, law.weakest_rival(tail=tail, group=min(together, tail), count=weakest))
+        return conclude(
+            certifier=self.name,
+            answer=label,
+            tail=tail,
+            rival=rival,
+            selection=selection,
+            estimation=estimation,
+            law=law,
+            alpha=alpha,
+            norm=norm,
+            dim=dim,
+            top=self.top,
+        )
+
+
+def top_k_named(bound: str) -> TopK | None:
+    """The rule of that name; None for every other name. Raises BadParameter where top and classes make no sense."""
+    named = _NAME.fullmatch(bound)
+    return None if named is None else TopK(int(named[1]), int(named[2]))
