@@ -283,7 +283,7 @@ def test_the_command(base, tmp_path):
         (["--against", "snow 3"], "what a certificate is against must be one of contrast, gamma"),
         (["--against", "rotation 90"], "from 0.02 to 45, got 90"),
         (["--rho", 0.0], "radii above 0"),
-        (["--mode", "fixed", "--radii", 0.1], "leave --radii, --radius and --lambda out"),
+        (["--mode", "fixed", "--radii", 0.1], "leave --radii, --radius, --lambda and --rivals out"),
         (["--mode", "decision", "--radius", 0.1], "leave --mode out, got decision"),
         (["--noise", "uniform", "--levels", 127], "under Gaussian noise, got noise uniform"),
         (["--norm", "inf"], "leave --norm out"),
