@@ -128,7 +128,7 @@ def test_rivals_are_a_part_of_the_mode():
     with pytest.raises(BadParameter, match="rivals belong to the modes curve and decision"):
         Mode("fixed", rivals=True)
     with pytest.raises(BadParameter, match="rivals belong"):
-        Mode("curve", (0.1,), None, 1)
+        Mode("curve", (0.1,), rivals=1)
     with pytest.raises(BadParameter, match="expected a mode"):
         Mode.from_json({"name": "curve", "radii": [0.25], "rivals": False})
     with pytest.raises(BadParameter, match="looked at, got votes of a number fixed in advance"):
