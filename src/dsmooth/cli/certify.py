@@ -93,7 +93,8 @@ def certify(
     Parameters
     ----------
     images: Path
-        A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
+        A folder, zip or tar of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, an .npz, a
+        data set as Parquet files, `imagefolder` or WebDataset, Tiny ImageNet, or ImageNet's validation folder.
     out: Path
         The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
     top: int | None
