@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple
@@ -16,8 +17,11 @@ __all__ = ["Member", "members_of", "read_member"]
 _BLOCK: Final = 512
 _MOST_EXTENDED: Final = 1 << 16
 """Most bytes of an extended header."""
+_ADLER: Final = 65521
+"""The lower half of Adler-32 is 1 + the sum of all bytes, modulo this: many times quicker than adding them here."""
 _FILE: Final = (b"0", b"\0")
 _SHORT: Final = 32
+_NEAR, _WIDE = 1 << 14, 1 << 16
 
 
 class Member(NamedTuple):
@@ -29,6 +33,21 @@ class Member(NamedTuple):
     size: int
     short: bytes | None
     """The content itself, where it has few bytes."""
+
+
+class _Window:
+    """Reads a file from front to back, more at a time where what is looked for lies close together."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._begin, self._held = descriptor, 0, b""
+
+    def look(self, at: int, count: int) -> bytes:
+        """The bytes from there on; fewer at the end of the file."""
+        skipped = at - self._begin
+        if not 0 <= skipped <= len(self._held) - count:
+            wide = _WIDE if skipped < len(self._held) + _NEAR else 0
+            self._begin, self._held, skipped = at, os.pread(self._descriptor, max(count, wide), at), 0
+        return self._held[skipped : skipped + count]
 
 
 class _Unusual(Exception):
@@ -70,9 +89,9 @@ def read_member(path: Path, member: Member) -> bytes:
 def _quickly(file: IO[bytes], end: int) -> Iterator[Member]:
     """Files with plain and extended POSIX headers, five times as quickly as tarfile finds them."""
     at, told = 0, {}
-    descriptor = file.fileno()
+    look = _Window(file.fileno()).look
     while True:
-        block = os.pread(descriptor, _BLOCK + _SHORT, at)
+        block = look(at, _BLOCK + _SHORT)
         header = block[:_BLOCK]
         if len(header) < _BLOCK:
             raise ValueError("without an end")
@@ -81,12 +100,13 @@ def _quickly(file: IO[bytes], end: int) -> Iterator[Member]:
         if header[257:262] != b"ustar":
             raise _Unusual
         size, kind, begin = _number(header[124:136]), header[156:157], at + _BLOCK
-        if _number(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * 32:
+        expected = _number(header[148:156]) + sum(header[148:156]) - 8 * 32  # the sum of all bytes
+        if zlib.adler32(header) & 0xFFFF != (1 + expected) % _ADLER:
             raise ValueError(f"a header at byte {at} has another checksum")
         if kind == b"x":
             if size > _MOST_EXTENDED:
                 raise ValueError(f"an extended header of {size:,} bytes")
-            told = _extended(os.pread(descriptor, size, begin))
+            told = _extended(look(begin, size))
         else:
             if told.keys() & {b"path", b"size"}:
                 size = int(told.get(b"size", size))
