@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,9 +137,9 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Run(RunHead):
-    """A run as it stands on disk, all records in memory."""
+    """A run as it stands on disk, with its records: all in memory (read_run), or from disk whenever needed (open_run)."""
 
-    records: list[Record]
+    records: Sequence[Record]
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame with a row for each image, its columns as in `dsmooth.records.table.COLUMNS`.
@@ -161,10 +161,10 @@ def read_run(folder: Path | str) -> Run:
     return Run(**vars(_head(file, data)), records=records)
 
 
-def open_run(folder: Path | str) -> tuple[RunHead, RecordFile]:
-    """The run in `folder`, checked like read_run, and its records, which are read from there whenever they are needed."""
+def open_run(folder: Path | str) -> Run:
+    """The run in `folder`, checked like read_run, of however many records: each is read from there when it is needed."""
     file, data = _opened(Path(folder))
-    return _head(file, data), file
+    return Run(**vars(_head(file, data)), records=file)
 
 
 def _read_header(folder: Path) -> bytes:
@@ -243,7 +243,7 @@ class RunWriter:
             if exists:
                 check_same(folder, run, header)
             self.new, self.finished = not exists, run.key is not None
-            self.header, self.records, self.torn = run.header, run.records, run.torn
+            self.header, self.records, self.torn = run.header, list(run.records), run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
             try:

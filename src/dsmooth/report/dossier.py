@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dsmooth.records.repeats import mark
 from dsmooth.records.store import Run
 from dsmooth.records.witness import key_line
 from dsmooth.report.export import index_of, percent
@@ -40,7 +41,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
         "n": f"{question.n:,}",
         "mode": question.mode.name,
         "images": len(run.records),
-        "different": len({record.image for record in run.records}),
+        "different": len({mark(record.image) for record in run.records}),
         "results": [
             {
                 "bound": row.certifier,

@@ -96,11 +96,11 @@ def read_evidence(path: Path) -> Evidence:
     Raises BadRun where it cannot be read, Disproved where it contradicts itself.
     """
     if path.is_dir():
-        run, records = open_run(path)
+        run = open_run(path)
         _check_size(path, run.question)
         return Evidence(
-            records,
-            len(records),
+            run.records,
+            len(run.records),
             run.key,
             lambda record: read_packed(path, record.votes, _trials(record)),
             run,
