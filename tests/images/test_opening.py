@@ -13,10 +13,19 @@ def test_the_first_source_that_recognises_a_path_opens_it(tmp_path):
         picture().save(place / "x.png")
     (cifar / "test_batch.bin").write_bytes(bytes(3073))
     np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8))
+    for name in ("tiny/val/val_annotations.txt", "tiny/wnids.txt", "imagenet/ILSVRC2012_devkit_t12/x", "splits/test/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    picture().save(tmp_path / "imagenet" / "ILSVRC2012_val_00000001.JPEG")
     places = {
         "cifar": cifar,
         "npz": tmp_path / "a.npz",
         "zip": tmp_path / "a.zip",
+        "parquet": tmp_path / "a.parquet",
+        "webdataset": tmp_path / "a.tar",
+        "tiny-imagenet": tmp_path / "tiny",
+        "imagenet": tmp_path / "imagenet",
+        "imagefolder": tmp_path / "splits",
         "folder": folder,
         "file": folder / "x.png",
     }

@@ -11,6 +11,7 @@ import pytest
 from dsmooth.errors import BadRun
 from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.keys import commitment_of, reveal
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_to_json
 from dsmooth.records.store import RunWriter, open_run, read_run
 from dsmooth.smoothing.chunks import GENERATOR, MasterKey
@@ -18,21 +19,46 @@ from dsmooth.theory.votes import Votes
 from small_runs import HEADER, KEY, QUESTION, record, written
 from support import different_images, environment
 
-MEMORY = """
+PEAK = """
 import sys, time
 from pathlib import Path
-from dsmooth.images.opening import open_images
-from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
 
 def peak():
     status = Path("/proc/self/status").read_text()
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
+folder = Path(sys.argv[1])
+"""
+VERIFY = f"""{PEAK}
+from dsmooth.images.opening import open_images
+from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
+
 before, started = peak(), time.process_time()
-evidence = read_evidence(Path(sys.argv[1]) / "run")
-for check in verify_evidence(evidence, open_images(Path(sys.argv[1]) / "images.npz")):
+evidence = read_evidence(folder / "run")
+for check in verify_evidence(evidence, open_images(folder / "images.npz")):
     assert check.outcome is Outcome.HOLDS, check
 print(evidence.count, time.process_time() - started, peak() - before)
+"""
+REPORT = f"""{PEAK}
+from dsmooth.cli import app
+
+before, started = peak(), time.process_time()
+try:
+    app(["report", str(folder / "run"), "--dossier"])
+except SystemExit as end:
+    assert not end.code
+count = sum(1 for _ in (folder / "run" / "report" / "run.tsv").open()) - 1
+print(count, time.process_time() - started, peak() - before)
+"""
+EXPORT = f"""{PEAK}
+from dsmooth.cli import app
+
+before, started = peak(), time.process_time()
+try:
+    app(["export", str(folder / "run"), "--csv", str(folder / "x.csv"), "--parquet", str(folder / "x.parquet")])
+except SystemExit as end:
+    assert not end.code
+print(sum(1 for _ in (folder / "x.csv").open()) - 1, time.process_time() - started, peak() - before)
 """
 
 
@@ -63,20 +89,20 @@ def large_run(folder, count):
     reveal(folder / "run", KEY, count, last)
 
 
-def verified(folder):
-    """Seconds of the processor that verifying it took, and bytes beyond those of a process that has done nothing yet."""
+def spent(code, folder):
+    """Seconds of the processor that it took, and bytes beyond those of a process that has done nothing yet."""
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(folder)], env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(folder)], env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    count, seconds, memory = done.stdout.split()
+    count, seconds, memory = done.stdout.splitlines()[-1].split()
     print(f"{int(count):,} records: {float(seconds):.1f} s, {int(memory) / 1e6:.0f} MB")  # with -s
     return float(seconds), int(memory)
 
 
 def test_a_large_run_is_verified_in_little_memory(tmp_path):
     large_run(tmp_path, 10_000)
-    assert verified(tmp_path)[1] < 60e6  # 36 MB, modules included; 77 MB with all records in memory
+    assert spent(VERIFY, tmp_path)[1] < 60e6  # 36 MB, modules included; 77 MB with all records in memory
 
 
 @pytest.mark.slow
@@ -85,20 +111,50 @@ def test_the_time_grows_with_the_records_and_the_memory_hardly(tmp_path):
     for count in (10_000, 100_000):
         (tmp_path / str(count)).mkdir()
         large_run(tmp_path / str(count), count)
-        times[count], memory = verified(tmp_path / str(count))
+        times[count], memory = spent(VERIFY, tmp_path / str(count))
     assert memory < 200e6
     assert times[100_000] < 20 * times[10_000]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "most"), [(REPORT, 800), (EXPORT, 60)], ids=["report", "export"])
+def test_reports_and_exports_take_little_memory_for_a_record(tmp_path, code, most):
+    found = {}
+    for count in (5_000, 25_000):
+        (tmp_path / str(count)).mkdir()
+        large_run(tmp_path / str(count), count)
+        found[count] = spent(code, tmp_path / str(count))
+    assert found[25_000][0] < 8 * found[5_000][0]
+    assert found[25_000][1] - found[5_000][1] < 20_000 * most  # bytes; thousands for each record that is held in memory
+
+
+def test_records_are_read_by_their_number_and_in_the_order_of_their_images(tmp_path):
+    with RunWriter(tmp_path / "run", HEADER, KEY, resume=False) as writer:
+        for i in (2, 0, 1):
+            writer.append(record(i))
+    held, run = read_run(tmp_path / "run").records, open_run(tmp_path / "run")
+    assert [one.index for one in in_order(run.records)] == [one.index for one in in_order(held)] == [0, 1, 2]
+    assert [run.records[0], run.records[-1], run.records[1:]] == [held[0], held[-1], held[1:]]
+    with pytest.raises(IndexError):
+        _ = run.records[3]
+    path = tmp_path / "run" / "records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"image-0.png", b"image-9.png"))
+    assert run.records[0].index == 2
+    for reading in (lambda: run.records[1], lambda: list(in_order(run.records)), lambda: list(run.records)):
+        with pytest.raises(BadRun, match="that stood there before"):
+            reading()
+
+
 def test_records_are_the_same_each_time_they_are_gone_through(tmp_path):
-    run, records = open_run(written(tmp_path / "run"))
+    run = open_run(written(tmp_path / "run"))
+    records = run.records
     assert len(records) == run.images == 3
     assert list(records) == list(records) == read_run(tmp_path / "run").records
     assert next(iter(records)).index == 0
 
 
 def test_records_that_are_appended_meanwhile_are_left_out(tmp_path):
-    _, records = open_run(written(tmp_path / "run", 2))
+    records = open_run(written(tmp_path / "run", 2)).records
     with RunWriter(tmp_path / "run", HEADER, KEY, resume=True) as writer:
         writer.append(record(2))
     assert [one.index for one in records] == [0, 1]
@@ -106,7 +162,7 @@ def test_records_that_are_appended_meanwhile_are_left_out(tmp_path):
 
 @pytest.mark.parametrize("change", ["others", "fewer"])
 def test_records_that_were_replaced_meanwhile_are_noticed(tmp_path, change):
-    _, records = open_run(written(tmp_path / "run"))
+    records = open_run(written(tmp_path / "run")).records
     if change == "others":
         written(tmp_path / "other", 1)
         with RunWriter(tmp_path / "other", HEADER, KEY, resume=True) as writer:

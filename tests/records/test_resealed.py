@@ -302,7 +302,7 @@ def everybody_reads(path, out, *, page):
         summary = summarise([run])
         assert markdown_table(summary)
         assert not page or page_of(summary)
-        assert tsv(run)
+        assert "".join(tsv(run))
     with refused_in_one_line():
         shutil.rmtree(out, ignore_errors=True)
         write_certificates(run, out)

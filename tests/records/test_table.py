@@ -62,9 +62,9 @@ def test_parquet_and_csv_hold_the_frame(run):
     import pandas
 
     frame = frame_of([run, run])
-    again = pandas.read_parquet(io.BytesIO(parquet_of([run, run])))
+    again = pandas.read_parquet(io.BytesIO(b"".join(parquet_of([run, run]))))
     pandas.testing.assert_frame_equal(frame, again)
-    rows = list(csv.DictReader(io.StringIO(csv_of([run, run]))))
+    rows = list(csv.DictReader(io.StringIO("".join(csv_of([run, run])))))
     assert len(rows) == len(frame) == 6
     for name in COLUMNS:
         told = ["" if missing else str(value) for value, missing in zip(frame[name], frame[name].isna(), strict=True)]
@@ -73,7 +73,8 @@ def test_parquet_and_csv_hold_the_frame(run):
 
 def test_a_name_with_quotes_and_lines_is_one_cell(run):
     odd = 'a,"b"\nc'
-    (row,) = csv.DictReader(io.StringIO(csv_of([replace(run, records=[replace(run.records[0], name=odd)])])))
+    text = "".join(csv_of([replace(run, records=[replace(run.records[0], name=odd)])]))
+    (row,) = csv.DictReader(io.StringIO(text))
     assert row["name"] == odd
 
 
@@ -81,14 +82,14 @@ def test_without_pandas_one_line_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingPackage, match=r"pandas is not installed: run pip install 'dsmooth\[table\]'"):
         run.to_pandas()
-    assert csv_of([run]).startswith("run,index,name,")
+    assert "".join(csv_of([run])).startswith("run,index,name,")
 
 
 def test_the_command_writes_whole_files_or_none(tmp_path):
     run = written(tmp_path / "run")
     done = dsmooth("export", run, "--csv", tmp_path / "a.csv", "--parquet", tmp_path / "a.parquet")
     assert (done.code, done.out.count("3 images")) == (0, 2)
-    assert (tmp_path / "a.csv").read_text() == csv_of([read_run(run)])
+    assert (tmp_path / "a.csv").read_text() == "".join(csv_of([read_run(run)]))
     kept = (run / "records.jsonl").read_bytes()
     for arguments, says in [
         ([], "pass --csv FILE or --parquet FILE"),

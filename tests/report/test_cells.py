@@ -35,7 +35,7 @@ def renamed(run, label):
 
 
 def test_a_label_makes_no_row_of_its_own(run):
-    text = tsv(renamed(run, HOSTILE))
+    text = "".join(tsv(renamed(run, HOSTILE)))
     assert len(text.splitlines()) == 3
     assert all(line.count("\t") == 5 for line in text.splitlines())
     predicted = {line.split("\t")[2] for line in text.splitlines()[1:]}

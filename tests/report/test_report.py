@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -129,7 +128,7 @@ def test_tables(runs):
 
 
 def test_tsv_is_cohens(runs):
-    rows = list(csv.DictReader(io.StringIO(tsv(runs[0], Cohen())), delimiter="\t"))
+    rows = list(csv.DictReader(tsv(runs[0], Cohen()), delimiter="\t"))
     assert list(rows[0]) == ["idx", "label", "predict", "radius", "correct", "time"]
     assert [int(row["idx"]) for row in rows] == list(range(10))
     for row in rows:

@@ -52,6 +52,7 @@ def certify(
     witness: Annotated[bool, FLAG] = False,
     witness_minutes: float = 15.0,
     beacon: Path | None = None,
+    fix: Literal["images", "listing"] | None = None,
     resume: Annotated[bool, FLAG] = False,
     plan: Annotated[bool, FLAG] = False,
     shard: str | None = None,
@@ -98,7 +99,8 @@ def certify(
     Parameters
     ----------
     images: Path
-        A folder or zip of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, or an .npz.
+        A folder, zip or tar of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, an .npz, a
+        data set as Parquet files, `imagefolder` or WebDataset, Tiny ImageNet, or ImageNet's validation folder.
     out: Path
         The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
     top: int | None
@@ -138,6 +140,10 @@ def certify(
         With --witness: minutes from now until the beacon's round; the time stamp must be older than it.
     beacon: Path | None
         With --witness: a beacon other than drand's quicknet; a JSON file as drand's /info describes its chain.
+    fix: Literal["images", "listing"] | None
+        What is fixed before the first vote. images: all are read, and the run names their pixels. listing: names, labels and
+        sizes; each image is read when its turn comes, and all once more at the end, which names their pixels. By default
+        images, and listing for more than 10,000 that are not in memory and have no --witness.
     resume: bool
         Continue the run in --out.
     plan: bool
@@ -211,7 +217,7 @@ def certify(
             break
         run = _one(
             images, folder, each, data, service, terms, chosen_mode, seed=seed, chain=chain, until=until,
-            thumbnails=thumbnails == "small", resume=resume, plan=plan, part=part, only=only, top=top,
+            thumbnails=thumbnails == "small", fix=fix, resume=resume, plan=plan, part=part, only=only, top=top,
         )  # fmt: skip
         if run is None and cascade:
             return
@@ -275,6 +281,7 @@ def _one(
     chain: Beacon | None,
     until: timedelta,
     thumbnails: bool,
+    fix: Literal["images", "listing"] | None,
     resume: bool,
     plan: bool,
     part: Shard | None,
@@ -323,6 +330,9 @@ def _one(
                 record = progress.finished
                 bar.say(certificate_line(record.name, progress.certificate, names, record.label))
             done = mine * votes - progress.samples_in_all + progress.samples
+            if progress.again:
+                bar.to(done, f"{progress.again:,} of {mine:,} images read once more")
+                return
             bar.to(done, f"{finished + (mine - progress.samples_in_all // votes)} of {mine} images")
 
         try:
@@ -337,6 +347,7 @@ def _one(
                 witness=chain,
                 witness_in=until,
                 thumbnails=thumbnails,
+                fix=fix,
                 resume=resume,
                 plan=plan,
                 shard=part,

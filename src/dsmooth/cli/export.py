@@ -42,7 +42,7 @@ def export(
         Laws of noise of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.files import write_whole
-    from dsmooth.records.store import holds_run, read_run
+    from dsmooth.records.store import holds_run, open_run
     from dsmooth.records.table import csv_of, parquet_of
 
     wanted = [(path, make) for path, make in ((csv, csv_of), (parquet, parquet_of)) if path is not None]
@@ -53,7 +53,7 @@ def export(
         if path.suffix != ending:  # or a run's own files could be written over
             raise BadParameter(f"expected a file that ends in {ending}, got {path}")
     introduce_laws(noise)
-    read = [read_run(run) for run in runs]
+    read = [open_run(run) for run in runs]
     for path, content in [(path, make(read)) for path, make in wanted]:
         try:
             write_whole(path, content, inside=path.parent if holds_run(path.parent) else None)

@@ -27,7 +27,7 @@ def merge(run: Path, /) -> None:
     from dsmooth.records.store import open_run
     from dsmooth.runs.shards import merge_shards
 
-    head, _ = open_run(run)
+    head = open_run(run)
     with Bar("merge", head.images, "images") as bar:
         merged = merge_shards(run, on_progress=bar.to)
     say(f"{len(merged.records)} images merged", f"run: {run}", f"next: dsmooth report {run}")

@@ -76,7 +76,7 @@ def report(
         Laws of noise of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.cascade import cascade_in, read_cascade
-    from dsmooth.records.store import read_run
+    from dsmooth.records.store import open_run
     from dsmooth.report.export import markdown_table, saving
     from dsmooth.report.imported import imported_table, read_tsv
     from dsmooth.report.page import write_report
@@ -100,7 +100,7 @@ def report(
         held = list(cascade.scales)
         summary = summarise(held, radii, cohen=cohen, cascade=cascade)
     else:
-        held = [read_run(run) for run in runs]
+        held = [open_run(run) for run in runs]
         summary = summarise(held, radii, cohen=cohen)
     if images is not None:
         _look(held, images, denoiser)

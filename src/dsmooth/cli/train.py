@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,6 +31,7 @@ else:
     Architecture = Literal[tuple(dict.fromkeys([*_NETWORKS, *ARCHITECTURES]))]
 
 _COLOUR = 3  # channels
+_MOST_PROCESSES = 1024
 _UNSEEN = Parameter(parse=False)
 
 
@@ -80,6 +82,7 @@ def train(
     recipe: _Options | None = None,
     every: Whole = 1000,
     compiled: Annotated[bool, FLAG] = False,
+    processes: Whole = 1,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
     """Train a denoiser on images, for the squared error or through frozen classifiers.
@@ -136,14 +139,18 @@ def train(
         Steps between evaluations, each with a checkpoint; there is one every minute, too.
     compiled: bool
         Let torch.compile make the networks faster, after a minute or two.
+    processes: int
+        Share each batch among so many processes of this machine, one for each GPU where there are any; under torchrun they
+        are as many as it starts. The weights are those of one process, but for rounding.
     resume: bool
-        Go on with the training in --out.
+        Go on with the training in --out, also in another number of processes.
     """
     from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
     from dsmooth.theory.bounds import check_count
     from dsmooth.training.denoising import train as run_training
     from dsmooth.training.learning_curve import draw_learning_curve
+    from dsmooth.training.loop import is_first
     from dsmooth.training.usefulness import usefulness, yardstick
 
     recipe = _Options() if recipe is None else recipe
@@ -157,6 +164,7 @@ def train(
         "norm": norm or None,
     }
     check_count(every, "every")
+    speaks = is_first(check_count(processes, "processes", most=_MOST_PROCESSES))
     if labels is not None and len(images) != 1:
         raise BadParameter(f"--labels chooses the images of one folder or zip, got {len(images)} of them")
     name, config, trained = _network(
@@ -169,10 +177,22 @@ def train(
     if recipe.start is None and (channels := sets[0][0].pixels.shape[2]) != _COLOUR:
         chosen = replace(chosen, config={**config, "channels": channels})
     compared = yardstick(chosen, sets)
-    if compared is not None:
+    if compared is not None and speaks:
         note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes of one core")
-    with training_bar(chosen) as show:
-        path = run_training(chosen, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
+    with training_bar(chosen) if speaks else nullcontext(lambda report: None) as show:
+        path = run_training(
+            chosen,
+            sets,
+            out,
+            data=data,
+            resume=resume,
+            every=every,
+            compiled=compiled,
+            processes=processes,
+            on_report=show,
+        )
+    if not speaks:
+        return
     middle = (low + high) / 2
     quality = usefulness(load_denoiser(path), chosen, sets)
     say(

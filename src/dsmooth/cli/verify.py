@@ -74,7 +74,7 @@ def verify(
     certificate: Path
         A certificate file (`dsmooth certify --certificates`), a run folder, or the folder of a cascade.
     images: Path | None
-        The images that were certified: a folder, zip, file, CIFAR-10 binary folder or .npz.
+        The images that were certified, as for `dsmooth certify`.
     classifier: str | None
         The classifier that was certified, as for `dsmooth certify`.
     class_names: Path | None

@@ -12,11 +12,12 @@ from dsmooth.errors import BadImage
 from dsmooth.images.pixels import check_pixels
 from dsmooth.images.sets import LabelledImage
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "centred", "decoded", "read_image"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "centred", "check_bytes", "decoded", "read_image"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 25_000_000
+_MOST_BYTES = 4 * MAX_PIXELS
 
 
 def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: int | None = None) -> LabelledImage:
@@ -45,6 +46,12 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
             f"{name}: expected a readable {', '.join(FORMATS)} file, got another, broken or truncated one "
             f"({type(error).__name__})"
         ) from error
+
+
+def check_bytes(size: int, *, name: str) -> None:
+    """Raises BadImage for an image file of so many bytes that it is none."""
+    if size > _MOST_BYTES:
+        raise BadImage(f"{name}: expected an image file of at most {_MOST_BYTES:,} bytes, got {size:,}")
 
 
 def decoded(image: Image.Image, *, name: str, channels: int = 3, size: int | None = None) -> LabelledImage:

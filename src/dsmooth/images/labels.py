@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -13,7 +14,7 @@ from dsmooth.images.decoding import SUFFIXES
 from dsmooth.images.sources.base import Reading
 from dsmooth.records.files import read_bounded
 
-__all__ = ["image_names", "labelled", "passed_over"]
+__all__ = ["image_names", "labelled", "numbered", "passed_over"]
 
 _MOST_BYTES: Final = 256 << 20
 
@@ -31,25 +32,32 @@ def labelled(
     if not names:
         raise BadImage(f"{base}: expected images ({', '.join(SUFFIXES)}), found none")
     folders = [name.split("/")[0] if "/" in name else None for name in names]
-    numbers = _numbered(base, sorted({folder for folder in folders if folder is not None}), reading)
+    numbers = numbered(base, sorted({folder for folder in folders if folder is not None}), reading)
     return list(names), [None if folder is None else numbers[folder] for folder in folders]
 
 
 def image_names(names: Sequence[str]) -> list[str]:
     """Those of these files that are images by their suffix."""
-    return [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    return [name for name in names if _suffix(name) in SUFFIXES]
 
 
 def passed_over(names: Sequence[str], reading: Reading) -> tuple[str, ...]:
     """Those of these files that are not read as images; none where a CSV chooses, and none that are hidden."""
     if reading.labels is not None:
         return ()
-    shown = (name for name in names if not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts))
-    return tuple(name for name in shown if PurePosixPath(name).suffix.lower() not in SUFFIXES)
+    others = (name for name in names if _suffix(name) not in SUFFIXES)
+    return tuple(name for name in others if not any(part.startswith((".", "__")) for part in PurePosixPath(name).parts))
 
 
-def _numbered(base: Path, folders: list[str], reading: Reading) -> Mapping[str, int | None]:
-    """Class indices of sub-folders: by number, by class name, or by order of name where there is one for each class."""
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def numbered(base: Path, folders: list[str], reading: Reading) -> Mapping[str, int | None]:
+    """Class indices of these sub-folders, or of classes with these names.
+
+    By number, by class name, or by order of name where there is one for each class.
+    """
     classes = reading.class_names
     numbers = {name: int(name) for name in folders if name.isdecimal() and len(name) < 10}
     if len(numbers) == len(folders) and (reading.by_order or set(numbers.values()) <= set(range(len(classes or ())))):

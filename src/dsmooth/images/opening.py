@@ -19,6 +19,11 @@ SOURCES: Final = Registry(
         "cifar": "dsmooth.images.sources.cifar:Cifar",
         "npz": "dsmooth.images.sources.npz:Npz",
         "zip": "dsmooth.images.sources.zipped:Zipped",
+        "parquet": "dsmooth.images.sources.parquet:Parquet",
+        "webdataset": "dsmooth.images.sources.webdataset:WebDataset",
+        "tiny-imagenet": "dsmooth.images.sources.tiny_imagenet:TinyImageNet",
+        "imagenet": "dsmooth.images.sources.imagenet:ImageNetVal",
+        "imagefolder": "dsmooth.images.sources.imagefolder:ImageFolder",
         "folder": "dsmooth.images.sources.folder:Folder",
         "file": "dsmooth.images.sources.single:Single",
     },
@@ -49,9 +54,11 @@ def open_images(
 
     A folder or .zip of image files (class sub-folders become labels 0, 1, ... in order of name; sub-folders named by
     numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images; with `training` those of its
-    five training batches) or .bin file, or an .npz with `images` (N, H, W, C) and perhaps `labels`, `indices`. `labels` is
-    a CSV with the columns file and label (or class_index): it chooses the files and their order, relative to the folder or
-    within the zip. With `class_names`, class sub-folders must be named by class or by number, or be as many as there are
+    five training batches) or .bin file, an .npz with `images` (N, H, W, C) and perhaps `labels`, `indices`; a data set of
+    Hugging Face as Parquet files or as an `imagefolder` (metadata.csv, folders for splits), a tar or a folder of tars
+    (WebDataset), Tiny ImageNet, or ImageNet's validation folder beside its devkit or class index. `labels` is a CSV with
+    the columns file and label (or class_index): it chooses the files and their order, relative to the folder or within the
+    zip or tar. With `class_names`, class sub-folders must be named by class or by number, or be as many as there are
     classes, and labels must be classes. Without `by_order`, the order of sub-folders says nothing: images are unlabelled
     unless all sub-folders are named by class or by the number of one.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,10 +14,13 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadImage, BadParameter
 from dsmooth.images.pixels import Pixels
-from dsmooth.records.digests import digest_image, digest_json
+from dsmooth.records.digests import digest_image, digest_json, digest_list
 from dsmooth.records.repeats import mark
 
-__all__ = ["ImageSet", "LabelledImage", "image_set"]
+__all__ = ["ImageSet", "LabelledImage", "Stamp", "image_set", "replaced"]
+
+Stamp = tuple[int, ...]
+"""Of an image that is stored and not read: its bytes, then whatever changes when it is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class ImageSet(Sequence[LabelledImage]):
     """Images in a fixed order, read one at a time.
 
     `fingerprint` changes with names, labels and sizes on disk, without reading the pixels. A run does not rely on it: it
-    reads every image before it starts, and names the pixels.
+    names the pixels of every image, and of many images (runs/certify.py) their listing first.
     """
 
     names: tuple[str, ...]
@@ -42,6 +47,8 @@ class ImageSet(Sequence[LabelledImage]):
     _read: Callable[[int], LabelledImage]
     passed_over: tuple[str, ...] = ()
     """Files that lie beside them and were not taken for images."""
+    _stamp: Callable[[int], Stamp] | None = None
+    """What is known of the image at a position without reading it; None where all of them lie in memory."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,7 +80,39 @@ class ImageSet(Sequence[LabelledImage]):
         def read(i: int) -> LabelledImage:
             image = self._read(i)
             if digest_image(image.pixels) != digests[i] or image.label != self.labels[i]:
-                raise BadImage(f"{image.name}: the image changed while the run was going on: put the original back")
+                raise replaced(image.name)
+            return image
+
+        return replace(self, _read=read)
+
+    @property
+    def stored(self) -> bool:
+        """Whether reading an image takes long enough to leave it until it is needed: it is a file, or part of one."""
+        return self._stamp is not None
+
+    def listing(self) -> str | None:
+        """Digest of all names, labels and sizes in bytes, in order; nothing is read. None where images lie in memory."""
+        stamp = self._stamp
+        if stamp is None:
+            return None
+        return digest_list([self.names[i], self.labels[i], stamp(i)[0]] for i in range(len(self)))
+
+    def watched(self) -> ImageSet:
+        """The same images, as they are stored now; reading one that was replaced since raises BadImage.
+
+        What is stored is compared by size, times and number of its file: pixels are not known before they are read.
+        """
+        stamp = self._stamp
+        if stamp is None:
+            return self
+        held = array("q", (hash(stamp(i)) for i in range(len(self))))
+
+        def read(i: int) -> LabelledImage:
+            image = self._read(i)
+            if (
+                hash(stamp(i)) != held[i] or image.label != self.labels[i]
+            ):  # after reading: it may be replaced meanwhile
+                raise replaced(image.name)
             return image
 
         return replace(self, _read=read)
@@ -99,6 +138,7 @@ class ImageSet(Sequence[LabelledImage]):
             labels=(None,) * len(self),
             fingerprint=digest_json([self.fingerprint, "unlabelled"]),
             _read=lambda i: replace(self._read(i), label=None),
+            _stamp=self._stamp,
         )
 
     def subset(self, positions: Sequence[int]) -> ImageSet:
@@ -106,19 +146,31 @@ class ImageSet(Sequence[LabelledImage]):
         chosen = tuple(positions)
         if chosen == tuple(range(len(self))):
             return self
+        stamp = self._stamp
         return ImageSet(
             names=tuple(self.names[i] for i in chosen),
             labels=tuple(self.labels[i] for i in chosen),
             fingerprint=digest_json([self.fingerprint, list(chosen)]),
             _read=lambda i: self._read(chosen[i]),
+            _stamp=None if stamp is None else lambda i: stamp(chosen[i]),
         )
 
 
+def replaced(name: str) -> BadImage:
+    """What is wrong when an image is another one than it was."""
+    return BadImage(f"{name}: the image changed while the run was going on: put the original back")
+
+
 def image_set(
-    keys: Sequence[str], labels: Sequence[int | None], details: Sequence[Any], read: Callable[[int], LabelledImage]
+    keys: Sequence[str],
+    labels: Sequence[int | None],
+    details: Sequence[Any],
+    read: Callable[[int], LabelledImage],
+    stamp: Callable[[int], Stamp] | None = None,
 ) -> ImageSet:
     """The set of these images, each of which `read` reads by its position; `details` enter the fingerprint.
 
+    `stamp`: where images are stored and not in memory, what is known of the one at a position without reading it.
     Raises BadImage for names that are no UTF-8, BadParameter where one occurs twice.
     """
     for key in keys:
@@ -127,6 +179,7 @@ def image_set(
         except UnicodeEncodeError:
             raise BadImage(f"expected file names in UTF-8, got {key!r}: rename the file") from None
     if len(set(keys)) != len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(keys).most_common(1)
         raise BadParameter(f"expected each image once, got {twice!r} twice")
-    return ImageSet(tuple(keys), tuple(labels), digest_json([list(keys), list(labels), list(details)]), read)
+    fingerprint = digest_json([list(keys), list(labels), list(details)])
+    return ImageSet(tuple(keys), tuple(labels), fingerprint, read, _stamp=stamp)

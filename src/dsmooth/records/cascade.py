@@ -73,7 +73,7 @@ def cascade_in(folder: Path) -> Cascade | None:
     """The cascade whose runs are in this folder; None where there is none, Disproved where they name several."""
     if holds_run(folder) or not folder.is_dir():
         return None
-    bounds = {open_run(run)[0].question.bound for run in folder.glob("sigma-*") if holds_run(run)}
+    bounds = {open_run(run).question.bound for run in folder.glob("sigma-*") if holds_run(run)}
     if not any(map(is_one_scale, bounds)):
         return None
     if len(bounds) > 1:

@@ -59,11 +59,17 @@ def bounded_lines(file: IO[bytes], most: int = TEXT) -> Iterator[bytes]:
         yield line
 
 
-def write_whole(path: Path, content: bytes | str, *, mode: int = 0o666, inside: Path | None = None) -> None:
-    """The file holds this content (text as UTF-8), or is as it was and nothing lies beside it; on disk on return."""
+def write_whole(
+    path: Path, content: bytes | str | Iterator[str] | Iterator[bytes], *, mode: int = 0o666, inside: Path | None = None
+) -> None:
+    """The file holds this content (text as UTF-8), or is as it was and nothing lies beside it; on disk on return.
+
+    It can come piece by piece.
+    """
     file = WholeFile(path, mode=mode, inside=inside)
     try:
-        file.write(content.encode() if isinstance(content, str) else content)
+        for piece in [content] if isinstance(content, bytes | str) else content:
+            file.write(piece.encode() if isinstance(piece, str) else piece)
         file.keep()
     except BaseException:
         file.discard()

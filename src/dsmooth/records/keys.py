@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.files import SMALL, TEXT, read_bounded, write_whole
@@ -17,8 +17,10 @@ __all__ = [
     "END",
     "SECRET",
     "SOURCES",
+    "Revealed",
     "commitment_of",
     "count_attempts",
+    "is_late",
     "keep_secret",
     "read_end",
     "read_secret",
@@ -34,7 +36,17 @@ END: Final = "end.json"
 SOURCES: Final = ("os", "seed")
 """Where a key can be from: the operating system, or a user's number, which others can guess."""
 
-_END_FIELDS = {"key", "records", "last"}
+_OLD: Final = (1, 2)
+"""Schemas of runs that said elsewhere which images they are about."""
+_END_FIELDS: Final = {"key", "records", "last"}
+
+
+class Revealed(NamedTuple):
+    """What the end of a run says, beside the number and last digest of its records."""
+
+    key: bytes
+    data: str | None
+    """Digest of names, labels and pixels of all images, of a run that fixed only their listing when it began."""
 
 
 def commitment_of(key: bytes) -> str:
@@ -59,16 +71,22 @@ def read_secret(folder: Path, commitment: str) -> bytes:
     return key
 
 
-def reveal(folder: Path, key: bytes, records: int, last: str) -> None:
-    """The finished run says its key and how many records it has; the secret file is gone."""
-    end = {"key": key.hex(), "records": records, "last": last}
+def reveal(folder: Path, key: bytes, records: int, last: str, data: str | None = None) -> None:
+    """The finished run says its key and how many records it has, and its images where `data` is their digest.
+
+    The secret file is gone.
+    """
+    end = {"key": key.hex(), "records": records, "last": last, **({} if data is None else {"data": data})}
     if not (folder / END).exists():
         write_whole(folder / END, json.dumps(end, indent=2).encode() + b"\n", inside=folder)
     (folder / SECRET).unlink(missing_ok=True)
 
 
-def read_end(folder: Path, commitment: object, records: int, last: str) -> bytes | None:
-    """The revealed key, None while the run goes on; raises Disproved where key or records are others than were sealed."""
+def read_end(folder: Path, commitment: object, records: int, last: str, *, late: bool = False) -> Revealed | None:
+    """What was revealed, None while the run goes on; raises Disproved where key or records are others than were sealed.
+
+    `late`: whether the images are to be named here.
+    """
     path = folder / END
     try:
         end = strict_json(read_bounded(path, SMALL, inside=folder))
@@ -77,13 +95,19 @@ def read_end(folder: Path, commitment: object, records: int, last: str) -> bytes
         return None
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise BadRun(f"{path}: expected the end of a run, cannot read it ({error})") from error
-    if end.keys() != _END_FIELDS:
-        raise BadRun(f"{path}: expected the fields {', '.join(sorted(_END_FIELDS))}, got {', '.join(sorted(end))}")
+    fields = _END_FIELDS | ({"data"} if late else set())
+    if end.keys() != fields or not isinstance(end.get("data", ""), str):
+        raise BadRun(f"{path}: expected the fields {', '.join(sorted(fields))}, got {', '.join(sorted(end))}")
     if commitment_of(key) != commitment:
         raise Disproved(f"{path}: the revealed key is not the one that the run was committed to at its start")
     if (end["records"], end["last"]) != (records, last):
         raise Disproved(f"{path}: the run ended with {end['records']} records, and now has {records} or other ones")
-    return key
+    return Revealed(key, end.get("data"))
+
+
+def is_late(header: Mapping[str, Any]) -> bool:
+    """Whether the run with this header fixed only the listing of its images when it began, and names their pixels last."""
+    return header.get("schema") not in _OLD and "data" in header and header["data"] is None
 
 
 def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> int:
@@ -96,7 +120,7 @@ def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> 
     for path in folder.absolute().parent.glob("*/run.json"):
         try:
             other = strict_json(read_bounded(path, TEXT, inside=path.parent))
-            if _subject(other) == _subject(header):
+            if _subject(other) == _subject(header) and _same_images(other, header):
                 others.add(str(other["key_commitment"]))
         except (KeyError, OSError, TypeError, ValueError):
             continue  # no run of ours
@@ -104,5 +128,12 @@ def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> 
 
 
 def _subject(header: Mapping[str, Any]) -> list[Any]:
-    """What a run asks about: images, networks, noise."""
-    return [header["data"], *(header["question"][field.name] for field in Question.having(Role.SUBJECT))]
+    """What a run asks about, beside its images: networks, noise."""
+    return [header["question"][field.name] for field in Question.having(Role.SUBJECT)]
+
+
+def _same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs are about the same images by their pixels or, where these were not fixed first, their listing."""
+    listings = (one.get("listing"), other.get("listing"))
+    by_listing = listings[0] is not None and listings[0] == listings[1]
+    return by_listing if None in (one["data"], other["data"]) else one["data"] == other["data"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
+
+import numpy as np
 
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records.files import bounded_lines, open_to_read
+from dsmooth.records.files import TEXT, bounded_lines, open_to_read
 from dsmooth.records.question import Question
 from dsmooth.records.repeats import Repeats, mark
 from dsmooth.records.schema import SCHEMA, Record
 
-__all__ = ["RECORDS", "End", "RecordFile"]
+__all__ = ["RECORDS", "End", "RecordFile", "in_order"]
 
 RECORDS: Final = "records.jsonl"
+
+_MARK: Final = 16
+"""Bytes by which a line is known again."""
 
 
 class End(NamedTuple):
@@ -30,13 +37,13 @@ class End(NamedTuple):
     """Bytes behind them: an unfinished line, which a crash left behind."""
 
 
-@dataclass
-class RecordFile:
-    """The records of a run, read and checked anew each time they are gone through; one at a time is in memory.
+@dataclass(eq=False)
+class RecordFile(Sequence[Record]):
+    """The records of a run, in the order in which they stand in its file; one at a time is in memory.
 
-    Those of the first time are all there are: what is appended later is left out. Raises BadRun, with file and byte, where
-    there is damage, or where other records stand there than the first time; Disproved where one contradicts itself, the
-    one before it or the header.
+    All are checked the first time; later they are known again by the digests of their lines. Those of the first time are
+    all there are: what is appended later is left out. Raises BadRun, with file and byte, where there is damage, or where
+    other records stand there than the first time; Disproved where one contradicts itself, the one before it or the header.
     """
 
     folder: Path
@@ -46,6 +53,10 @@ class RecordFile:
     start: str
     """Digest of run.json, which the first record names."""
     _end: End | None = field(default=None, init=False)
+    _offsets: array[int] = field(default_factory=lambda: array("Q"), init=False)
+    _places: array[int] = field(default_factory=lambda: array("q"), init=False)
+    """Which image each record is about."""
+    _marks: bytearray = field(default_factory=bytearray, init=False)
 
     @property
     def end(self) -> End:
@@ -58,29 +69,73 @@ class RecordFile:
     def __len__(self) -> int:
         return self.end.records
 
+    def __getitem__(self, index: Any) -> Any:
+        chosen = range(len(self))[index]
+        if isinstance(chosen, int):
+            return next(self._at_places([chosen]))
+        return list(self._at_places(chosen))
+
     def __iter__(self) -> Iterator[Record]:
-        known = self._end
+        return self._first() if self._end is None else self._again(self._end)
+
+    def in_order(self) -> Iterator[Record]:
+        """The records in the order of their images, which is seldom another one than that of the file."""
+        count = len(self)
+        places = np.frombuffer(self._places, np.int64, count)
+        if count < 2 or bool((places[1:] > places[:-1]).all()):
+            return iter(self)
+        return self._at_places(np.argsort(places, kind="stable").tolist())
+
+    def _first(self) -> Iterator[Record]:
         end = End(0, self.start, 0, 0)
         names, places = Repeats(), Repeats()
+        found, offsets, marks = array("q"), array("Q"), bytearray()
         for offset, line in self._lines():
-            if known is not None and offset >= known.size:
-                break
             if not line.endswith(b"\n"):
                 end = end._replace(torn=len(line))
                 break
             record = self._record(line[:-1], offset, end.last)
             if not 0 <= record.index < self.header["images"]:
                 raise BadRun(f"{self._at(offset)}: {record.name!r} is no image of this run; nothing was changed")
-            if known is None:  # later the chain shows that they are the same
-                names.add(record.name)
-                places.add(str(record.index))
+            names.add(record.name)
+            places.add(str(record.index))
+            found.append(record.index)
+            offsets.append(offset)
+            marks += _mark(line)
             end = End(end.records + 1, record.digest, offset + len(line), 0)
             yield record
-        if known is None:
-            self._check_once(names.found(), places.found(), end.size)
-            self._end = end
-        elif known[:3] != end[:3]:
-            raise BadRun(f"{self.folder / RECORDS}: expected the records that stood there before, found others")
+        self._check_once(names.found(), places.found(), end.size)
+        self._places, self._offsets, self._marks, self._end = found, offsets, marks, end
+
+    def _again(self, end: End) -> Iterator[Record]:
+        number = 0
+        for _, line in self._lines():
+            if number == end.records:
+                return
+            yield self._known(number, line)
+            number += 1
+        if number != end.records:
+            raise self._others()
+
+    def _at_places(self, numbers: Sequence[int]) -> Iterator[Record]:
+        """The records of these numbers in the file."""
+        try:
+            with open_to_read(self.folder / RECORDS, inside=self.folder) as file:
+                for number in numbers:
+                    yield self._known(number, _line_at(file, self._offsets[number]))
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _known(self, number: int, line: bytes) -> Record:
+        if self._marks[_MARK * number : _MARK * (number + 1)] != _mark(line):
+            raise self._others()
+        return Record.parse_again(line[:-1], *self.questions)
+
+    def _others(self) -> BadRun:
+        return BadRun(f"{self.folder / RECORDS}: expected the records that stood there before, found others")
+
+    def _unreadable(self, error: OSError) -> BadRun:
+        return BadRun(f"{self.folder / RECORDS}: expected a file of records, cannot read it ({error.strerror})")
 
     def _check_once(self, names: frozenset[int], places: frozenset[int], size: int) -> None:
         """Raises BadRun where an image is recorded twice; looks only at those whose marks came twice."""
@@ -107,9 +162,7 @@ class RecordFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise BadRun(
-                f"{self.folder / RECORDS}: expected a file of records, cannot read it ({error.strerror})"
-            ) from error
+            raise self._unreadable(error) from error
         except ValueError as error:
             raise BadRun(f"{self._at(offset)}: {error}; nothing was changed") from error
 
@@ -141,3 +194,19 @@ class RecordFile:
 
     def _at(self, offset: int) -> str:
         return f"{self.folder / RECORDS}, byte {offset}"
+
+
+def in_order(records: Sequence[Record]) -> Iterator[Record]:
+    """The records in the order of their images."""
+    if isinstance(records, RecordFile):
+        return records.in_order()
+    return iter(sorted(records, key=lambda record: record.index))
+
+
+def _mark(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=_MARK).digest()
+
+
+def _line_at(file: IO[bytes], offset: int) -> bytes:
+    file.seek(offset)
+    return file.readline(TEXT + 1)

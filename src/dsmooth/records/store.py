@@ -7,6 +7,8 @@ votes/          one packed file an image, named by its record
 thumbnails/     pictures to look at, and looks/, those of noisy and denoised copies; nothing else reads them
 clean.jsonl     what the classifier alone answers; for people too
 end.json        the key, revealed when every image has its record
+
+A run of very many images (runs/certify.py) fixes their listing in run.json, and their pixels in end.json.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +26,9 @@ from types import TracebackType
 from typing import Any, Final
 
 from dsmooth.errors import BadRun, Disproved
-from dsmooth.records.digests import digest_json
+from dsmooth.records.digests import digest_json, digest_list
 from dsmooth.records.files import TEXT, open_to_append, read_bounded, write_whole
-from dsmooth.records.keys import SECRET, SOURCES, keep_secret, read_end, read_secret, reveal
+from dsmooth.records.keys import SECRET, SOURCES, is_late, keep_secret, read_end, read_secret, reveal
 from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
@@ -59,7 +61,7 @@ _FIELDS: Final = {
 """Types of what is read of run.json beside questions and data."""
 _ABSENT: Final = {"key_source": "", "attempt": 1, "class_names": None, "classifier_name": None, "denoiser_name": None}
 """Of runs of version 0.1.0, which do not say all of it."""
-_FOR_PEOPLE: Final = {"denoiser_name", "skipped"}
+_ADDED: Final = {"denoiser_name", "skipped", "listing"}
 """A run that was begun before these were recorded, or without anything to record, goes on without them."""
 _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
@@ -77,8 +79,8 @@ class RunHead:
 
     question: Question
     """What its certificates answer."""
-    data: str
-    """Digest of the names, labels and pixels of all images."""
+    data: str | None
+    """Digest of the names, labels and pixels of all images; None while a late run is unfinished."""
 
     @property
     def schema(self) -> int:
@@ -89,6 +91,17 @@ class RunHead:
     def chosen_afterwards(self) -> bool:
         """Whether something that decides the claims was chosen after the votes were known."""
         return self.header.get("evaluated") is not None
+
+    @property
+    def late(self) -> bool:
+        """Whether only the listing of its images was fixed when it began, and their pixels at its end."""
+        return is_late(self.header)
+
+    @property
+    def listing(self) -> str | None:
+        """Digest of names, labels and sizes of its images, of a late run; of others where it was recorded."""
+        told = self.header.get("listing")
+        return told if isinstance(told, str) else None
 
     @property
     def addressed(self) -> bool:
@@ -124,9 +137,9 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Run(RunHead):
-    """A run as it stands on disk, all records in memory."""
+    """A run as it stands on disk, with its records: all in memory (read_run), or from disk whenever needed (open_run)."""
 
-    records: list[Record]
+    records: Sequence[Record]
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame with a row for each image, its columns as in `dsmooth.records.table.COLUMNS`.
@@ -148,10 +161,10 @@ def read_run(folder: Path | str) -> Run:
     return Run(**vars(_head(file, data)), records=records)
 
 
-def open_run(folder: Path | str) -> tuple[RunHead, RecordFile]:
-    """The run in `folder`, checked like read_run, and its records, which are read from there whenever they are needed."""
+def open_run(folder: Path | str) -> Run:
+    """The run in `folder`, checked like read_run, of however many records: each is read from there when it is needed."""
     file, data = _opened(Path(folder))
-    return _head(file, data), file
+    return Run(**vars(_head(file, data)), records=file)
 
 
 def _read_header(folder: Path) -> bytes:
@@ -165,8 +178,8 @@ def _read_header(folder: Path) -> bytes:
         ) from error
 
 
-def _opened(folder: Path) -> tuple[RecordFile, str]:
-    """The records, not read yet, and the digest of the images."""
+def _opened(folder: Path) -> tuple[RecordFile, str | None]:
+    """The records, not read yet, and the digest of the images, where it was fixed first."""
     header_bytes = _read_header(folder)
     try:
         header = strict_json(header_bytes)
@@ -175,7 +188,9 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
         terms = (upgraded_header(header) if header["schema"] < SCHEMA else header) if known else {}
         asked = Question.from_json(terms["question"]) if known else None
         evaluated = None if terms.get("evaluated") is None else Question.from_json(terms["evaluated"])
-        check_values(terms, {"data": str} if known else {})
+        check_values({"listing": None, **terms}, {"data": str | None, "listing": str | None} if known else {})
+        if known and terms["data"] is None and (terms.get("listing") is None or "witness" in terms):
+            raise BadRun("names neither its images nor their listing, or a witness of images that it does not name")
         if asked is not None and evaluated is not None:
             asked.check_evaluated(evaluated)
         if (source := header.get("key_source", "os")) not in SOURCES:
@@ -187,13 +202,15 @@ def _opened(folder: Path) -> tuple[RecordFile, str]:
     return RecordFile(folder, header, (asked, evaluated), _sha256(header_bytes)), terms["data"]
 
 
-def _head(file: RecordFile, data: str) -> RunHead:
+def _head(file: RecordFile, data: str | None) -> RunHead:
     end, (asked, evaluated) = file.end, file.questions
     last = end.last if end.records else ""
-    key = read_end(file.folder, file.header.get("key_commitment"), end.records, last)
-    if key is not None and end.records != file.header["images"]:
+    late = is_late(file.header)
+    revealed = read_end(file.folder, file.header.get("key_commitment"), end.records, last, late=late)
+    if revealed is not None and end.records != file.header["images"]:
         raise Disproved(f"{file.folder}: the run ended with {end.records} records of {file.header['images']} images")
-    return RunHead(file.folder, file.header, end.torn, key, evaluated or asked, data)
+    key, sealed = (None, None) if revealed is None else revealed
+    return RunHead(file.folder, file.header, end.torn, key, evaluated or asked, sealed if late else data)
 
 
 class RunWriter:
@@ -221,12 +238,12 @@ class RunWriter:
                 told = json.dumps({"schema": SCHEMA, **header}, indent=2)
                 write_whole(folder / _HEADER, f"{told}\n", inside=folder)
             run = read_run(folder)
-            if lacking := header.keys() - run.header.keys() - _FOR_PEOPLE:
+            if lacking := header.keys() - run.header.keys() - _ADDED:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 check_same(folder, run, header)
-            self.new = not exists
-            self.header, self.records, self.torn = run.header, run.records, run.torn
+            self.new, self.finished = not exists, run.key is not None
+            self.header, self.records, self.torn = run.header, list(run.records), run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
             self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
             try:
@@ -254,10 +271,14 @@ class RunWriter:
         return record
 
     def finish(self) -> None:
-        """The key is revealed; raises BadRun unless every image has its record."""
+        """The key is revealed, and late images named; raises BadRun unless every image has its record."""
         if len(self.records) != self.header["images"]:
             raise BadRun(f"{self.folder}: expected {self.header['images']} records at the end, got {len(self.records)}")
-        reveal(self.folder, self.key, len(self.records), self._previous)
+        data = None
+        if is_late(self.header):
+            ordered = sorted(self.records, key=lambda record: record.index)
+            data = digest_list([record.name, record.label, record.image] for record in ordered)
+        reveal(self.folder, self.key, len(self.records), self._previous, data)
 
     def retract(self) -> None:
         """Nothing is left of a new run that was refused before it had a vote; does nothing to any other."""
@@ -297,14 +318,15 @@ def check_free(folder: Path, resume: bool) -> None:
 
 def asked_digest(header: Mapping[str, Any]) -> str:
     """Digest of the question of a run and of its images."""
-    return digest_json({"question": header["question"], "data": header["data"]})
+    listing = {"listing": header["listing"]} if header["data"] is None else {}
+    return digest_json({"question": header["question"], "data": header["data"], **listing})
 
 
 def check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
     """Raises BadRun unless the run in this folder asks what this header asks, of the same images."""
     if run.schema != SCHEMA:
         raise BadRun(f"{folder} was made by an older version and cannot be resumed: choose another --out")
-    if run.data != header["data"]:
+    if is_late(header) != run.late or (run.listing != header["listing"] if run.late else run.data != header["data"]):
         raise BadRun(f"{folder} was made with other images or labels: resume with the same, or choose another --out")
     held, wanted = run.question.to_json(), header["question"]
     if run.chosen_afterwards:

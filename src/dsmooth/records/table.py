@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmooth.errors import require
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "csv_of", "frame_of", "parquet_of"]
 
+_AT_ONCE: Final = 10_000  # rows
 _TEXT, _WHOLE, _NUMBER, _TRUTH = "string", "Int64", "float64", "boolean"
 
 COLUMNS: Final = {
@@ -53,33 +56,77 @@ radius: rounded down, 0 for an abstention. votes: [[label, count], ...] of the e
 
 def frame_of(runs: Sequence[Run]) -> Any:
     """A pandas.DataFrame with the columns of COLUMNS; raises MissingPackage where pandas is not installed."""
+    return _frame(list(_rows(runs)), _kinds(runs))
+
+
+def parquet_of(runs: Sequence[Run]) -> Iterator[bytes]:
+    """The same table as a Parquet file, piece by piece; raises MissingPackage where pandas or pyarrow is not installed."""
+    require("pandas", "table")
+    return _parquet(runs, require("pyarrow", "table"), require("pyarrow.parquet", "table"))
+
+
+def _parquet(runs: Sequence[Run], arrow: Any, parquet: Any) -> Iterator[bytes]:
+    kinds, rows, file, writer = _kinds(runs), _rows(runs), _Pieces(), None
+    while (batch := list(islice(rows, _AT_ONCE))) or writer is None:
+        table = arrow.Table.from_pandas(_frame(batch, kinds), preserve_index=False)
+        writer = writer or parquet.ParquetWriter(file, table.schema)
+        writer.write_table(table)
+        yield from file.taken()
+    writer.close()
+    yield from file.taken()
+
+
+def csv_of(runs: Sequence[Run]) -> Iterator[str]:
+    """The same table as CSV, with a heading, line by line; missing values are empty. Needs no package."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(runs):
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+        writer.writerow(row)
+    yield text.getvalue()
+
+
+class _Pieces(io.RawIOBase):
+    """A file whose content is taken away while it is written."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._written
+
+    def write(self, content: Any) -> int:
+        self._held.append(bytes(content))
+        self._written += len(self._held[-1])
+        return len(self._held[-1])
+
+    def taken(self) -> list[bytes]:
+        held, self._held = self._held, []
+        return held
+
+
+def _frame(rows: Sequence[dict[str, Any]], kinds: Mapping[str, str]) -> Any:
     pandas = require("pandas", "table")
-    rows = _rows(runs)
-    kinds = COLUMNS if all(not isinstance(row["answer"], str) for row in rows) else {**COLUMNS, "answer": _TEXT}
     return pandas.DataFrame(
         {name: pandas.array([_as(kind, row[name]) for row in rows], dtype=kind) for name, kind in kinds.items()}
     )
 
 
-def parquet_of(runs: Sequence[Run]) -> bytes:
-    """The same table as a Parquet file; raises MissingPackage where pandas or pyarrow is not installed."""
-    require("pyarrow", "table")
-    file = io.BytesIO()
-    frame_of(runs).to_parquet(file, engine="pyarrow", index=False)
-    return file.getvalue()
+def _kinds(runs: Sequence[Run]) -> Mapping[str, str]:
+    """The types of the columns: answers are text where one of them is."""
+    texts = any(isinstance(record.answer, str) for run in runs for record in run.records)
+    return {**COLUMNS, "answer": _TEXT} if texts else COLUMNS
 
 
-def csv_of(runs: Sequence[Run]) -> str:
-    """The same table as CSV, with a heading; missing values are empty. Needs no package."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(runs))
-    return text.getvalue()
-
-
-def _rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [_row(run, record) for run in runs for record in sorted(run.records, key=lambda record: record.index)]
+def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    return (_row(run, record) for run in runs for record in in_order(run.records))
 
 
 def _row(run: Run, record: Record) -> dict[str, Any]:

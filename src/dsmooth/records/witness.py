@@ -24,12 +24,13 @@ from dsmooth.errors import BadInput, BadParameter, BadRun, Disproved, require
 from dsmooth.records.beacon import Beacon, Round
 from dsmooth.records.digests import canonical_json, digest_json
 from dsmooth.records.files import TEXT, make_folder, read_bounded, write_whole
+from dsmooth.records.keys import is_late
 from dsmooth.records.reading import strict_json
 from dsmooth.theory.laws.base import EnumeratedLaw, Law
 
 __all__ = [
     "FOLDER", "ROUND", "TOKEN", "UNKEYED", "Commitment", "Standing", "Witness", "key_line", "read_witness", "standing",
-    "witness_of",
+    "unwitnessed", "witness_of",
 ]  # fmt: skip
 
 FOLDER: Final = "witness"
@@ -40,6 +41,7 @@ REQUEST: Final = "request.tsq"
 
 _SCHEMA: Final = "dsmooth-witness-1"
 _SELF_CHOSEN: Final = "self-chosen key, not witnessed"
+_LATE: Final = "self-chosen key, not witnessed, and images that were fixed after it"
 _PARALLEL: Final = "commitments made in parallel remain possible"
 
 
@@ -234,19 +236,30 @@ def key_line(header: Mapping[str, Any], law: Law) -> str:
     if isinstance(law, EnumeratedLaw):
         return UNKEYED.text
     if header.get("witness") is None:
-        return _SELF_CHOSEN
+        return unwitnessed(late=is_late(header))
     return "key said to be witnessed; not checked here (dsmooth verify --timestamp-roots)"
 
 
+def unwitnessed(*, late: bool) -> str:
+    """What is said of a key without a witness. `late`: whether the images were named after it was drawn."""
+    return _LATE if late else _SELF_CHOSEN
+
+
 def standing(
-    witness: Witness | None, named: list[list[Any]], *, alone: bool, roots: bytes | None, beacon: Beacon
+    witness: Witness | None,
+    named: list[list[Any]],
+    *,
+    alone: bool,
+    roots: bytes | None,
+    beacon: Beacon,
+    late: bool = False,
 ) -> Standing:
     """What a witness proves of these images (name, label, digest), to who trusts these roots and this beacon.
 
-    `alone`: they are not all images of a run.
+    `alone`: they are not all images of a run. `late`: they were named after the key was drawn.
     """
     if witness is None:
-        return Standing(_SELF_CHOSEN)
+        return Standing(unwitnessed(late=late))
     try:
         witness.check_round()
         if witness.commitment.beacon != beacon:

@@ -1,6 +1,7 @@
 """Runs as people read them: never samples, never certifies anything new.
 
 summary.py   from records to certified accuracy, abstention and totals; the envelope over several runs
+claims.py    the certificates of a run in little memory
 export.py    markdown and LaTeX tables, Cohen's TSV
 cells.py     text as a cell of one of them
 imported.py  TSV files of other programs, as they stand

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dsmooth.records.repeats import mark
 from dsmooth.records.store import Run
 from dsmooth.records.witness import key_line
 from dsmooth.report.export import index_of, percent
@@ -41,7 +42,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
         "n": f"{question.n:,}",
         "mode": question.mode.name,
         "images": len(run.records),
-        "different": len({record.image for record in run.records}),
+        "different": len({mark(record.image) for record in run.records}),
         "results": [
             {
                 "bound": row.certifier,
@@ -58,7 +59,7 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
             if question.denoiser is not None
             else ("none", None),
             "from denoiser to classifier": (question.preparation, None),
-            "images and labels": (f"{run.images:,} images, {_sizes(run)}", run.data),
+            "images and labels": (f"{run.images:,} images, {_sizes(run)}", run.data or "named at the end of the run"),
             "done to the images before the noise": (_steps(run), None),
             "precision, backend": (f"{question.dtype}, {question.backend}", None),
             "random words": (question.generator, None),
@@ -88,6 +89,8 @@ def _doubts(run: Run) -> Iterator[str]:
         yield "The key of the noise is a seed: whoever knew it knew the noise in advance."
     if (attempt := run.header.get("attempt", 1)) > 1:
         yield f"This was attempt {attempt} at the same question: every attempt is another chance for a false certificate."
+    if run.late:
+        yield "The pixels of the images were named at the end of the run, when its key was known."
     if loose := sum(record.nondeterministic for record in run.records):
         yield f"Images at which the classifier answered the same input in different ways: {loose:,}."
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import timedelta
 
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
 from dsmooth.report.cells import latex_cell, markdown_cell, tsv_cell
@@ -64,21 +66,20 @@ def saving(fixed: int, samples: int) -> str:
     return f": {fixed / samples:.1f} times fewer than the {fixed:,} of mode fixed" if 0 < samples < fixed else ""
 
 
-def tsv(run: Run, certifier: Certifier | None = None) -> str:
-    """The run under the bound that it was made with, unless another is given, in Cohen's format.
+def tsv(run: Run, certifier: Certifier | None = None) -> Iterator[str]:
+    """The run under the bound that it was made with, unless another is given, in Cohen's format, line by line.
 
     idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label. Labels that are text are
     escaped (tsv_cell).
     """
-    lines = ["idx\tlabel\tpredict\tradius\tcorrect\ttime"]
-    for record in sorted(run.records, key=lambda record: record.index):
+    yield "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+    for record in in_order(run.records):
         certificate = certificate_of(record, certifier)
         predicted = "-1" if certificate.answer is None else tsv_cell(str(certificate.answer))
         label = -1 if record.label is None else record.label
         correct = int(certificate.answer is not None and certificate.answer == record.label)
         radius, elapsed = round_down(certificate.radius, 6), timedelta(seconds=record.seconds)
-        lines.append(f"{record.index}\t{label}\t{predicted}\t{radius}\t{correct}\t{elapsed}")
-    return "\n".join(lines) + "\n"
+        yield f"{record.index}\t{label}\t{predicted}\t{radius}\t{correct}\t{elapsed}\n"
 
 
 def _cell(cell: Cell) -> str:

@@ -30,7 +30,7 @@ def write_report(summary: Summary, out: Path, *, dossier: bool = False) -> Path:
 
     Raises BadRun where it cannot be written, or where a symbolic link within a run leads there.
     """
-    files = {
+    files: dict[str, str | Iterator[str]] = {
         "report.html": page_of(summary),
         "curve.svg": f'<?xml version="1.0" encoding="utf-8"?>\n{curve_of(summary).svg}',
         "table.md": markdown_table(summary),

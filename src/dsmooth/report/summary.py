@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.cascade import CascadeRun
-from dsmooth.records.schema import Record, certificate_of
+from dsmooth.records.question import Question
+from dsmooth.records.record_file import in_order
+from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
+from dsmooth.report.claims import Claims
 from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.cascade import CascadeCertificate, is_one_scale
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
@@ -50,8 +57,10 @@ class RunSummary:
     """Of its folder, with what must be known of the run in brackets."""
     noise: str
     certifier: str
-    certificates: tuple[Certificate | CascadeCertificate, ...]
-    labels: tuple[int | None, ...]
+    certificates: Sequence[Certificate | CascadeCertificate]
+    labels: Sequence[int | None]
+    reached: npt.NDArray[np.float64]
+    """The radii of the images that are certified for the right label (any label, where it is unknown), in rising order."""
     cells: tuple[Cell, ...]
     abstained: float
     average_radius: float
@@ -59,7 +68,7 @@ class RunSummary:
 
     def share(self, radius: float) -> float:
         """The share of the images certified for the right label beyond this radius."""
-        return _certified(self.certificates, self.labels, radius) / len(self.certificates)
+        return _beyond(self.reached, radius) / len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -103,20 +112,13 @@ def summarise(
         if not run.records:
             raise BadRun(f"{run.folder}: expected at least one finished image, found none")
     first = runs[0].records[0].question
-    for run in runs:
-        for record in run.records:
-            question = record.question
-            if (question.norm, question.alpha) != (first.norm, first.alpha):
-                raise BadRun(
-                    f"{run.folder} was certified in norm {question.norm:g} at alpha {question.alpha:g}, "
-                    f"{runs[0].folder} in norm {first.norm:g} at alpha {first.alpha:g}: report them separately"
-                )
-    labelled = all(record.label is not None for run in runs for record in run.records)
-    chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs)
+    columns = [_read(run, runs[0], first) for run in runs]
+    labelled = all(None not in each.labels for each in columns)
+    chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs, max(each.dim for each in columns))
     if not chosen or not all(0.0 <= radius < float("inf") for radius in chosen):
         raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
     rows = tuple(
-        _row(runs, i, place, chosen, labelled)
+        _row(runs, i, place, columns[i], chosen, labelled)
         for place in range(max(len(_bounds(run)) for run in runs))
         for i, run in enumerate(runs)
         if place < len(_bounds(run)) and (place == 0 or cohen)
@@ -135,10 +137,63 @@ def summarise(
         norm=first.norm,
         alpha=first.alpha,
         labelled=labelled,
-        samples=sum(record.drawn for run in runs for record in run.records),
-        seconds=sum(record.seconds for run in runs for record in run.records),
-        samples_if_fixed=sum(record.question.n0 + record.question.n for run in runs for record in run.records),
+        samples=sum(each.drawn for each in columns),
+        seconds=sum(each.seconds for each in columns),
+        samples_if_fixed=sum(each.fixed for each in columns),
     )
+
+
+@dataclass
+class _Columns:
+    """What is said of all runs together, from one reading of the records of each, in the order of the images."""
+
+    labels: list[int | None] = field(default_factory=list)
+    claims: tuple[Claims, ...] = ()
+    """Under each bound under which the run stands."""
+    images: _Distinct = field(default_factory=lambda: _Distinct())
+    drawn: int = 0
+    seconds: float = 0.0
+    fixed: int = 0
+    dim: int = 0
+
+
+class _Distinct:
+    """Which of the images of a run are copies of each other."""
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+
+    def append(self, image: str) -> None:
+        self._digests += hashlib.sha256(image.encode()).digest()
+
+    def least(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The least of the values of the copies of each image."""
+        _, which = np.unique(np.frombuffer(self._digests, "S32"), return_inverse=True)
+        least = np.full(int(which.max()) + 1, np.inf)
+        np.minimum.at(least, which, values)
+        return least
+
+
+def _read(run: Run, other: Run, asked: Question) -> _Columns:
+    """The columns of a run; raises BadRun where it was asked for another norm or alpha than the other one."""
+    certifiers = _bounds(run)
+    made = _Columns(claims=tuple(Claims() for _ in certifiers))
+    for record in in_order(run.records):
+        question = record.question
+        if (question.norm, question.alpha) != (asked.norm, asked.alpha):
+            raise BadRun(
+                f"{run.folder} was certified in norm {question.norm:g} at alpha {question.alpha:g}, "
+                f"{other.folder} in norm {asked.norm:g} at alpha {asked.alpha:g}: report them separately"
+            )
+        for claims, certifier in zip(made.claims, certifiers, strict=True):
+            claims.append(certificate_of(record, certifier))
+        made.labels.append(record.label)
+        made.images.append(record.image)
+        made.drawn += record.drawn
+        made.seconds += record.seconds
+        made.fixed += question.n0 + question.n
+        made.dim = max(made.dim, record.dim)
+    return made
 
 
 def marked(run: Run) -> str:
@@ -153,12 +208,11 @@ def marked(run: Run) -> str:
     return run.folder.resolve().name + (f" ({told})" if told else "")
 
 
-def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
+def _default_radii(runs: Sequence[Run], dim: int) -> tuple[float, ...]:
     """The radii that were in question, or those of six shares of votes under the weakest noise, in the run's own norm."""
     asked = {radius for run in runs for radius in run.question.mode.radii}
     if asked:
         return tuple(sorted(asked))
-    dim = max(record.dim for run in runs for record in run.records)
     radii = [
         min(run.question.law.radius(tail=tail, rival=tail, norm=run.question.norm, dim=dim) for run in runs)
         for tail in _TAILS
@@ -166,27 +220,23 @@ def _default_radii(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(float(f"{radius:.4g}") for radius in radii)
 
 
-def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
-    run, delta = runs[i], DELTA / len(runs)
-    certifier = _bounds(run)[place]
-    records: list[Record] = sorted(run.records, key=lambda record: record.index)
-    certificates = tuple(certificate_of(record, certifier) for record in records)
-    labels = tuple(record.label for record in records)
-    cells = []
-    for radius in radii:
-        certified = _certified(certificates, labels, radius)
-        # nothing is said of the population from the first images of an unfinished run, which are no random draw, nor
-        # where alpha is not what certificates are wrong with
-        # (the later scales of a cascade have images that the votes of others chose)
-        sound = (
-            labelled
-            and len(records) == run.images
-            and not run.chosen_afterwards
-            and not is_one_scale(run.question.bound)
-        )
-        bound = _population(records, certificates, radius, delta) if sound else None
-        cells.append(Cell(certified / len(records), bound))
-    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.answer == label]
+def _row(
+    runs: Sequence[Run], i: int, place: int, columns: _Columns, radii: Sequence[float], labelled: bool
+) -> RunSummary:
+    run, delta, count = runs[i], DELTA / len(runs), len(columns.labels)
+    certificates = columns.claims[place]
+    values = _values(certificates, columns.labels)
+    # nothing is said of the population from the first images of an unfinished run, which are no random draw, nor where
+    # alpha is not what certificates are wrong with (the later scales of a cascade have images that the votes of others
+    # chose)
+    sound = labelled and count == run.images and not run.chosen_afterwards and not is_one_scale(run.question.bound)
+    least = columns.images.least(values) if sound else None
+    alpha = run.records[0].question.alpha
+    cells = [
+        Cell(_beyond(values, radius) / count, None if least is None else _population(least, radius, alpha, delta))
+        for radius in radii
+    ]
+    reached = np.sort(values[values >= 0.0])
     return RunSummary(
         run=i,
         main=place == 0,
@@ -194,25 +244,30 @@ def _row(runs: Sequence[Run], i: int, place: int, radii: Sequence[float], labell
         noise=str(run.question.law),
         certifier=certificates[0].certifier,
         certificates=certificates,
-        labels=labels,
+        labels=columns.labels,
+        reached=reached,
         cells=tuple(cells),
-        abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
-        average_radius=sum(rights) / len(certificates),
-        complete=len(records) == run.images,
+        abstained=sum(certificate.abstained for certificate in certificates) / count,
+        average_radius=float(reached.sum()) / count,
+        complete=count == run.images,
     )
 
 
 def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
     records, certificates = cascade.records, cascade.certificates()
-    labels = tuple(record.label for record in records)
+    labels, images = tuple(record.label for record in records), _Distinct()
+    for record in records:
+        images.append(record.image)
+    values, alpha = _values(certificates, labels), records[0].question.alpha
+    least = images.least(values)
     cells = [
         Cell(
-            _certified(certificates, labels, radius) / len(records),
-            _population(records, certificates, radius, DELTA) if labelled else None,
+            _beyond(values, radius) / len(records),
+            _population(least, radius, alpha, DELTA) if labelled else None,
         )
         for radius in radii
     ]
-    rights = [c.radius for c, label in zip(certificates, labels, strict=True) if label is None or c.answer == label]
+    reached = np.sort(values[values >= 0.0])
     return RunSummary(
         run=place,
         main=True,
@@ -221,9 +276,10 @@ def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labell
         certifier="cascade",
         certificates=tuple(certificates),
         labels=labels,
+        reached=reached,
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
-        average_radius=sum(rights) / len(certificates),
+        average_radius=float(reached.sum()) / len(certificates),
         complete=True,
     )
 
@@ -241,25 +297,23 @@ def _bounds(run: Run) -> tuple[Certifier | None, ...]:
     return (None, *_CERTIFIERS) if special else _CERTIFIERS
 
 
-def _certified(
-    certificates: Sequence[Certificate | CascadeCertificate], labels: Sequence[int | None], radius: float
-) -> int:
-    """How many promise the right label (any label, where it is unknown) at distances up to and including `radius`."""
-    return sum(
-        certificate.answer is not None and label in (None, certificate.answer) and certificate.radius > radius
-        for certificate, label in zip(certificates, labels, strict=True)
-    )
+def _values(
+    certificates: Iterable[Certificate | CascadeCertificate], labels: Sequence[int | None]
+) -> npt.NDArray[np.float64]:
+    """The radius of each image that is certified for the right label (any, where it is unknown); -1 of others."""
+    pairs = zip(certificates, labels, strict=True)
+    right = (c.radius if c.answer is not None and label in (None, c.answer) else -1.0 for c, label in pairs)
+    return np.fromiter(right, np.float64, len(labels))
 
 
-def _population(
-    records: Sequence[Record], certificates: Sequence[Certificate | CascadeCertificate], radius: float, delta: float
-) -> float:
+def _beyond(values: npt.NDArray[np.float64], radius: float) -> int:
+    """How many promise the right label at distances up to and including `radius`."""
+    return int((values > radius).sum())
+
+
+def _population(least: npt.NDArray[np.float64], radius: float, alpha: float, delta: float) -> float:
     """The bound on the share of the population, in which copies of an image are one draw: right where all of them are."""
-    right: dict[str, bool] = {}
-    for record, certificate in zip(records, certificates, strict=True):
-        held = _certified([certificate], [record.label], radius) == 1
-        right[record.image] = right.get(record.image, True) and held
-    return population_lower_bound(sum(right.values()), len(right), records[0].question.alpha, delta=delta)
+    return population_lower_bound(_beyond(least, radius), len(least), alpha, delta=delta)
 
 
 def _envelopes(rows: Sequence[RunSummary], runs: int) -> dict[str, tuple[Cell, ...]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, Literal
 
 from dsmooth.errors import BadInput, BadModel, BadParameter, BadRun
 from dsmooth.images.pixels import Pixels
-from dsmooth.images.sets import ImageSet
+from dsmooth.images.sets import ImageSet, replaced
 from dsmooth.records.beacon import Beacon
 from dsmooth.records.clean_answers import add_clean_answer
 from dsmooth.records.digests import digest_image, digest_list, is_unknown
@@ -40,7 +40,10 @@ from dsmooth.theory.threats.base import Threat
 from dsmooth.theory.threats.known import THREATS
 from dsmooth.theory.votes import Label
 
-__all__ = ["Progress", "certify_run"]
+__all__ = ["MOST_READ_FIRST", "Progress", "certify_run"]
+
+MOST_READ_FIRST: Final = 10_000
+"""Of more images a run fixes only the listing before the first vote, unless it is asked for something else."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Progress:
     samples_in_all: int
     finished: Record | None = None
     certificate: Certificate | None = None
+    again: int = 0
+    """Images that were read once more at the end of a late run."""
 
 
 def certify_run(
@@ -67,6 +72,7 @@ def certify_run(
     skipped: Mapping[str, str] = MappingProxyType({}),
     witness: Beacon | None = None,
     witness_in: timedelta = SOON,
+    fix: Literal["images", "listing"] | None = None,
     thumbnails: bool = True,
     resume: bool = False,
     plan: bool = False,
@@ -82,6 +88,11 @@ def certify_run(
     and WitnessAwaited raised: with time stamp and round beside it, which comes after `witness_in`, `resume` goes on. With
     `thumbnails` the folder also holds a small picture of each image, for the report. What the classifier answers to each
     image without noise and denoiser is kept for the report too, unless it is a service, which would charge for it.
+
+    Every image is read before the first vote, and run.json names all pixels. With `fix` "listing" (by default of more than
+    MOST_READ_FIRST stored images, without a witness) the run is late: run.json names their listing (names, labels, sizes),
+    each image is read when its turn comes, and all once more at the end, which names the pixels. An image that is replaced
+    meanwhile stops the run in both.
 
     With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
     and `merge_shards` makes one run of them.
@@ -101,8 +112,9 @@ def certify_run(
         raise BadParameter("expected at least one image, got none")
     if len(set(images.names)) != len(images):
         raise BadParameter("expected each image once, got one twice: a run records an image once")
-    if resume and holds_run(out):
-        begun = read_run(out)
+    begun = read_run(out) if resume and holds_run(out) else None
+    late = _is_to_be_late(images, fix, begun, witnessed=witness is not None)
+    if begun is not None:
         if witness is not None and "witness" not in begun.header:
             raise BadRun(f"{out} was begun without a witness: resume without --witness, or choose another --out")
         smoothed.adopt(begun.question)
@@ -110,11 +122,19 @@ def certify_run(
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (asked.n0 + asked.n))
     question = smoothed.question(**terms)
     key = MasterKey.draw(seed)
-    digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
-    images = images.pinned(digests)
+    listing, data = images.listing(), None
+    if late:
+        images = images.watched()
+        on_notice(
+            f"fixed now: names, labels and sizes of {len(images):,} images; their pixels are named at the end (--fix images "
+            "reads all of them first)"
+        )
+    else:
+        digests = [digest_image(image.pixels) for image in images]  # a broken file shows before anything is written
+        images = images.pinned(digests)
+        data = digest_list(list(one) for one in zip(images.names, images.labels, digests, strict=True))
     first = images[0].pixels
-    data = digest_list(list(one) for one in zip(images.names, images.labels, digests, strict=True))
-    subject = {"question": question.to_json(), "data": data}
+    subject = {"question": question.to_json(), "data": data, "listing": listing}
     header = {
         **subject,
         "evaluated": None,
@@ -161,6 +181,8 @@ def certify_run(
         if "witness" in writer.header:
             key, promise = witnessed(out, writer.header, key)
             source_of(smoothed.law).self_test(key.noise(question, digest_image(first)), first.shape)
+        if late:
+            list(_check_still_there(images, writer.records[:1]))  # read otherwise (--size), or another set
         done = {record.name for record in writer.records}
         missing = [i for i in chosen if images.names[i] not in done]
         if done:
@@ -183,6 +205,9 @@ def certify_run(
             if not recorder.samples and (recorder.client is None or not recorder.client.gate.sent):
                 writer.retract()
             raise
+        if late and not writer.finished:
+            for count in _check_still_there(images, writer.records):
+                on_progress(Progress(recorder.samples, recorder.in_all, again=count))
         if shard is None:
             writer.finish()
     return read_run(place)
@@ -196,6 +221,29 @@ def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet
         raise BadParameter("--against needs a classifier that runs here: the log of a service has one image a record")
     for shape in {image.pixels.shape for image in images}:
         threat.check(shape)
+
+
+def _is_to_be_late(images: ImageSet, fix: str | None, begun: Run | None, *, witnessed: bool) -> bool:
+    """Whether the listing of the images is fixed first, and their pixels last."""
+    if fix == "listing" and witnessed:
+        raise BadParameter("a witness is for images that are fixed: leave --fix listing out")
+    if fix == "listing" and not images.stored:
+        raise BadParameter("these images lie in memory, and have no listing of files: leave --fix listing out")
+    if begun is None:
+        return fix == "listing" or (fix is None and not witnessed and images.stored and len(images) > MOST_READ_FIRST)
+    if fix is not None and begun.late != (fix == "listing"):
+        told = "listing" if begun.late else "images"
+        raise BadRun(f"{begun.folder} was begun with --fix {told}: resume with the same, or choose another --out")
+    return begun.late
+
+
+def _check_still_there(images: ImageSet, records: Sequence[Record]) -> Iterator[int]:
+    """Raises BadImage unless the images are still those of these records; how many are looked at, after each."""
+    for count, record in enumerate(records, start=1):
+        image = images[record.index]
+        if (image.name, image.label, digest_image(image.pixels)) != (record.name, record.label, record.image):
+            raise replaced(image.name)
+        yield count
 
 
 class _Recorder:

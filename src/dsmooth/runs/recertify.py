@@ -53,7 +53,7 @@ class Recertified:
             **{key: value for key, value in self.run.header.items() if key not in ("schema", "parameters")},
             "question": first.asked.to_json(),
             "evaluated": None if first.evaluated is None else first.evaluated.to_json(),
-            "data": self.run.data,
+            "data": None if self.run.late else self.run.data,
             "images": self.run.images,
             "class_names": None if self.rule.class_names is None else list(self.rule.class_names),
             "recertified": {

@@ -102,11 +102,11 @@ def read_evidence(path: Path) -> Evidence:
     Raises BadRun where it cannot be read, Disproved where it contradicts itself.
     """
     if path.is_dir():
-        run, records = open_run(path)
+        run = open_run(path)
         _check_size(path, run.question)
         return Evidence(
-            records,
-            len(records),
+            run.records,
+            len(run.records),
             run.key,
             lambda record: read_packed(path, record.votes, _trials(record)),
             run,
@@ -384,6 +384,19 @@ def _label_check(evidence: Evidence, images: ImageSet, faults: _Faults) -> Check
     return faults.check("labels", "true classes are the images' own")
 
 
+def _listing_check(run: RunHead, images: ImageSet | None) -> Check:
+    """Whether the images that a late run named last are those that it listed first."""
+    told = "names, labels and sizes of the images were fixed first, their pixels after the key"
+    if images is None:
+        return Check("listing", Outcome.OPEN, told, "--images")
+    listing = images.listing()
+    if listing is None:
+        return Check("listing", Outcome.OPEN, told, "--images as files, as they were certified")
+    if listing != run.listing:
+        return Check("listing", Outcome.FAILS, "these are not the names, labels and sizes that the run listed first")
+    return Check("listing", Outcome.HOLDS, told)
+
+
 def _run_checks(run: RunHead, images: ImageSet | None) -> Iterator[Check]:
     """What a run says of itself as a whole: complete, of these images, and how many others there are beside it."""
     if run.key is None:
@@ -398,5 +411,7 @@ def _run_checks(run: RunHead, images: ImageSet | None) -> Iterator[Check]:
         yield Check(
             "chain", Outcome.HOLDS, f"all {run.images} images are in it; nothing was added, left out or cut off"
         )
+    if run.late:
+        yield _listing_check(run, images)
     if run.schema == SCHEMA and (seen := count_attempts(run.folder, run.header, str(run.header["key_commitment"]))) > 1:
         yield Check("attempts", Outcome.TOLD, f"{seen} runs about the same subject, under other keys, lie here")

@@ -70,7 +70,8 @@ def standing_of(evidence: Evidence, roots: bytes | None = None, beacon: Beacon =
     if first is not None and isinstance(first.law, EnumeratedLaw):
         return UNKEYED
     if witness is None or evidence.key is None:
-        return standing(None, [], alone=True, roots=roots, beacon=beacon)
+        late = evidence.run is not None and evidence.run.late
+        return standing(None, [], alone=True, roots=roots, beacon=beacon, late=late)
     commitment, named = witness.commitment, {}
     if commitment_of(evidence.key) != commitment.key:
         return Standing("false witness: the commitment is about another key", false=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import build, load_denoiser
@@ -24,7 +24,7 @@ from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.corruptions import corruption
 from dsmooth.training.held_out import split
 from dsmooth.training.judging import LARGEST, Judged
-from dsmooth.training.loop import Report, Scores, descend, fabric_for, generator
+from dsmooth.training.loop import Report, Scores, check_norms, descend, fabric_for, generator, share_of
 from dsmooth.training.objectives import Objective
 from dsmooth.training.recipe import Recipe
 from dsmooth.training.surrogates import Surrogate, load_surrogates, ready
@@ -41,6 +41,7 @@ def train(
     resume: bool = False,
     every: int = 1000,
     compiled: bool = False,
+    processes: int = 1,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> Path:
     """`out/model.safetensors` holds the averaged weights; `out/metrics.jsonl` the course of the training.
@@ -50,8 +51,11 @@ def train(
     newest as if it had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves
     the checkpoints as they were. `compiled` hands the denoiser (on a GPU the classifiers too) to torch.compile, which takes
     a minute first.
+
+    Several `processes` (or torchrun's) share each batch, with the same images and noise as one: the weights are those of
+    one but for rounding, and a training can go on with another number of them. The folder is for all to read.
     """
-    fabric = fabric_for(recipe)
+    fabric = fabric_for(recipe, processes)
     device: torch.device = fabric.device
     surrogates = load_surrogates(recipe.surrogates, mirrored=recipe.mirrored)
     told = _told(recipe, sets, surrogates)
@@ -68,7 +72,11 @@ def train(
     surrogates = [ready(surrogate, sets, largest, labels) for surrogate in surrogates]
     images = recipe.batch // objective.draws  # each under several draws of the noise
     batches = image_batches(recipe, images, training, device)
-    folder.open(told)
+    mine = share_of(fabric, images, objective.draws)
+    check_norms(fabric, denoiser)
+    fabric.barrier()  # all have looked at the folder before the first one writes
+    if fabric.global_rank == 0:
+        folder.open(told)
 
     corrupt = corruption(recipe)
     judged = Judged(held_out, recipe.seed, device, largest, corrupt)
@@ -81,7 +89,7 @@ def train(
         recognise = torch.compile(recognise)
     alone = objective.without_classifier
 
-    def loss(network: nn.Module, step: int, progress: float) -> Tensor:
+    def loss(network: Any, step: int, progress: float) -> Tensor:
         drawn = generator(device, recipe.seed, step)
         clean, labels = batches(step, drawn)
         sigma = sigmas(recipe, images, drawn)
@@ -89,10 +97,14 @@ def train(
             clean, sigma = clean.repeat(objective.draws, 1, 1, 1), sigma.repeat(objective.draws)
             labels = None if labels is None else labels.repeat(objective.draws)
         noisy = corrupt(clean, sigma.view(-1, 1, 1, 1), drawn).contiguous(memory_format=torch.channels_last)
+        clean, sigma, noisy = clean[mine], sigma[mine], noisy[mine]
+        labels = None if labels is None else labels[mine]
         now = alone if progress < recipe.alone else objective
         asked = surrogates[step % len(surrogates)].network if now.asks_classifier else None
         if recognise is None:
             denoised, own = network(noisy, sigma), None
+        elif fabric.world_size > 1:
+            denoised, own = network.recognise(noisy, sigma)
         else:  # not by the wrapper, which knows of `forward` only
             with fabric.autocast():
                 denoised, own = recognise(noisy, sigma)
@@ -127,6 +139,8 @@ def train(
         compiled=compiled,
         on_report=on_report,
     )
+    if fabric.global_rank > 0:
+        return out / "model.safetensors"
     metrics = {**{f"{kind}_held_out": value for kind, value in scores.items()}, "recipe": told}
     save_denoiser(average, out / "model.safetensors", data=data, metrics=metrics)
     return out / "model.safetensors"

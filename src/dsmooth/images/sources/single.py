@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from dsmooth.images.labels import labelled
 from dsmooth.images.sets import ImageSet
 from dsmooth.images.sources.base import Reading
 from dsmooth.images.sources.folder import files_of
@@ -24,4 +25,5 @@ class Single:
 
     @staticmethod
     def open(path: Path, reading: Reading) -> ImageSet:
-        return files_of(path.parent, [path.name], replace(reading, class_names=None))
+        reading = replace(reading, class_names=None)
+        return files_of(path.parent, *labelled(path.parent, [path.name], reading), reading)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from dsmooth.errors import BadImage
-from dsmooth.images.decoding import MAX_PIXELS, read_image
+from dsmooth.images.decoding import check_bytes, read_image
 from dsmooth.images.labels import image_names, labelled, passed_over
-from dsmooth.images.sets import ImageSet, LabelledImage, image_set
+from dsmooth.images.sets import ImageSet, LabelledImage, Stamp, image_set
 from dsmooth.images.sources.base import Reading
+from dsmooth.images.sources.folder import stamp_of
 
 __all__ = ["Zipped"]
 
@@ -41,10 +42,7 @@ class Zipped:
 
         def read(i: int) -> LabelledImage:
             entry = entries[names[i]]
-            if entry.file_size > 4 * MAX_PIXELS:
-                raise BadImage(
-                    f"{names[i]}: expected an image file of at most {4 * MAX_PIXELS:,} bytes, got {entry.file_size:,}"
-                )
+            check_bytes(entry.file_size, name=names[i])
             try:
                 data = archive.read(entry)
             except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
@@ -52,6 +50,9 @@ class Zipped:
             image = read_image(io.BytesIO(data), name=names[i], channels=reading.channels, size=reading.size)
             return LabelledImage(names[i], image.pixels, classes[i], image.decoding)
 
+        def stamp(i: int) -> Stamp:
+            return (entries[names[i]].file_size, *stamp_of(path))
+
         checksums = [entries[name].CRC for name in names]
-        images = image_set(names, classes, [reading.channels, reading.size, checksums], read)
+        images = image_set(names, classes, [reading.channels, reading.size, checksums], read, stamp)
         return replace(images, passed_over=passed_over(held, reading))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from markupsafe import Markup
 
-from dsmooth.records.schema import Record
 from dsmooth.records.store import Run
 from dsmooth.report.export import index_of, percent
 from dsmooth.report.filling import filled
@@ -16,6 +17,7 @@ from dsmooth.report.sections.base import RunSection
 from dsmooth.report.summary import Summary, marked
 from dsmooth.theory.cascade import CascadeCertificate
 from dsmooth.theory.certifiers import Certificate
+from dsmooth.theory.votes import Label
 
 __all__ = ["Classes"]
 
@@ -27,12 +29,12 @@ class Classes(RunSection):
 
     def _html(self, summary: Summary, run: Run) -> Markup | None:
         row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)
-        members: dict[int, list[tuple[Record, Certificate | CascadeCertificate]]] = {}
-        records = sorted(run.records, key=lambda record: record.index)
-        for record, certificate in zip(records, row.certificates, strict=True):
-            if record.label is None:
-                return None
-            members.setdefault(record.label, []).append((record, certificate))
+        if None in row.labels:
+            return None
+        members: dict[int, _Members] = {}
+        for label, certificate in zip(row.labels, row.certificates, strict=True):
+            if label is not None:
+                members.setdefault(label, _Members(label, [0] * len(summary.radii))).add(certificate, summary.radii)
         if len(members) < 2:
             return None
         return filled(
@@ -41,23 +43,40 @@ class Classes(RunSection):
             rule=row.certifier,
             norm=index_of(summary.norm),
             radii=[f"{radius:.12g}" for radius in summary.radii],
-            rows=[_row(run, label, members[label], summary.radii) for label in sorted(members)],
+            rows=[members[label].row(run) for label in sorted(members)],
             unfolded=len(members) <= _OPEN,
         )
 
 
-def _row(
-    run: Run, label: int, members: list[tuple[Record, Certificate | CascadeCertificate]], radii: tuple[float, ...]
-) -> dict[str, Any]:
-    wrong = Counter(c.answer for _, c in members if c.answer is not None and c.answer != label)
-    mistaken = ", ".join(f"{run.label_name(answer)} {count}" for answer, count in wrong.most_common(2))
-    return {
-        "name": run.label_name(label),
-        "images": len(members),
-        "shares": [
-            percent(sum(c.answer == label and c.radius > radius for _, c in members) / len(members)) for radius in radii
-        ],
-        "wrong": percent(wrong.total() / len(members), up=True),
-        "abstained": percent(sum(c.abstained for _, c in members) / len(members), up=True),
-        "mistaken": mistaken,
-    }
+@dataclass
+class _Members:
+    """The images of one class, counted."""
+
+    label: int
+    right: list[int]
+    """Certified beyond each radius."""
+    images: int = 0
+    abstained: int = 0
+    wrong: Counter[Label] = field(default_factory=Counter)
+
+    def add(self, certificate: Certificate | CascadeCertificate, radii: Sequence[float]) -> None:
+        self.images += 1
+        if certificate.answer is None:
+            self.abstained += 1
+        elif certificate.answer != self.label:
+            self.wrong[certificate.answer] += 1
+        else:
+            self.right = [
+                count + (certificate.radius > radius) for count, radius in zip(self.right, radii, strict=True)
+            ]
+
+    def row(self, run: Run) -> dict[str, Any]:
+        mistaken = ", ".join(f"{run.label_name(answer)} {count}" for answer, count in self.wrong.most_common(2))
+        return {
+            "name": run.label_name(self.label),
+            "images": self.images,
+            "shares": [percent(count / self.images) for count in self.right],
+            "wrong": percent(self.wrong.total() / self.images, up=True),
+            "abstained": percent(self.abstained / self.images, up=True),
+            "mistaken": mistaken,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +40,7 @@ class Covers(RunSection):
         )
 
 
-def _row(rho: str, records: list[Record], images: int) -> dict[str, Any]:
+def _row(rho: str, records: Sequence[Record], images: int) -> dict[str, Any]:
     kept = [record for record in records if record.answer is not None and record.label in (None, record.answer)]
     return {
         "rho": rho,

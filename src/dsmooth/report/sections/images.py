@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from markupsafe import Markup
 
 from dsmooth.records.clean_answers import clean_answers
+from dsmooth.records.record_file import in_order
+from dsmooth.records.repeats import mark
 from dsmooth.records.schema import Record
 from dsmooth.records.store import Run
 from dsmooth.records.thumbnails import LOOKS, THUMBNAILS, Pictures
@@ -29,16 +34,12 @@ class Images(Section):
     """A row for each image; an image of several runs is the one of that name with the same pixels and label."""
 
     def _html(self, summary: Summary) -> Markup:
-        rows: dict[tuple[str, str, int | None], dict[int, Record]] = {}
-        for place, run in enumerate(summary.runs):
-            for record in sorted(run.records, key=lambda record: record.index):
-                rows.setdefault((record.name, record.image, record.label), {})[place] = record
-        listed = list(rows.values())[:_LISTED]
+        listed, count = _listed(summary.runs)
         shown = [_row(summary, row, place=i, pictured=i < _PICTURES) for i, row in enumerate(listed)]
         looked = _add_looks(summary, listed, shown)
         return filled(
             Path(__file__).with_suffix(".html"),
-            count=len(rows),
+            count=count,
             pictures=_PICTURES,
             looks=sum(bool(row["looks"]) for row in shown),
             all_looked=looked,
@@ -47,6 +48,19 @@ class Images(Section):
             pictured=any(row["picture"] or row["looks"] for row in shown),
             runs=[{"name": marked(run), "rule": run.question.rule} for run in summary.runs],
         )
+
+
+def _listed(runs: Sequence[Run]) -> tuple[list[dict[int, Record]], int]:
+    """The first images of all runs, each with the record of every run that has it, and how many there are."""
+    rows: dict[tuple[str, str, int | None], dict[int, Record]] = {}
+    marks = array("Q")
+    for place, run in enumerate(runs):
+        for record in in_order(run.records):
+            key = (record.name, record.image, record.label)
+            marks.append(mark(repr(key)))
+            if key in rows or len(rows) < _LISTED:
+                rows.setdefault(key, {})[place] = record
+    return list(rows.values()), len(np.unique(np.frombuffer(marks, np.uint64)))
 
 
 def _row(summary: Summary, records: dict[int, Record], *, place: int, pictured: bool) -> dict[str, Any]:

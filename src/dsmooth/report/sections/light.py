@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +29,13 @@ class Light(RunSection):
         if not run.question.law.allowed(1.0):
             return None
         row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)
-        records = sorted(run.records, key=lambda record: record.index)
-        right = [
-            certificate.extents
-            for record, certificate in zip(records, row.certificates, strict=True)
-            if isinstance(certificate, Certificate)
-            and certificate.answer is not None
-            and record.label in (None, certificate.answer)
-        ]
+        further: Counter[tuple[str, int]] = Counter()
+        for label, certificate in zip(row.labels, row.certificates, strict=True):
+            if not isinstance(certificate, Certificate) or certificate.answer is None:
+                continue
+            if label in (None, certificate.answer):
+                extents = certificate.extents.items()
+                further.update((what, level) for what, each in extents for level in _SHOWN if LEVELS * each > level)
         return filled(
             Path(__file__).with_suffix(".html"),
             name=marked(run),
@@ -44,7 +44,7 @@ class Light(RunSection):
             levels=_SHOWN,
             of=LEVELS,
             rows=[
-                (what, [percent(sum(LEVELS * each[what] > level for each in right) / len(records)) for level in _SHOWN])
+                (what, [percent(further[what, level] / len(row.labels)) for level in _SHOWN])
                 for what in run.question.law.allowed(1.0)
             ],
         )
