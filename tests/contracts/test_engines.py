@@ -7,16 +7,13 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.engines.base import Answers, Block, Engine, Part
 from dsmooth.smoothing.engines.known import ENGINES, engine_named
-from dsmooth.smoothing.engines.worker import Worker
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sources.known import source_of
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Phase
 from support import Linear
@@ -25,7 +22,7 @@ IMAGES = np.random.default_rng(0).integers(90, 165, (3, 4, 4, 3), dtype=np.uint8
 
 
 def worker():
-    return Worker(Pipeline(TorchClassifier(Linear()), None, 0.25, Eager("fp32", 2)), source_of(Gaussian(0.25)))
+    return Worker(Recipe(TorchClassifier(Linear()), None, Gaussian(0.25), "eager", "fp32"), 2)
 
 
 def block(first=0, rows=16):
@@ -57,9 +54,7 @@ class TestEngine:
         assert sent.shape == (4, 4, 3)
 
     def test_errors_come_out_of_the_future(self, name):
-        broken = Worker(
-            Pipeline(TorchClassifier(Linear()), lambda x, s: None, 0.25, Eager("fp32", 1)), source_of(Gaussian(0.25))
-        )
+        broken = Worker(Recipe(TorchClassifier(Linear()), lambda x, s: None, Gaussian(0.25), "eager", "fp32"), 1)
         engine = engine_named(name, broken)
         try:
             with pytest.raises(BadModel, match="same shape"):

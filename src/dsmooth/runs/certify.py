@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dsmooth.backends.versions import versions
 from dsmooth.errors import BadInput, BadModel, BadParameter, BadRun
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import ImageSet
@@ -24,7 +25,7 @@ from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
 from dsmooth.records.thumbnails import THUMBNAILS
-from dsmooth.runs.recording import record_of, versions
+from dsmooth.runs.recording import record_of
 from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client

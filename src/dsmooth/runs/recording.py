@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
-import platform
 from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, radius_text, votes_to_json
@@ -18,7 +12,7 @@ from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.votes import StoppedVotes
 
-__all__ = ["record_of", "versions"]
+__all__ = ["record_of"]
 
 
 def record_of(
@@ -75,14 +69,3 @@ def _key(tally: Tally, key: MasterKey, promise: str | None) -> dict[str, str]:
         **({} if promise is None else {"witness": promise}),
         **{phase.value: stream.hex() for phase, stream in streams.items()},
     }
-
-
-def versions() -> dict[str, str]:
-    """What the votes were computed with."""
-    packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
-    if importlib.util.find_spec("openvino"):
-        packages["openvino"] = importlib.metadata.version("openvino")
-    machine = {"machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(), "os": os.name}
-    if torch.cuda.is_available():
-        machine["gpu"] = torch.cuda.get_device_name()
-    return {**packages, "python": platform.python_version(), **machine}

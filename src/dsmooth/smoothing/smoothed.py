@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
-from dsmooth.backends.choice import backend_named, candidates
+from dsmooth.backends.choice import candidates
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.adapting import as_classifier
@@ -27,12 +27,11 @@ from dsmooth.records.question import PREDICTION, Question
 from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, measured, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
 from dsmooth.smoothing.engines.known import engine_named
-from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.smoothing.mismatches import mismatches
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest, denoiser_name
 from dsmooth.smoothing.scheduler import USUAL, Urgency
 from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
-from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certifiers import Certificate, Certifier, Multiclass
@@ -362,9 +361,7 @@ class SmoothedClassifier:
         _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
 
     def _loaded(self, backend: str, dtype: str) -> Worker:
-        chosen = backend_named(backend, dtype, self._workers)
-        pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
-        return Worker(pipeline, source_of(self.law, chosen.device))
+        return Worker(Recipe(self.classifier, self.denoiser, self.law, backend, dtype), self._workers)
 
     def _reload(self, backend: str, dtype: str) -> None:
         self.close()
