@@ -106,6 +106,8 @@ def certify_run(
     else:
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (asked.n0 + asked.n))
     question = smoothed.question(**terms)
+    if not plan:
+        _ = smoothed.session  # an engine that cannot start says so before anything is written
     key = MasterKey.draw(seed)
     digests = [digest_image(image.pixels) for image in images]  # a broken file shows here, before anything is written
     images = images.pinned(digests)
@@ -216,7 +218,12 @@ class _Recorder:
         self.order = dict(zip(images.names, self.positions, strict=True))
         try:
             for tally in self.smoothed.tallies(
-                images, self.question, self.key, on_votes=self._count, on_restart=self._restart
+                images,
+                self.question,
+                self.key,
+                on_votes=self._count,
+                on_restart=self._restart,
+                on_notice=self.on_notice,
             ):
                 self._finish(tally)
         finally:
