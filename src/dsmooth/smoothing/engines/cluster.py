@@ -45,6 +45,7 @@ except AuthenticationError:
 
 _INIT: Final = {"log_to_driver": False, "configure_logging": False}
 _PATIENCE: Final = 10.0  # seconds
+_STARTS: Final = 3
 _lock: Final = threading.Lock()
 _own: Final[set[str]] = set()
 """Addresses of clusters that were started here."""
@@ -93,7 +94,7 @@ def connected(address: str | None) -> Cluster:
         began = not ray.is_initialized()
         if began:
             if address is None:
-                _in_a_thread_that_stays(lambda: _start(ray))
+                _start_here(ray)
             else:
                 _join(ray, address)
         found = str(ray.get_runtime_context().gcs_address)
@@ -130,6 +131,18 @@ def _join(ray: Any, address: str) -> None:
         ) from error
 
 
+def _start_here(ray: Any) -> None:
+    """A cluster of this machine runs; a busy one may need a second try, since Ray waits 30 s for its own processes."""
+    failed: Exception | None = None
+    for _ in range(_STARTS):
+        try:
+            _in_a_thread_that_stays(lambda: _start(ray))
+            return
+        except Exception as error:  # Ray raises plain ones
+            failed = error
+    raise BadParameter(f"Ray cannot be started on this machine: {failed}") from failed
+
+
 def _start(ray: Any) -> None:
     folder = tempfile.mkdtemp(prefix="dsmooth-ray-")  # 0700: what workers write to their logs is nobody's business
     atexit.register(_leave, ray, folder)
@@ -163,7 +176,9 @@ def _guarded(address: str) -> bool:
 
 
 def _in_a_thread_that_stays(call: Callable[[], None]) -> None:
-    """On Linux Ray's processes end with the thread that started them, not with its process: this one never ends."""
+    """On Linux Ray's processes end with the thread that started them, not with its process: this one never ends, unless
+    the call fails.
+    """
     done: Future[None] = Future()
 
     def run() -> None:
