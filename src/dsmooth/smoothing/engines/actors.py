@@ -42,7 +42,6 @@ _GROWTH: Final = 5.0  # seconds between looks at the size of the cluster
 _AGAIN: Final = 64  # one block in so many is asked of a second process before it counts
 _TRIES: Final = 8  # processes that may end over a block, or one after the other before any answers
 _IMAGES: Final = 512  # whose pixels stay in the object store
-_MOST_GPUS: Final = 8.0
 
 
 @dataclass(eq=False)
@@ -93,8 +92,8 @@ class RayEngine(Engine):
     def check(cls, spread: Spread, *, billed: bool) -> None:
         if billed:
             raise BadParameter("a service is asked by one machine, within one budget: leave engine ray out")
-        if spread.gpus is not None and not 0.0 < spread.gpus <= _MOST_GPUS:
-            raise BadParameter(f"gpus must be above 0 and at most {_MOST_GPUS:g}, got {spread.gpus:g}")
+        if spread.gpus is not None and not 0.0 < spread.gpus <= 1.0:
+            raise BadParameter(f"gpus must be above 0 and at most 1 (the part of one GPU), got {spread.gpus:g}")
         imported(_address(spread))
 
     def __init__(self, worker: Worker, spread: Spread) -> None:
@@ -111,8 +110,8 @@ class RayEngine(Engine):
             self._recipe = self._ray.put(worker.recipe)
         except Exception as error:  # whatever a stranger's object raises when it is pickled
             raise BadModel(f"these networks cannot be sent to other processes: {_line(error)}") from error
-        room = 0 if self._cluster.own else 1  # processes of our own cluster are counted here and not there
-        options = {"num_cpus": room if not self._gpus else 0, "num_gpus": self._gpus}
+        alone = self._cluster.own or self._gpus  # how many there are is decided here, or by the GPUs
+        options = {"num_cpus": 0 if alone else 1, "num_gpus": self._gpus}
         self._kind = self._ray.remote(max_restarts=0, max_task_retries=0, **options)(RemoteWorker)
         self._versions = self._told(versions())
         self._hear: Callable[[str], None] | None = None
@@ -367,7 +366,7 @@ class RayEngine(Engine):
 
     def _lose(self, actor: _Actor, error: BaseException) -> None:
         """A process ended: what it had is asked of others, and another takes its place."""
-        self._say(f"{actor} ended ({_line(error)}): others do what it had")
+        self._say(f"{actor} ended ({type(error).__name__}): others do what it had")
         self._dismiss(actor, lost=1)
         if self._early >= _TRIES:
             self._fail(
