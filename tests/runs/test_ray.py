@@ -11,9 +11,12 @@ import pytest
 from cluster import Watched, descendants, listening, workers_of
 from dsmooth import SmoothedClassifier, open_images
 from dsmooth.errors import BadParameter, Drifted
+from dsmooth.images.sets import LabelledImage
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.shards import Shard, merge_shards
+from dsmooth.serve.served import Limits, Served
+from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.engines import actors
 from dsmooth.theory.modes import FIXED, Mode
 from small_runs import told
@@ -195,3 +198,18 @@ def test_a_run_goes_on_with_another_number_of_workers(folder, network, tmp_path,
     assert "images are done; going on" in done.err
     assert "1 worker on 1 machine" in done.err
     assert told(read_run("parts/run")) == told(read_run("alone/run"))
+
+
+@pytest.mark.slow
+def test_a_server_asks_them_too(folder, network):
+    (folder / "liars").unlink(missing_ok=True)
+    image, key = LabelledImage("grey", np.full((4, 4, 3), 128, np.uint8)), MasterKey.draw(5)
+    counts = []
+    for smoothed in (here(network), on_ray(network, 2)):
+        with smoothed:
+            served = Served("model", smoothed, terms={"n0": N0, "n": N}, limits=Limits(), size=4)
+            assert served.ready
+            question = smoothed.question(n0=N0, n=N)
+            handles = [smoothed.session.submit(image, question, key=key) for _ in range(3)]
+            counts += [handle.result(120).counts for handle in handles]
+    assert counts == [counts[0]] * 6
