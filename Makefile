@@ -7,7 +7,7 @@ PYTHON ?= python3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-all check bench bench-serve docs dist clean
+.PHONY: demo test test-all check bench bench-serve bench-scale docs dist clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsmooth demo --out demo-out
@@ -39,6 +39,9 @@ dist: $(VENV)/.dev
 
 bench-serve: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.serve
+
+bench-scale: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

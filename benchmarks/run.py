@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     on_gpu = torch.cuda.is_available()
-    where = torch.cuda.get_device_name() if on_gpu else f"{_processor()}, {cores()} cores"
+    where = torch.cuda.get_device_name() if on_gpu else f"{processor()}, {cores()} cores"
     print(f"{where}, torch {torch.__version__}, {datetime.date.today()}, medians of {rounds} rounds", flush=True)
     if not on_gpu:
         torch.set_num_threads(1)
@@ -42,7 +42,8 @@ def main() -> None:
     print("\n" + row(cores()), flush=True)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine calls itself."""
     try:
         with Path("/proc/cpuinfo").open() as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

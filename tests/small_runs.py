@@ -1,6 +1,6 @@
-"""Run folders of a few records that nothing was asked for: enough to be read, resumed and damaged."""
+"""Run folders of a few records that nothing was asked for: enough to be read, resumed and damaged; what a run says."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from dsmooth.records.keys import commitment_of
 from dsmooth.records.question import Question
@@ -71,3 +71,12 @@ def written(folder, count=3):
         for i in range(count):
             writer.append(record(i))
     return folder
+
+
+def told(run):
+    """All that a record says, but for times, what was drawn ahead and not needed, and the chain, begun with a date."""
+    left = ("seconds", "drawn", "previous", "digest")
+    return [
+        {each.name: getattr(record, each.name) for each in fields(record) if each.name not in left}
+        for record in sorted(run.records, key=lambda record: record.index)
+    ]  # as they were finished

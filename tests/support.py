@@ -22,7 +22,6 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import LabelledImage
@@ -30,10 +29,8 @@ from dsmooth.records.question import Question
 from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.chunks import GENERATOR
 from dsmooth.smoothing.engines.threads import ThreadEngine
-from dsmooth.smoothing.engines.worker import Worker
-from dsmooth.smoothing.pipeline import Pipeline
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.smoothing.session import Session
-from dsmooth.smoothing.sources.known import source_of
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.grid import is_within
 from dsmooth.theory.laws.base import Law
@@ -281,8 +278,7 @@ def question(law: Law, demand: Mapping[Phase, object] | None = None, **terms: ob
 @contextlib.contextmanager
 def session(module: nn.Module, asked: Question, *, batch: int = 64, workers: int = 1, ahead: bool = True, dtype="fp32"):
     """A session on a network of a test, without a denoiser; closed at the end."""
-    pipeline = Pipeline(TorchClassifier(module), None, asked.law.level, Eager(dtype, workers))
-    engine = ThreadEngine(Worker(pipeline, source_of(asked.law)))
+    engine = ThreadEngine(Worker(Recipe(TorchClassifier(module), None, asked.law, "eager", dtype), workers))
     sizes = BatchSizes(size=batch, area=1 << 16, most=1 << 16)
     with Session(engine, asked, sizes=sizes, ahead=ahead, canaries=True) as opened:
         yield opened

@@ -3,20 +3,18 @@
 import pickle
 import threading
 from concurrent.futures import Future
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from dsmooth.backends.eager import Eager
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.records.digests import digest_image
 from dsmooth.smoothing.chunks import Chunk
-from dsmooth.smoothing.engines.base import Answers, Block, Engine, Part
+from dsmooth.smoothing.engines.base import Answers, Block, Engine, Part, Spread
 from dsmooth.smoothing.engines.known import ENGINES, engine_named
-from dsmooth.smoothing.engines.worker import Worker
-from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sources.known import source_of
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.votes import Phase
 from support import Linear
@@ -25,7 +23,7 @@ IMAGES = np.random.default_rng(0).integers(90, 165, (3, 4, 4, 3), dtype=np.uint8
 
 
 def worker():
-    return Worker(Pipeline(TorchClassifier(Linear()), None, 0.25, Eager("fp32", 2)), source_of(Gaussian(0.25)))
+    return Worker(Recipe(TorchClassifier(Linear()), None, Gaussian(0.25), "eager", "fp32"), 2)
 
 
 def block(first=0, rows=16):
@@ -36,10 +34,14 @@ def block(first=0, rows=16):
     return Block(tuple(parts), rows)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+NEEDED = {"ray": (pytest.mark.slow, pytest.mark.skipif(not find_spec("ray"), reason="needs the extra ray"))}
+NAMES = [pytest.param(name, marks=NEEDED.get(name, ())) for name in ENGINES if ":" not in name]
+
+
+@pytest.mark.parametrize("name", NAMES)
 class TestEngine:
     def test_the_same_answers_as_the_worker_itself(self, name):
-        engine = engine_named(name, worker())
+        engine = engine_named(Spread(name, 2), worker())
         try:
             engine.begin()
             futures = [engine.submit(block(first)) for first in range(0, 60, 5)]
@@ -57,10 +59,8 @@ class TestEngine:
         assert sent.shape == (4, 4, 3)
 
     def test_errors_come_out_of_the_future(self, name):
-        broken = Worker(
-            Pipeline(TorchClassifier(Linear()), lambda x, s: None, 0.25, Eager("fp32", 1)), source_of(Gaussian(0.25))
-        )
-        engine = engine_named(name, broken)
+        broken = Worker(Recipe(TorchClassifier(Linear()), lambda x, s: None, Gaussian(0.25), "eager", "fp32"), 1)
+        engine = engine_named(Spread(name, 2), broken)
         try:
             with pytest.raises(BadModel, match="same shape"):
                 engine.submit(block()).result(60)
@@ -70,7 +70,11 @@ class TestEngine:
 
 def test_another_number_of_answers_is_refused():
     class Short(Engine):
-        workers = 1
+        here, workers = True, 1
+
+        @classmethod
+        def check(cls, spread, *, billed):
+            pass
 
         def _submit(self, block):
             future = Future()
@@ -86,4 +90,4 @@ def test_another_number_of_answers_is_refused():
 
 def test_an_unknown_engine_is_refused_with_those_there_are():
     with pytest.raises(BadParameter, match=f"engine must be one of {ENGINES}"):
-        engine_named("abacus", worker())
+        engine_named(Spread("abacus"), worker())

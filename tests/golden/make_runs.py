@@ -24,8 +24,8 @@ from dsmooth.theory.certificate import certifier_named
 from dsmooth.theory.noises import Gaussian
 
 from dsmooth import RemoteClassifier, SmoothedClassifier, open_images
+from dsmooth.backends.versions import versions
 from dsmooth.runs.certify import certify_run
-from dsmooth.runs.recording import versions
 from dsmooth.services.gate import Limits
 from dsmooth.smoothing.chunks import Chunk, Phase
 from dsmooth.theory.modes import FIXED, Mode

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from dsmooth import RemoteClassifier, SmoothedClassifier
+from dsmooth.backends.versions import versions
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.schema import radius_text
-from dsmooth.runs.recording import versions
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.sources.grid import GridSource
 from dsmooth.theory.laws.gaussian import Gaussian

@@ -13,6 +13,7 @@ from dsmooth.runs.certify import certify_run
 from dsmooth.runs.shards import Shard, merge_shards, shard_of_environment
 from dsmooth.runs.verify import Outcome, read_evidence, verify_evidence
 from dsmooth.theory.modes import FIXED, Mode
+from small_runs import told
 from support import Linear, Threshold, dsmooth
 
 MODES = [FIXED, Mode("curve", (0.0, 0.1, 0.3)), Mode("radius")]
@@ -38,19 +39,6 @@ def planned(images, out, count=3, mode=FIXED, but=(), seed=5):
         if number not in but:
             certified(images, out, mode, seed=seed, shard=Shard(number, count))
     return out
-
-
-def told(run):
-    """All that a record says, but for times, what was drawn ahead and not needed, and the chain, begun with a date."""
-    left = ("seconds", "drawn", "previous", "digest")
-    return [
-        {name: value for name, value in vars_of(record).items() if name not in left}
-        for record in sorted(run.records, key=lambda record: record.index)
-    ]  # as they were finished
-
-
-def vars_of(record):
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)

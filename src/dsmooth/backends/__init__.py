@@ -7,6 +7,7 @@ eager.py     torch on a CPU
 openvino.py  OpenVINO on a CPU: several times faster
 cuda.py      torch on an NVIDIA GPU
 measuring.py how fast each of them is here
+versions.py  what they are run with
 choice.py    a backend by name, and the fastest that is here
 torchvision_ops.py  lets torchvision, and so timm and diffusers, be imported beside a torch without CUDA
 """

@@ -93,6 +93,8 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --witness --out runs/witnessed
 
+        dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray --workers 8 --out runs/large
+
         dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then on each machine the same with --shard 3/16
         in place of --plan, then dsmooth merge runs/large
 

@@ -113,7 +113,12 @@ class Model:
     batch: Whole | None = None
     """Samples classified at once; chosen by image size by default."""
     workers: Whole | None = None
-    """Threads; one per core by default. Changes no result."""
+    """Threads or processes; one per core by default. Changes no result."""
+    engine: str = "threads"
+    """threads of this process; ray: processes of this machine; ray:auto: those of the Ray cluster that this runs in, on any
+    number of machines (extra ray). Changes no result."""
+    gpus: float | None = None
+    """With ray: the part of a GPU that each process takes; one where the backend is cuda."""
 
     @property
     def each_sigma(self) -> list[Model]:
@@ -166,6 +171,8 @@ class Model:
             backend=self.backend,
             batch=self.batch,
             workers=self.workers,
+            engine=self.engine,
+            gpus=self.gpus,
             certifier=certifier,
             mirror=self.mirror,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from dsmooth.backends.versions import versions
 from dsmooth.errors import BadInput, BadModel, BadParameter, BadRun
 from dsmooth.images.pixels import Pixels
 from dsmooth.images.sets import ImageSet, replaced
@@ -24,7 +25,7 @@ from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
 from dsmooth.records.thumbnails import THUMBNAILS
-from dsmooth.runs.recording import record_of, versions
+from dsmooth.runs.recording import record_of
 from dsmooth.runs.shards import Shard, plan_of
 from dsmooth.runs.witnessing import SOON, appointment, witnessed
 from dsmooth.services.client import CANARIES, Client
@@ -121,6 +122,8 @@ def certify_run(
     else:
         smoothed.settle(next(iter(images)).pixels.shape, samples=len(images) * (asked.n0 + asked.n))
     question = smoothed.question(**terms)
+    if not plan:
+        _ = smoothed.session  # an engine that cannot start says so before anything is written
     key = MasterKey.draw(seed)
     listing, data = images.listing(), None
     if late:
@@ -280,7 +283,12 @@ class _Recorder:
         self.order = dict(zip(images.names, self.positions, strict=True))
         try:
             for tally in self.smoothed.tallies(
-                images, self.question, self.key, on_votes=self._count, on_restart=self._restart
+                images,
+                self.question,
+                self.key,
+                on_votes=self._count,
+                on_restart=self._restart,
+                on_notice=self.on_notice,
             ):
                 self._finish(tally)
         finally:

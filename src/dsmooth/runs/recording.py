@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
-import platform
 from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from dsmooth.records.question import Question
 from dsmooth.records.schema import Record, cover_to_json, radius_text, votes_to_json
@@ -19,7 +13,7 @@ from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.votes import StoppedVotes
 
-__all__ = ["record_of", "versions"]
+__all__ = ["record_of"]
 
 
 def record_of(
@@ -84,14 +78,3 @@ def _cover(tally: Tally) -> dict[str, Any] | None:
     if not isinstance(tally, CoverTally):
         return None
     return cover_to_json(tally.estimation, [centre.digest for centre in tally.centres], tally.rule.threat.by)
-
-
-def versions() -> dict[str, str]:
-    """What the votes were computed with."""
-    packages = {name: importlib.metadata.version(name) for name in ("dsmooth", "torch", "numpy", "scipy")}
-    if importlib.util.find_spec("openvino"):
-        packages["openvino"] = importlib.metadata.version("openvino")
-    machine = {"machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(), "os": os.name}
-    if torch.cuda.is_available():
-        machine["gpu"] = torch.cuda.get_device_name()
-    return {**packages, "python": platform.python_version(), **machine}

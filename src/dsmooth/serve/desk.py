@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from dsmooth.backends.versions import versions
 from dsmooth.errors import BadImage, BadParameter, DsmoothError, Expired
 from dsmooth.images.decoding import read_image
 from dsmooth.images.pixels import Pixels, check_pixels
@@ -24,7 +25,7 @@ from dsmooth.records.digests import digest_image, digest_json
 from dsmooth.records.question import PREDICTION, Question
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.sidecar import VotePacker
-from dsmooth.runs.recording import record_of, versions
+from dsmooth.runs.recording import record_of
 from dsmooth.serve.admission import Place
 from dsmooth.serve.answers import Answer
 from dsmooth.serve.archive import Archive, Kept, Subject

@@ -85,7 +85,7 @@ class Served:
 
     def _ask_about_grey(self) -> int:
         """A grey image was asked about, with as many samples as keep every worker busy; how many those were."""
-        samples = 2 * self.smoothed.sizes.rows(self.shape) * self.smoothed.pipeline.backend.workers
+        samples = 2 * self.smoothed.sizes.rows(self.shape) * self.smoothed.session.workers
         grey: Pixels = np.full(self.shape, 128, np.uint8)
         self.smoothed.submit(grey, question=self.smoothed.question(n=samples, alpha=0.05, bound=PREDICTION)).result()
         return samples

@@ -6,15 +6,17 @@ before it, and not from timing, as long as images are at hand when there is room
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from dsmooth.errors import BadModel, Drifted, Expired, SessionClosed
+from dsmooth.errors import BadModel, Drifted, DsmoothError, Expired, SessionClosed
 from dsmooth.images.sets import LabelledImage
 from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.canaries import Canaries
@@ -26,6 +28,7 @@ from dsmooth.theory.votes import Label
 
 __all__ = ["Dispatcher", "Entry", "Failed", "Feed", "Finished", "Restarted", "Voted"]
 
+_log: Callable[[str], None] = logging.getLogger("dsmooth").warning
 _GRACE = 0.05  # seconds that an idle engine waits for an image that is about to come, before it works on a padded batch
 
 
@@ -88,6 +91,8 @@ class Feed:
     """Called by the loop's thread when there is room; the answer is `Dispatcher.hand_in` or `exhausted`."""
     checked: After
     """Called by the loop's thread when the canaries have been asked at the end."""
+    notice: Callable[[str], None] = _log
+    """Called by the loop's thread with a line about what happened to the workers."""
     waiting: bool = False
     """An image was asked for, and has not come yet."""
     exhausted: bool = False
@@ -126,6 +131,7 @@ class Dispatcher:
     _entries: dict[AnyTally, Entry] = field(default_factory=dict)
     _feeds: list[Feed] = field(default_factory=list)
     _under_way: deque[_UnderWay] = field(default_factory=deque)
+    _untold: deque[str] = field(default_factory=deque)
     _working: bool = False
     _idle_since: float | None = None
 
@@ -144,6 +150,11 @@ class Dispatcher:
         with self._changed:
             self._changed.notify()
 
+    def _hear(self, line: str) -> None:
+        """Something happened to the workers."""
+        with suppress(DsmoothError):  # the loop may have ended
+            self.post(lambda: self._untold.append(line))
+
     def stop(self) -> None:
         """The loop ends: open images fail, blocks under way are waited for."""
         with self._changed:
@@ -154,6 +165,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """The loop, until `stop`."""
+        self.engine.listen(self._hear)
         try:
             while True:
                 with self._changed:
@@ -164,6 +176,7 @@ class Dispatcher:
                     calls = [self._inbox.popleft() for _ in range(len(self._inbox))]
                 for call in calls:
                     call()
+                self._tell()
                 self._expire()
                 while self._answered:
                     self._take(self._under_way.popleft())
@@ -229,6 +242,14 @@ class Dispatcher:
         else:
             feed.checked(self.failed)
 
+    def _tell(self) -> None:
+        """What happened to the workers is told to those who wait for them."""
+        hearers = [feed.notice for feed in self._feeds] or ([_log] if self._entries else [])
+        while hearers and self._untold:
+            line = self._untold.popleft()
+            for hear in hearers:
+                hear(line)
+
     @property
     def _answered(self) -> bool:
         return bool(self._under_way) and self._under_way[0].answers.done()
@@ -241,8 +262,8 @@ class Dispatcher:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _submit_blocks(self) -> None:
-        while len(self._under_way) <= self.engine.workers:
-            if self.scheduler.has_room and self._waits_for_images():
+        while (under_way := len(self._under_way)) < self.engine.depth:
+            if self.scheduler.has_room and (self._waits_for_images() or under_way > self.engine.workers):
                 return
             choice = self.scheduler.next()
             if not choice:
@@ -282,7 +303,9 @@ class Dispatcher:
     def _take(self, done: _UnderWay) -> None:
         """The answers to a block came, or an error did."""
         error = done.answers.exception()
-        if not done.choice:
+        if isinstance(error, Drifted):
+            self._drifted(error)
+        elif not done.choice:
             self._take_canary(done, error)
         elif isinstance(error, MemoryError):
             self._start_again(done.block, error)
@@ -315,8 +338,12 @@ class Dispatcher:
             try:
                 self.canaries.check(done.block, done.answers.result())
             except Drifted as drifted:
-                self.failed = drifted
-                self._fail_all(drifted)
+                self._drifted(drifted)
+
+    def _drifted(self, error: Drifted) -> None:
+        """It is no longer one function: nothing more is accepted."""
+        self.failed = error
+        self._fail_all(error)
 
     def _start_again(self, block: Block, error: BaseException) -> None:
         """Memory ran out: images of this shape start again in batches of half the size, with the same noise.

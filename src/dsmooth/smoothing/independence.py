@@ -21,9 +21,14 @@ from dsmooth.theory.votes import Phase
 if TYPE_CHECKING:
     from dsmooth.smoothing.engines.base import Block
 
-__all__ = ["depends_on_chance"]
+__all__ = ["depends_on_chance", "probe_stream"]
 
 _KEPT = 4  # every fourth row is kept, the others are changed
+
+
+def probe_stream(stream: bytes) -> bytes:
+    """A stream that follows from this one, and that no vote uses."""
+    return hashlib.blake2b(stream, digest_size=16, person=b"dsmooth.probe").digest()
 
 
 def depends_on_chance(pipeline: Pipeline, source: Source, block: Block) -> bool:
@@ -32,7 +37,7 @@ def depends_on_chance(pipeline: Pipeline, source: Source, block: Block) -> bool:
     The rows are samples of the block's first image, from a stream that nothing else uses.
     """
     pixels, rows = block.parts[0].pixels, block.rows
-    stream = hashlib.blake2b(block.parts[0].chunk.stream, digest_size=16, person=b"dsmooth.probe").digest()
+    stream = probe_stream(block.parts[0].chunk.stream)
 
     def batch(image: Any, first: int) -> Rows:
         made = source.noisy([(image, Chunk(Phase.PROBE, stream, first, rows))], rows)

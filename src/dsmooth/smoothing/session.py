@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import queue
 import threading
 import time
@@ -38,7 +39,7 @@ from dsmooth.smoothing.scheduler import USUAL, Scheduler, Urgency
 from dsmooth.smoothing.tally import Recall, Tally, checked_demand
 from dsmooth.theory.votes import Label, Phase
 
-__all__ = ["Handle", "OnRestart", "OnVotes", "Session", "no_restart", "no_votes"]
+__all__ = ["Handle", "OnNotice", "OnRestart", "OnVotes", "Session", "log_notice", "no_restart", "no_votes"]
 
 _NAP: Final = 0.5
 """Seconds between looks for an interrupt: a blocked thread misses one that came just before it blocked."""
@@ -51,6 +52,12 @@ OnVotes = Callable[[Tally, Chunk, Sequence[Label | None]], None]
 
 OnRestart = Callable[[str, int], None]
 """Called where memory ran out: the image that starts again, by key, and the new number of rows of a batch."""
+
+
+OnNotice = Callable[[str], None]
+"""Called with a line about what happened to the workers: they came, ended, were refused."""
+
+log_notice: Final[OnNotice] = logging.getLogger("dsmooth").warning
 
 
 def no_votes(tally: Tally, chunk: Chunk, labels: Sequence[Label | None]) -> None:
@@ -161,13 +168,14 @@ class Session:
         *,
         on_votes: OnVotes = no_votes,
         on_restart: OnRestart = no_restart,
+        on_notice: OnNotice = log_notice,
     ) -> Iterator[Tally]:
         """The votes of a stream of images of any length, as each is finished; the next image is taken when there is room.
 
         Everything is read and called by the thread that iterates. Leaving the iteration cancels what is open.
         """
         entries = (self._entry(image, question, key, USUAL) for image in images)
-        with closing(self._events(entries)) as events:
+        with closing(self._events(entries, on_notice)) as events:
             for entry, event in events:
                 if isinstance(event, Voted):
                     on_votes(cast(Tally, event.tally), event.chunk, event.labels)
@@ -204,6 +212,11 @@ class Session:
     def failed(self) -> BaseException | None:
         """Why nothing more is answered: the classifier changed its answers, or the session ended; None where it is open."""
         return self._loop.failed
+
+    @property
+    def workers(self) -> int:
+        """Blocks that can be worked on at a time, for now."""
+        return self._loop.engine.workers
 
     @property
     def fill_ratio(self) -> float:
@@ -244,13 +257,17 @@ class Session:
                 self._started = True
         self._loop.post(call)
 
-    def _events(self, entries: Iterator[Entry]) -> Generator[tuple[Entry, Event]]:
+    def _events(self, entries: Iterator[Entry], on_notice: OnNotice = log_notice) -> Generator[tuple[Entry, Event]]:
         """What happens to these images, told to the thread that iterates; raises what goes wrong with one of them.
 
         At the end the canaries have been asked once more.
         """
         heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        feed = Feed(want=lambda: heard.put(_WANT), checked=lambda error: heard.put(_Checked(error)))
+        feed = Feed(
+            want=lambda: heard.put(_WANT),
+            checked=lambda error: heard.put(_Checked(error)),
+            notice=lambda line: heard.put(_Notice(line)),
+        )
         open_entries: set[Entry] = set()
         exhausted = False
         self._post(lambda: self._loop.open_feed(feed))
@@ -265,6 +282,9 @@ class Session:
                         entry.request, entry.tell = feed, lambda entry, event: heard.put((entry, event))
                         open_entries.add(entry)
                     self._post(partial(self._loop.hand_in, feed, entry))
+                    continue
+                if isinstance(told, _Notice):
+                    on_notice(told.line)
                     continue
                 if isinstance(told, _Checked):  # the loop has ended
                     raise told.error or SessionClosed("the session was closed")
@@ -308,6 +328,13 @@ def _next(heard: queue.SimpleQueue[Any]) -> Any:
 
 
 _WANT: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """What happened to the workers."""
+
+    line: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dsmooth.backends.base import CannotRun
-from dsmooth.backends.choice import backend_named, candidates
+from dsmooth.backends.choice import candidates
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
 from dsmooth.classifiers.adapting import as_classifier
@@ -26,13 +26,22 @@ from dsmooth.images.sets import LabelledImage
 from dsmooth.records.question import PREDICTION, Question
 from dsmooth.smoothing.batch_size import BatchSizes, fastest_batch, measured, trial_batch
 from dsmooth.smoothing.chunks import GENERATOR, LIMITS, MasterKey
-from dsmooth.smoothing.engines.known import engine_named
-from dsmooth.smoothing.engines.worker import Worker
+from dsmooth.smoothing.engines.base import Spread
+from dsmooth.smoothing.engines.known import engine_kind, engine_named
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.smoothing.mismatches import mismatches
 from dsmooth.smoothing.pipeline import Pipeline, denoiser_at, denoiser_digest, denoiser_name
 from dsmooth.smoothing.scheduler import USUAL, Urgency
-from dsmooth.smoothing.session import Handle, OnRestart, OnVotes, Session, no_restart, no_votes
-from dsmooth.smoothing.sources.known import source_of
+from dsmooth.smoothing.session import (
+    Handle,
+    OnNotice,
+    OnRestart,
+    OnVotes,
+    Session,
+    log_notice,
+    no_restart,
+    no_votes,
+)
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.bounds import check_count
 from dsmooth.theory.certifiers import Certificate, Certifier, Multiclass
@@ -59,11 +68,13 @@ class SmoothedClassifier:
         only), or "auto": bf16 where the processor computes in it and the networks run in it, else fp32.
     backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
         fastest that is installed and can run them; where one cannot, auto warns and takes the next.
-    batch, workers: rows at once (None: chosen by image size and backend) and threads (None: one per core).
+    batch, workers: rows at once (None: chosen by image size and backend), and threads or processes (None: one per core).
     certifier: the bound of the modes fixed and radius; multiclass by default. TopK(5, classes=1000) for a weaker claim.
     ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
         counted then); False where every vote costs money.
-    engine: where the networks run: "threads" of this process.
+    engine: where the networks run: "threads" of this process; "ray", processes of this machine; "ray:auto", those of the
+        Ray cluster that this process runs in (extra ray; docs/guide/cluster.md). It changes no vote.
+    gpus: with ray, the part of a GPU that each process takes (None: one where the backend is cuda).
     quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
         refused, because certificates are about images on that grid.
     resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
@@ -93,6 +104,7 @@ class SmoothedClassifier:
         certifier: Certifier | None = None,
         ahead: bool = True,
         engine: str = "threads",
+        gpus: float | None = None,
         quantise: bool = False,
         resize: bool = False,
         mirror: bool = False,
@@ -118,8 +130,12 @@ class SmoothedClassifier:
             batch, ahead = batch or traits.rows, False
             workers = workers or max(cores(), traits.workers or 1)
         self.batch = batch if batch is None else check_count(batch, "batch", most=LIMITS["batch"])
-        self._engine, self._ahead = engine, ahead
-        self._workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
+        self._ahead = ahead
+        workers = workers if workers is None else check_count(workers, "workers", most=LIMITS["workers"])
+        self._spread = Spread(engine, workers, gpus)
+        kind = engine_kind(engine)
+        kind.check(self._spread, billed=traits.billed)
+        self._here, self._threads = kind.here, workers if kind.here else 1
         self._candidates = candidates(backend, dtype)
         self._chosen = {"backend": backend != "auto", "dtype": dtype != "auto"}
         self._area: int | None = None
@@ -144,7 +160,7 @@ class SmoothedClassifier:
         """The open door to these networks: opened when first used, and open until `close`."""
         if self._session is None:
             self._session = Session(
-                engine_named(self._engine, self._worker),
+                engine_named(self._spread, self._worker),
                 self.question(),
                 sizes=self.sizes,
                 ahead=self._ahead,
@@ -196,7 +212,7 @@ class SmoothedClassifier:
 
     def seconds_a_sample(self, shape: tuple[int, ...]) -> float | None:
         """About how long a sample of an image (H, W, C) takes here, all workers at work; None where that is not known."""
-        if self.classifier.traits.billed:
+        if self.classifier.traits.billed or not self._here:
             return None
         try:
             seconds = measured(self.pipeline, shape, self.sizes.rows(shape))
@@ -318,9 +334,10 @@ class SmoothedClassifier:
         *,
         on_votes: OnVotes = no_votes,
         on_restart: OnRestart = no_restart,
+        on_notice: OnNotice = log_notice,
     ) -> Iterator[Tally]:
         """The votes on a stream of images of any length, as each image is finished."""
-        return self.session.drain(images, question, key, on_votes=on_votes, on_restart=on_restart)
+        return self.session.drain(images, question, key, on_votes=on_votes, on_restart=on_restart, on_notice=on_notice)
 
     def replay(
         self,
@@ -362,9 +379,7 @@ class SmoothedClassifier:
         _ = self.pipeline.images(trial) if self.classifier.traits.billed else self.pipeline.labels(trial)
 
     def _loaded(self, backend: str, dtype: str) -> Worker:
-        chosen = backend_named(backend, dtype, self._workers)
-        pipeline = Pipeline(self.classifier, self.denoiser, self.law.level, chosen)
-        return Worker(pipeline, source_of(self.law, chosen.device))
+        return Worker(Recipe(self.classifier, self.denoiser, self.law, backend, dtype), self._threads)
 
     def _reload(self, backend: str, dtype: str) -> None:
         self.close()

@@ -3,5 +3,9 @@
 base.py     the contract: Block, Answers, Engine
 worker.py   a source and the networks behind it: answers one block, wherever an engine puts it
 threads.py  the cores or the GPU of this machine
+actors.py   processes of a Ray cluster
+cluster.py  a connection to one that lets nobody in without its token
+remote.py   what runs in such a process
+judging.py  whether it is the same function there
 known.py    an engine by name
 """

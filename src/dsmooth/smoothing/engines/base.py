@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, Final, final
 
 from dsmooth.errors import BadModel
 from dsmooth.images.pixels import Pixels
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.theory.votes import Label
 
-__all__ = ["Answers", "Block", "Engine", "Part"]
+__all__ = ["ON_THREADS", "Answers", "Block", "Engine", "Part", "Spread"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +54,20 @@ class Answers:
     """The same rows are answered differently: the classifier brings randomness of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Which engine, and how much of a machine or a cluster it may use."""
+
+    engine: str = "threads"
+    workers: int | None = None
+    """Threads or processes; None: as many as there is room for."""
+    gpus: float | None = None
+    """Of a GPU, for each process; None: one where the backend is a GPU's, else none."""
+
+
+ON_THREADS: Final = Spread()
+
+
 class Engine(ABC):
     """Runs one base classifier on blocks. Whatever it is made of, the same block has the same answers.
 
@@ -61,8 +75,24 @@ class Engine(ABC):
     MemoryError where the batch is too large for the memory, ServiceStopped where a service gave out.
     """
 
+    here: ClassVar[bool]
+    """Whether the networks run in this process."""
+
     workers: int
-    """Blocks that are worked on at a time: a scheduler keeps one more ready."""
+    """Blocks that can be worked on at a time, for now: one more is kept ready, whatever it is made of."""
+
+    @property
+    def depth(self) -> int:
+        """Blocks that may be under way, for now: those beyond `workers` and one only where every row is wanted."""
+        return self.workers + 1
+
+    @classmethod
+    @abstractmethod
+    def check(cls, spread: Spread, *, billed: bool) -> None:
+        """Raises BadParameter or MissingPackage where this engine cannot do what is asked of it; starts nothing.
+
+        billed: the classifier is a service.
+        """
 
     @final
     def submit(self, block: Block) -> Future[Answers]:
@@ -87,6 +117,9 @@ class Engine(ABC):
     def _submit(self, block: Block) -> Future[Answers]:
         """As `submit`; what comes back is checked there."""
 
+    def listen(self, hear: Callable[[str], None]) -> None:  # noqa: B027
+        """`hear` is told, in a line each and from any thread, what happens to the workers: it must be quick."""
+
     def begin(self) -> None:  # noqa: B027 (nothing to do is a good default)
         """Work is about to be submitted, also after `interrupt`."""
 
@@ -98,4 +131,4 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Everything that runs is waited for, what waits is cancelled, and nothing can be submitted any more."""
+        """Nothing runs any more, what waits is cancelled, and nothing can be submitted."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar
 
 import torch
 
-from dsmooth.smoothing.engines.base import Answers, Block, Engine
+from dsmooth.errors import BadParameter
+from dsmooth.smoothing.engines.base import ON_THREADS, Answers, Block, Engine, Spread
 from dsmooth.smoothing.engines.worker import Worker
 
 __all__ = ["ThreadEngine"]
@@ -15,7 +17,16 @@ __all__ = ["ThreadEngine"]
 class ThreadEngine(Engine):
     """As many threads as the backend has networks; they start with the first block."""
 
-    def __init__(self, worker: Worker) -> None:
+    here: ClassVar[bool] = True
+
+    @classmethod
+    def check(cls, spread: Spread, *, billed: bool) -> None:
+        if spread.gpus is not None:
+            raise BadParameter(
+                "parts of GPUs are for the processes of engine ray: leave gpus out, or choose that engine"
+            )
+
+    def __init__(self, worker: Worker, spread: Spread = ON_THREADS) -> None:
         self._worker = worker
         self.workers = worker.pipeline.backend.workers
         self._threads = ThreadPoolExecutor(self.workers, "dsmooth", initializer=torch.set_num_threads, initargs=(1,))

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from dsmooth.backends.choice import backend_named
+from dsmooth.classifiers.base import Classifier
+from dsmooth.denoisers.base import Denoise, Denoiser
 from dsmooth.errors import BadModel
 from dsmooth.records.querylog import Address
 from dsmooth.smoothing.engines.base import Answers, Block, Part
 from dsmooth.smoothing.independence import depends_on_chance
 from dsmooth.smoothing.pipeline import Pipeline
-from dsmooth.smoothing.sources.base import Source
+from dsmooth.smoothing.sources.known import source_of
+from dsmooth.theory.laws.base import Law
 
-__all__ = ["Worker"]
+__all__ = ["Recipe", "Worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is smoothed and how it runs: values from which a worker can be made anywhere."""
+
+    classifier: Classifier
+    denoiser: Denoiser | Denoise | None
+    law: Law
+    backend: str
+    dtype: str
 
 
 class Worker:
     """Answers blocks; as many threads as the pipeline has networks may share it.
 
-    Each shape of batches is probed once, before the first answer of that shape is given.
+    Each shape of batches is probed once, before the first answer of that shape is given. threads: copies of the networks;
+    None: what the backend says.
     """
 
-    def __init__(self, pipeline: Pipeline, source: Source) -> None:
-        self.pipeline, self.source = pipeline, source
+    def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
+        backend = backend_named(recipe.backend, recipe.dtype, threads)
+        self.recipe = recipe
+        self.pipeline = Pipeline(recipe.classifier, recipe.denoiser, recipe.law.level, backend)
+        self.source = source_of(recipe.law, backend.device)
         self._chance: dict[tuple[int, ...], bool] = {}
         self._probing = threading.Lock()
 

@@ -1,0 +1,443 @@
+"""The processes of a Ray cluster: one thread and one copy of the networks each, here or on other machines.
+
+Blocks are handed out in calls of a few seconds of work, two calls to a process. A vote is a pure function of its address
+and of the networks, so what a lost process had is asked of another, and nothing is lost, doubled or different.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Final
+
+import torch
+
+from dsmooth.backends.eager import cores
+from dsmooth.backends.versions import versions
+from dsmooth.errors import BadModel, BadParameter, Drifted, DsmoothError, SessionClosed
+from dsmooth.images.pixels import Pixels
+from dsmooth.smoothing.engines.base import Answers, Block, Engine, Spread
+from dsmooth.smoothing.engines.cluster import connected, imported
+from dsmooth.smoothing.engines.judging import Seen, difference, probe_of, seen
+from dsmooth.smoothing.engines.remote import Facts, RemoteWorker, packed
+from dsmooth.smoothing.engines.worker import Worker
+
+__all__ = ["RayEngine"]
+
+_SECONDS: Final = 2.0  # of work in a call
+_MOST: Final = 256  # blocks in a call
+_FASTER: Final = 8  # a call is at most so many times as large as the one before
+_CALLS: Final = 2  # under way to each process: one is worked on, one waits there
+_WAKE: Final = 1.0  # seconds between looks at the clock
+_GROWTH: Final = 5.0  # seconds between looks at the size of the cluster
+_AGAIN: Final = 64  # one block in so many is asked of a second process before it counts
+_TRIES: Final = 8  # processes that may end over a block, or one after the other before any answers
+_IMAGES: Final = 512  # whose pixels stay in the object store
+
+
+@dataclass(eq=False)
+class _Job:
+    """A block and its answers to come."""
+
+    block: Block
+    answers: Future[Answers] = field(default_factory=Future)
+    opinions: int = 0
+    """Processes that have to answer it alike; 0 until it is first handed out."""
+    given: list[tuple[_Actor, Answers]] = field(default_factory=list)
+    asked: set[_Actor] = field(default_factory=set)
+    lost: int = 0
+    """Processes that ended over it."""
+
+
+@dataclass(eq=False)
+class _Actor:
+    """A process."""
+
+    handle: Any
+    number: int
+    node: str = ""
+    pid: int = 0
+    most: int = 1
+    """Blocks of a call that takes the time that it should."""
+    calls: list[list[_Job]] = field(default_factory=list)
+    probed: set[tuple[int, ...]] = field(default_factory=set)
+    """Shapes of batches about which it was probed."""
+    gone: bool = False
+
+    def __str__(self) -> str:
+        where = f" ({self.node}, process {self.pid})" if self.pid else ""
+        return f"worker {self.number}{where}"
+
+
+class RayEngine(Engine):
+    """As many processes as were asked for, or as the cluster has room for, which may change at any time.
+
+    One that computes with other versions or another kind of processor, draws other noise, or answers a probe unlike this
+    process, gets no block. One that ends is replaced. Random blocks are asked of a second process before they count, and
+    where the two differ everything stops (Drifted).
+    """
+
+    here: ClassVar[bool] = False
+
+    @classmethod
+    def check(cls, spread: Spread, *, billed: bool) -> None:
+        if billed:
+            raise BadParameter("a service is asked by one machine, within one budget: leave engine ray out")
+        if spread.gpus is not None and not 0.0 < spread.gpus <= 1.0:
+            raise BadParameter(f"gpus must be above 0 and at most 1 (the part of one GPU), got {spread.gpus:g}")
+        imported(_address(spread))
+
+    def __init__(self, worker: Worker, spread: Spread) -> None:
+        device = worker.pipeline.backend.device.type
+        if spread.gpus is not None and device != "cuda":
+            raise BadParameter(
+                f"backend {worker.pipeline.backend.name} runs on a CPU: leave gpus out, or choose backend cuda"
+            )
+        self._worker, self._spread = worker, spread
+        self._gpus = 0.0 if device != "cuda" else spread.gpus or 1.0
+        self._cluster = connected(_address(spread))
+        self._ray = self._cluster.ray
+        try:
+            self._recipe = self._ray.put(worker.recipe)
+        except Exception as error:  # whatever a stranger's object raises when it is pickled
+            raise BadModel(f"these networks cannot be sent to other processes: {_line(error)}") from error
+        alone = self._cluster.own or self._gpus  # how many there are is decided here, or by the GPUs
+        options = {"num_cpus": 0 if alone else 1, "num_gpus": self._gpus}
+        self._kind = self._ray.remote(max_restarts=0, max_task_retries=0, **options)(RemoteWorker)
+        self._versions = self._told(versions())
+        self._hear: Callable[[str], None] | None = None
+        self._unsaid: deque[str] = deque()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._open: set[_Job] = set()
+        self._waiting: deque[_Job] = deque()
+        self._actors: list[_Actor] = []
+        self._ready: list[_Actor] = []
+        self._images: OrderedDict[str, Any] = OrderedDict()
+        self._probes: dict[tuple[int, ...], tuple[list[Block], list[Seen]]] = {}
+        self._numbers = self._refused = self._early = self._said = 0
+        self._wanted, self._looked, self._changed = 0, -math.inf, math.inf
+        self._failed: DsmoothError | None = None
+        self._closing = self._ended = False
+        self._lock = threading.Lock()
+        self.workers, self._depth = 1, _CALLS
+        self._look()
+        self._thread = threading.Thread(target=self._run, name="dsmooth-actors", daemon=True)
+        self._thread.start()
+
+    # --- called from any thread ---------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        self._hear = hear
+
+    def _submit(self, block: Block) -> Future[Answers]:
+        job = _Job(block)
+        with self._lock:
+            if self._ended:
+                job.answers.set_exception(self._failed or SessionClosed("the engine was closed"))
+            else:
+                self._open.add(job)
+                self._inbox.put(lambda: self._waiting.append(job))
+        return job.answers
+
+    def close(self) -> None:
+        self._inbox.put(self._stop)
+        self._thread.join()
+
+    # --- called by the engine's thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                with suppress(queue.Empty):
+                    self._inbox.get(timeout=_WAKE)()
+                    while True:  # what came meanwhile is handed out together
+                        self._inbox.get_nowait()()
+                self._look()
+                self._hand_out()
+        except BaseException as error:
+            self._fail(BadModel(f"the Ray cluster was lost ({_line(error)}): start again with --resume"))
+        finally:
+            with self._lock:
+                self._ended = True
+            for job in list(self._open):
+                self._settle(job, self._failed or SessionClosed("the engine was closed"))
+            for actor in self._actors:
+                with suppress(Exception):  # the cluster may be gone
+                    self._ray.kill(actor.handle)
+
+    def _stop(self) -> None:
+        self._closing = True
+
+    def _look(self) -> None:
+        """As many processes are there, or on their way, as there is room for; what became of them is said."""
+        now = time.monotonic()
+        if now - self._looked > _GROWTH:
+            self._looked, self._wanted = now, self._room()
+        while len(self._actors) < self._wanted - self._refused:
+            self._numbers += 1
+            actor = _Actor(self._kind.remote(self._recipe), self._numbers)
+            self._actors.append(actor)
+            self._hear_of(actor.handle.facts.remote(), partial(self._met, actor))
+        if not self._ready:
+            self.workers, self._depth = max(1, self._wanted), _CALLS * max(1, self._wanted)
+        if self._hear is None:
+            return
+        settled = len(self._ready) == len(self._actors) or now - self._changed > _WAKE
+        if settled and self._said != len(self._ready):
+            self._said = len(self._ready)
+            machines = len({actor.node for actor in self._ready})
+            self._say(f"{_count(self._said, 'worker')} on {_count(machines, 'machine')}")
+
+    def _room(self) -> int:
+        if self._spread.workers is not None:
+            return self._spread.workers
+        return cores() if self._cluster.own and not self._gpus else self._cluster.room(gpus=self._gpus)
+
+    def _hear_of(self, promised: Any, call: Callable[[Future[Any]], None]) -> None:
+        """This call is made by the engine's thread when that is there."""
+        promised.future().add_done_callback(lambda done: self._inbox.put(partial(call, done)))
+
+    def _met(self, actor: _Actor, done: Future[Facts]) -> None:
+        """A process has loaded the networks, or could not."""
+        if actor.gone:
+            return
+        if (error := done.exception()) is not None:
+            if "creation task" in str(error):  # it raised something, and would again
+                self._refuse(actor, f"cannot load the networks: {_line(error)}")
+            else:
+                self._early += 1
+                self._lose(actor, error)
+            return
+        facts = done.result()
+        actor.node, actor.pid, self._early = facts.node, facts.pid, 0
+        told = self._told(facts.versions)
+        if told != self._versions:
+            names = sorted(name for name in told | self._versions if told.get(name) != self._versions.get(name))
+            unlike = ", ".join(f"{name} {told.get(name)} and not {self._versions.get(name)}" for name in names)
+            self._refuse(actor, f"has {unlike}")
+            return
+        self._ready.append(actor)
+        self._measure()
+
+    def _told(self, found: dict[str, str]) -> dict[str, str]:
+        """Of the versions, those that decide what is computed: a GPU does only where one is used."""
+        return {name: value for name, value in found.items() if name != "gpu" or self._gpus}
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            free = sorted((each for each in self._ready if len(each.calls) < _CALLS), key=lambda each: len(each.calls))
+            calls = sum(_CALLS - len(actor.calls) for actor in free)
+            for actor in free:
+                if jobs := self._share(actor, calls):
+                    self._send(actor, jobs)
+                    break
+            else:
+                return
+
+    def _share(self, actor: _Actor, calls: int) -> list[_Job]:
+        """What this process gets next: what it can do in the time of a call, or a fair part where little waits."""
+        most = min(actor.most, -(-len(self._waiting) // calls))
+        taken: list[_Job] = []
+        passed: list[_Job] = []
+        again: list[_Job] = []
+        while self._waiting and len(taken) < most:
+            job = self._waiting.popleft()
+            if job.answers.done():
+                continue
+            if actor in job.asked:
+                if len(self._ready) > 1:
+                    passed.append(job)
+                else:
+                    self._content(job)
+                continue
+            if not job.opinions:
+                job.opinions = 2 if len(self._ready) > 1 and secrets.randbelow(_AGAIN) == 0 else 1
+                again += [job] * (job.opinions - 1)
+            job.asked.add(actor)
+            taken.append(job)
+        self._waiting.extendleft(reversed(passed + again))
+        return taken
+
+    def _send(self, actor: _Actor, jobs: list[_Job]) -> None:
+        for shape in {(job.block.rows, *job.block.shape): job.block for job in jobs}.items():
+            if shape[0] in actor.probed:
+                continue
+            try:
+                blocks = self._probe(*shape)
+            except Exception as error:  # the networks do not fit, or the memory does not suffice
+                for job in [job for job in jobs if (job.block.rows, *job.block.shape) == shape[0]]:
+                    jobs.remove(job)
+                    self._settle(job, error)
+                continue
+            actor.probed.add(shape[0])
+            self._hear_of(self._call(actor.handle.probe, blocks), partial(self._judge, actor, shape[0]))
+        if jobs:
+            actor.calls.append(jobs)
+            call = self._call(actor.handle.ask, [job.block for job in jobs])
+            self._hear_of(call, partial(self._came, actor, jobs))
+
+    def _call(self, method: Any, blocks: Sequence[Block]) -> Any:
+        sent, images = packed(blocks)
+        return method.remote(sent, *(self._put(digest, pixels) for digest, pixels in images.items()))
+
+    def _put(self, digest: str, pixels: Pixels) -> Any:
+        """The image in the object store."""
+        if digest not in self._images:
+            self._images[digest] = self._ray.put(pixels)
+            if len(self._images) > _IMAGES:
+                self._images.popitem(last=False)
+        self._images.move_to_end(digest)
+        return self._images[digest]
+
+    def _probe(self, shape: tuple[int, ...], block: Block) -> list[Block]:
+        """What every process is asked before it gets blocks of this shape; this one has answered it first."""
+        if shape not in self._probes:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # as over there
+            try:
+                blocks = probe_of(block)
+                self._probes[shape] = blocks, seen(self._worker, blocks)
+            finally:
+                torch.set_num_threads(threads)
+        return self._probes[shape][0]
+
+    def _judge(self, actor: _Actor, shape: tuple[int, ...], done: Future[list[Seen]]) -> None:
+        """What a process made of a probe came; what it answered after it has not been taken yet."""
+        if actor.gone:
+            return
+        if (error := done.exception()) is not None:
+            self._lose(actor, error)
+        elif (unlike := difference(done.result(), self._probes[shape][1])) is not None:
+            self._refuse(actor, f"{unlike} than this machine")
+
+    def _came(self, actor: _Actor, jobs: list[_Job], done: Future[tuple[list[Answers | Exception], float]]) -> None:
+        if actor.gone:
+            return
+        if (error := done.exception()) is not None:
+            self._lose(actor, error)
+            return
+        self._early = 0
+        actor.calls.remove(jobs)
+        answers, seconds = done.result()
+        fitting = int(_SECONDS / max(seconds / len(jobs), 1e-9))
+        actor.most = max(1, min(fitting, _FASTER * max(actor.most, len(jobs)), _MOST))
+        self._measure()
+        for job, given in zip(jobs, answers, strict=True):
+            self._take(actor, job, given)
+
+    def _take(self, actor: _Actor, job: _Job, given: Answers | Exception) -> None:
+        if job.answers.done() or self._closing:
+            return
+        if isinstance(given, Exception):
+            self._settle(job, given)
+            return
+        for other, before in job.given:
+            if not (given.chance or before.chance) and list(given.labels) != list(before.labels):
+                differing = sum(a != b for a, b in zip(given.labels, before.labels, strict=True))
+                self._fail(
+                    Drifted(
+                        f"{actor} answers {differing} of {job.block.samples} images differently than {other}: one of them "
+                        "runs another function, and what either answered is in doubt"
+                    )
+                )
+                return
+        job.given.append((actor, given))
+        if len(job.given) >= job.opinions:
+            self._settle(job, given)
+
+    def _content(self, job: _Job) -> None:
+        """Nobody is left who could give a second opinion."""
+        job.opinions = 1
+        if job.given:
+            self._settle(job, job.given[0][1])
+
+    def _lose(self, actor: _Actor, error: BaseException) -> None:
+        """A process ended: what it had is asked of others, and another takes its place."""
+        self._say(f"{actor} ended ({type(error).__name__}): others do what it had")
+        self._dismiss(actor, lost=1)
+        if self._early >= _TRIES:
+            self._fail(
+                BadModel(f"{_TRIES} workers ended while they loaded the networks, the last one with: {_line(error)}")
+            )
+        self._look()
+
+    def _refuse(self, actor: _Actor, why: str) -> None:
+        """A process would be another function: it gets nothing, and nothing that it answered counts."""
+        self._say(f"{actor} is refused: it {why}")
+        self._refused += 1
+        self._dismiss(actor, lost=0)
+        if not self._actors:
+            self._fail(BadModel(f"no worker is left: the last one, {actor}, {why}"))
+
+    def _dismiss(self, actor: _Actor, *, lost: int) -> None:
+        actor.gone = True
+        self._actors.remove(actor)
+        if actor in self._ready:
+            self._ready.remove(actor)
+        self._ray.kill(actor.handle)
+        for job in reversed([job for jobs in actor.calls for job in jobs]):
+            job.asked.discard(actor)
+            job.lost += lost
+            if job.lost >= _TRIES:
+                self._settle(
+                    job, BadModel(f"{_TRIES} workers ended over one batch of {job.block.rows}: pass a smaller batch")
+                )
+            elif not job.answers.done():
+                self._waiting.appendleft(job)
+        self._measure()
+
+    def _measure(self) -> None:
+        """How many blocks may come, now that a process came, went or was timed."""
+        self._changed = time.monotonic()
+        if self._ready:
+            self.workers, self._depth = len(self._ready), sum((_CALLS + 1) * actor.most for actor in self._ready)
+
+    def _settle(self, job: _Job, given: Answers | BaseException) -> None:
+        if job.answers.done():
+            return
+        self._open.discard(job)
+        if isinstance(given, BaseException):
+            job.answers.set_exception(given)
+        else:
+            job.answers.set_result(given)
+
+    def _fail(self, error: DsmoothError) -> None:
+        """Nothing more is answered."""
+        self._failed, self._closing = self._failed or error, True
+
+    def _say(self, line: str) -> None:
+        """What was said before anybody listened is told then."""
+        self._unsaid.append(line)
+        while self._hear is not None and self._unsaid:
+            self._hear(self._unsaid.popleft())
+
+
+def _address(spread: Spread) -> str | None:
+    """Where the cluster is; None: one of our own."""
+    name, colon, address = spread.engine.partition(":")
+    if address.startswith("//") or (colon and not address):
+        raise BadParameter(f"expected {name}, {name}:auto or {name}:HOST:PORT, got {spread.engine!r}")
+    return address if colon else None
+
+
+def _line(error: BaseException) -> str:
+    """The last line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
