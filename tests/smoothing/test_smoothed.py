@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +168,23 @@ def test_whatever_a_network_raises_is_one_line(error):
         SmoothedClassifier(Broken(), None, 0.25).certify(np.zeros((4, 4, 1), np.uint8))
     with pytest.raises(BadModel, match="with the same shape, got NoneType"):
         SmoothedClassifier(Constant(), lambda x, sigma: None, 0.25).certify(np.zeros((4, 4, 1), np.uint8))
+
+
+def test_nothing_goes_round_in_circles_when_a_run_was_broken_off():
+    """The loop waits a moment for the next image of a run; it forgot that the run, and so the wait, was over."""
+
+    def broken_off():
+        yield np.zeros((4, 4, 1), np.uint8)
+        time.sleep(0.02)  # less than it waits
+        raise BadImage("the rest is gone")
+
+    with SmoothedClassifier(Constant(), None, 0.25, workers=1) as smoothed:
+        with pytest.raises(BadImage, match="the rest is gone"):
+            list(smoothed.certify_stream(broken_off(), n0=10, n=10))
+        time.sleep(0.1)
+        before = time.process_time()
+        time.sleep(0.4)
+        assert time.process_time() - before < 0.2
 
 
 def test_bad_models_are_refused():

@@ -284,6 +284,7 @@ class Dispatcher:
                 feed.waiting = True
                 feed.want()
         if not open_feeds:
+            self._idle_since = None  # or the loop would go round and round for an image that nobody brings
             return False
         if len(self._under_way) >= self.engine.workers:
             return True
