@@ -41,7 +41,7 @@ SHIPPED: Final[dict[str, str]] = {
     "photo-stab": "2d532251e13d013924995fd08ec13048295578f6680e16aae1973552e09a61da",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
-    "cifar10-white": "05d089b797026887fe72d425271ba549c87c5cffae136f4d9ff0491058b0c5c3",
+    "cifar10-white": "2063aa16143a3d7d991af0a56caed1762236cd859644979b1fda679cac5b255c",
     "cifar10-dncnn-stab": "00553c24111304e308dd3f6fcf2b229890bf09577ccef0f8ddb71bf7274b5ff5",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
