@@ -337,10 +337,10 @@ def test_train_through_a_classifier(folder):
 
 FLAGS = """
 --alone --architecture --average --batch --blocks --brightness --classes --clip --colour --compiled --cut --data
---decoder-blocks --distort --every --judged --labels --lr --minutes --mirror --no-mirror --no-turns --no-zoom --noise --norm
---objective --optimizer --out --padding --patch --precision --ramp --resume --scaled --schedule --seed --shuffle --sigma-law
---sigma-max --sigma-min --start --steps
---surrogate --temperature --turns --weight-decay --widths --zoom -o
+--decoder-blocks --distort --every --judged --labels --lr --minutes --mirror --mirrored --no-mirror --no-mirrored
+--no-turns --no-zoom --noise --norm --objective --optimizer --out --padding --patch --precision --processes --ramp
+--resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate
+--temperature --turns --weight-decay --widths --zoom -o
 """
 
 

@@ -266,7 +266,7 @@ def test_a_strong_scale_alone_suffices_where_it_decides_everything(copy):
         ((*SIGMAS, "--brightness", "0.1"), "is for Gaussian noise"),
         ((*SIGMAS, "--plan"), "are for single runs"),
         ((*SIGMAS, "--certificates", "files"), "are for single runs"),
-        ((*SIGMAS, "--witness"), "--witness fixes one run"),
+        ((*SIGMAS, "--witness"), "--witness is for a single run"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(base, options, says):

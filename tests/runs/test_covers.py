@@ -230,7 +230,7 @@ def test_true_certificates_survive_the_search_and_false_ones_do_not(base):
         run = read_run(base / text / "run")
         page, dossier = (re.sub(r"\s+", " ", made(summarise([run]))) for made in (page_of, dossier_of))
         assert f"in place of the image: {MODES[text].against.words}; {MODES[text].against.by}. Images" in dossier
-        assert MODES[text].against.words in csv_of([run])
+        assert MODES[text].against.words in "".join(csv_of([run]))
         assert f"{MODES[text].against.words} (cover bound)" in page
         assert f"a certificate speaks of ({MODES[text].against.name} or l<sub>2</sub> or l<sub>∞</sub>)" in page
     smoothed.close()

@@ -359,7 +359,7 @@ def test_muon_in_two_phases_goes_on_bit_for_bit(tmp_path, halves, monkeypatch):
     asked = []
     surrogates = load_surrogates(SURROGATE)
     surrogates[0].network.register_forward_hook(lambda *_: asked.append(torch.is_grad_enabled()))
-    monkeypatch.setattr("dsmooth.training.denoising.load_surrogates", lambda specs: surrogates)
+    monkeypatch.setattr("dsmooth.training.denoising.load_surrogates", lambda specs, mirrored: surrogates)
     recipe = Recipe(
         **{**THROUGH, "config": HEADED, "steps": 10, "objective": "clf + head + mse", "optimizer": "muon",
            "schedule": "linear", "alone": 0.5, "cut": 0.5, "temperature": 4.0, "clip": 1.0}

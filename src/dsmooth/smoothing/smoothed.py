@@ -400,7 +400,7 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
     if (sigma is None) == (law is None):
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
     given = sigma if law is None else law
-    if isinstance(given, Sequence):
+    if isinstance(given, list | tuple) and len(given) > 1:
         raise BadParameter(f"several sigmas are one classifier as CascadedClassifier(..., sigmas={list(given)})")
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
 
