@@ -399,10 +399,10 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
     """The noise that was asked for, in either way."""
     if (sigma is None) == (law is None):
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
-    given = sigma if law is None else law
+    given: Any = sigma if law is None else law
     if isinstance(given, list | tuple) and len(given) > 1:
         raise BadParameter(f"several sigmas are one classifier as CascadedClassifier(..., sigmas={list(given)})")
-    return introduce(given) if isinstance(given, Law) else Gaussian(given)  # type: ignore[arg-type]  # it complains
+    return introduce(given) if isinstance(given, Law) else Gaussian(given)  # it complains
 
 
 def _left(candidates: Sequence[tuple[str, str]], error: BadModel) -> list[tuple[str, str]]:
