@@ -307,7 +307,7 @@ def _one(
 
         chosen, skipped = data.open(images, smoothed.classifier)
         if only is not None:
-            chosen = chosen.subset([i for i, name in enumerate(chosen.names) if name in only])
+            chosen = chosen.named(only)
         each = smoothed.question(**asked, mode=mode)
         votes = each.n0 + each.n
         billed = smoothed.classifier.traits.billed

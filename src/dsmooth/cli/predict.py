@@ -103,7 +103,7 @@ def _at(
 
         chosen, _ = data.open(images, smoothed.classifier)
         if only is not None:
-            chosen = chosen.subset([i for i, name in enumerate(chosen.names) if name in only])
+            chosen = chosen.named(only)
         if smoothed.classifier.traits.billed and not agreed(smoothed.classifier, service, len(chosen), n):
             return []
         if not chosen:

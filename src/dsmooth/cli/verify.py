@@ -179,7 +179,7 @@ def _checked(path: Path, means: _Means, only: Collection[str] | None = None, *, 
     cleaner = None if network is None else _denoiser(means.denoiser, evidence)
     shown = None if means.images is None else _images(means.images, means.data, evidence, network)
     if shown is not None and only is not None:
-        shown = shown.subset([i for i, name in enumerate(shown.names) if name in only])
+        shown = shown.named(only)
     found = _Checked(evidence, standing_of(evidence, means.roots, means.chain), replays={} if keep else None)
     if means.signer is not None or evidence.envelope is not None:
         found.tell(signature_check(evidence, means.signer))
@@ -213,7 +213,7 @@ def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
         checked.append(_checked(run.folder, means, only, keep=True))
         if [record.digest for record in checked[-1].evidence.records] != [record.digest for record in run.records]:
             raise BadRun(f"{run.folder}: became another run while it was checked")
-        only = set(undecided(run.records))
+        only = undecided(run.records)
     checked[-1].tell(cascade_check(cascade, [each.replays or {} for each in checked]))
     return checked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -140,6 +140,11 @@ class ImageSet(Sequence[LabelledImage]):
             _read=lambda i: replace(self._read(i), label=None),
             _stamp=self._stamp,
         )
+
+    def named(self, names: Collection[str]) -> ImageSet:
+        """The images of these names, in the order of the set."""
+        wanted = frozenset(names)
+        return self.subset([i for i, name in enumerate(self.names) if name in wanted])
 
     def subset(self, positions: Sequence[int]) -> ImageSet:
         """The images at these positions, in this order."""
