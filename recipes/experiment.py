@@ -16,6 +16,7 @@ from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import Progress, certify_run
 from dsmooth.smoothing.smoothed import SmoothedClassifier
+from dsmooth.theory.laws.base import Law
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.denoising import train
 from dsmooth.training.recipe import Recipe
@@ -39,7 +40,7 @@ def certify(
     images: ImageSet,
     classifier: str | Classifier,
     denoiser: str | Path | None,
-    sigma: float,
+    noise: float | Law,
     *,
     n0: int = 100,
     n: int = 1000,
@@ -49,8 +50,8 @@ def certify(
     batch: int | None = None,
     workers: int | None = None,
 ) -> Path:
-    """runs/`name` holds the finished run."""
-    smoothed = SmoothedClassifier(classifier, denoiser, sigma, dtype=dtype, batch=batch, workers=workers)
+    """runs/`name` holds the finished run. noise: the sigma of Gaussian noise, or a law."""
+    smoothed = SmoothedClassifier(classifier, denoiser, noise, dtype=dtype, batch=batch, workers=workers)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 

@@ -183,6 +183,16 @@ def test_a_training_can_start_from_another(tmp_path, images):
         train(Recipe(**{**recipe, "config": {"widths": [4], "blocks": [1]}}), [images], tmp_path / "c", data="")
 
 
+def test_a_training_can_start_from_a_denoiser_with_another_number_of_blocks(tmp_path, images):
+    first = train(Recipe(**SMALL), [images], tmp_path / "a", data="")
+    more = {**SMALL["config"], "blocks": [count + 1 for count in SMALL["config"]["blocks"]]}
+    recipe = {**SMALL, "config": more, "start": str(first), "lr": 1e-12, "average": 0.0, "steps": 1}
+    longer = train(Recipe(**recipe), [images], tmp_path / "b", data="")
+    kept = weights(first)
+    assert kept.keys() < weights(longer).keys()
+    assert all(torch.allclose(weights(longer)[name], value, atol=1e-4) for name, value in kept.items())
+
+
 def test_patches_follow_from_the_generator_alone(images):
     training, held_out = split([images])
     assert len(held_out) == 1

@@ -147,16 +147,24 @@ def train(
 
 
 def _fresh(recipe: Recipe) -> Denoiser:
-    """The network at step 0: random, or the weights of `start`, which must be of the same architecture."""
+    """The network at step 0: random, or the weights of `start`.
+
+    `start` may have more or fewer blocks, or another head: what only one of both has is left out, or stays random. What both
+    have must be of the same shape.
+    """
     denoiser = build(recipe.architecture, recipe.config, recipe.sigma_range)
     if recipe.start is not None:
         source = load_denoiser(recipe.start)
-        if (source.architecture, source.config) != (denoiser.architecture, denoiser.config):
+        own, theirs = denoiser.state_dict(), source.state_dict()
+        shared = own.keys() & theirs.keys()
+        if source.architecture != denoiser.architecture or any(
+            own[name].shape != theirs[name].shape for name in shared
+        ):
             raise BadModel(
-                f"expected {recipe.start} to hold {denoiser.architecture} {denoiser.config}, "
+                f"expected {recipe.start} to hold {denoiser.architecture} {denoiser.config}, but for the number of blocks, "
                 f"got {source.architecture} {source.config}"
             )
-        denoiser.load_state_dict(source.state_dict())
+        denoiser.load_state_dict({**own, **{name: theirs[name] for name in shared}})
     return denoiser
 
 
