@@ -4,6 +4,7 @@ base.py      the contract, and what a backend promises
 networks.py  copies of networks for inference, and their digests
 folding.py   batch normalisation folded into the convolution before it
 eager.py     torch on a CPU
+allocator.py freed memory stays with the process, for the next tensors on a CPU
 openvino.py  OpenVINO on a CPU: several times faster
 cuda.py      torch on an NVIDIA GPU
 measuring.py how fast each of them is here

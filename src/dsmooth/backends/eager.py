@@ -7,6 +7,7 @@ import os
 import torch
 from torch import Tensor, nn
 
+from dsmooth.backends.allocator import keep_freed_memory
 from dsmooth.backends.base import DTYPES, TensorFunction, check_dtype
 from dsmooth.backends.folding import fold_batchnorm, the_same
 from dsmooth.backends.networks import copy_for_inference
@@ -27,6 +28,7 @@ class Eager:
     def __init__(self, dtype: str = "fp32", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, ("fp32", "bf16"), self.name)
         self.workers = workers or cores()
+        keep_freed_memory()
 
     def ready(self, module: nn.Module) -> TensorFunction:
         return quickened(module, DTYPES[self.dtype], self.device)

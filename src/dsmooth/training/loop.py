@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dsmooth.backends.allocator import keep_freed_memory
 from dsmooth.errors import BadParameter, TrainingDiverged, require
 from dsmooth.training.checkpoints import TrainingFolder
 from dsmooth.training.optimizers import optimizers
@@ -63,6 +64,7 @@ def fabric_for(plan: TrainingPlan, processes: int = 1) -> Any:
         )
         fabric.launch()
     torch.backends.cudnn.benchmark = fabric.device.type == "cuda"
+    keep_freed_memory()
     return fabric
 
 
