@@ -249,7 +249,7 @@ class RayEngine(Engine):
 
     def _share(self, actor: _Actor, calls: int) -> list[_Job]:
         """What this process gets next: what it can do in the time of a call, or a fair part where little waits."""
-        most = min(actor.most, -(-len(self._waiting) // calls))
+        most = min(actor.most, -(-len(self._waiting) // (_CALLS * len(self._ready))))
         taken: list[_Job] = []
         passed: list[_Job] = []
         again: list[_Job] = []
