@@ -441,7 +441,7 @@ BAD = {
     "denoiser": (
         ["-d", "nothing"],
         "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, cifar10-white, "
-        "cifar10-dncnn-stab, tv, nlm)",
+        "cifar10-l1, cifar10-dncnn-stab, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "classifier must be one of"),

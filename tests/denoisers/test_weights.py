@@ -119,7 +119,7 @@ def test_shipped_weights_are_small_listed_and_digested(monkeypatch):
     folder = ROOT / "src" / "dsmooth" / "denoisers" / "shipped"
     files = {path.stem: path for path in folder.glob("*.safetensors")}
     assert files.keys() == SHIPPED.keys()
-    assert sum(path.stat().st_size for path in files.values()) <= 25_000_000
+    assert sum(path.stat().st_size for path in files.values()) <= 30_000_000
     for name, path in files.items():
         assert digest_file(path) == SHIPPED[name]
         described = describe(name)
