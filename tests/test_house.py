@@ -102,7 +102,7 @@ def test_imports_go_one_way():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_every_row_of_a_registry_leads_to_an_object_of_its_room():
+def test_every_row_of_a_registry_leads_to_an_object_of_its_package():
     held = {}
     for name in MODULES:
         if not name.endswith(("__main__", "_triton")):
@@ -110,17 +110,17 @@ def test_every_row_of_a_registry_leads_to_an_object_of_its_room():
             for registry in (value for value in values if isinstance(value, Registry)):
                 held.setdefault(id(registry), (registry, set()))[1].add(name.split(".")[1])
     assert len(held) >= 9
-    for registry, rooms in held.values():
+    for registry, packages in held.values():
         assert all(registry.load(name) is not None for name in registry)
-        (room,) = {address.split(".")[1] for address in registry.values()}
-        assert room in rooms, f"{registry.kind} leads to {room}, and is in {rooms}"
+        (package,) = {address.split(".")[1] for address in registry.values()}
+        assert package in packages, f"{registry.kind} leads to {package}, and is in {packages}"
 
 
-ROOMS = [path for name, path in MODULES.items() if path.name == "__init__.py" and name != "dsmooth"]
+PACKAGES = [path for name, path in MODULES.items() if path.name == "__init__.py" and name != "dsmooth"]
 
 
-@pytest.mark.parametrize("index", ROOMS, ids=[".".join(path.parent.parts[-2:]) for path in ROOMS])
-def test_the_index_of_a_room_names_its_files(index):
+@pytest.mark.parametrize("index", PACKAGES, ids=[".".join(path.parent.parts[-2:]) for path in PACKAGES])
+def test_the_index_of_a_package_names_its_files(index):
     named = set(re.findall(r"\b\w+\.py\b|^\w+/", ast.get_docstring(ast.parse(index.read_text())), re.M))
     files = {path.name for path in index.parent.glob("*.py")} | {f"{path.name}/" for path in index.parent.glob("*/")}
     assert named == {name for name in files if not name.startswith("_")}
@@ -151,8 +151,8 @@ def test_contributing_says_what_is_there():
         assert (ROOT / path).exists(), path
     for path, test in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
         assert f"def {test}(" in (ROOT / path).read_text(), (path, test)
-    (rooms,) = re.findall(r"```\n(cli .*?)```", text, re.S)
-    told = [line.split(" | ") for row in rooms.splitlines() for line in re.split(r" {2,}", row)[0].split(", ")]
+    (packages,) = re.findall(r"```\n(cli .*?)```", text, re.S)
+    told = [line.split(" | ") for row in packages.splitlines() for line in re.split(r" {2,}", row)[0].split(", ")]
     layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
     assert list(map(sorted, told)) == [sorted(line.replace("dsmooth.", "").split(" | ")) for line in layers]
 
