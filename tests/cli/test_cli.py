@@ -115,7 +115,7 @@ def test_the_first_two_places(folder):
         ("--sigma", "1", "--sigma", "0.5", "--cascade"),
     ):
         done = run(folder, "certify", "images", *four, *named, "--top", "2", *wrong, "-o", "no", code=2)
-        assert "--top brings its own bound" in done.err
+        assert "--top has its own bound" in done.err
     done = run(folder, "certify", "images", *four, *named, "--top", "4", "-o", "no", code=2)
     assert "choose a smaller top" in done.err
     assert not (folder / "no").exists()
@@ -263,8 +263,8 @@ def test_an_interruption_during_set_up_is_heard_at_once(folder):
 def test_radii_that_no_votes_can_reach_are_said(folder):
     arguments = ("--mode", "curve", "--radii", "0.25", "5", "--n", "20", "-o", "run")
     done = run(folder, "certify", "images", *LINEAR, *arguments)
-    assert "no radius of 0.25 can be certified: at least 42 votes are needed" in done.err
-    assert "no radius of 5 can be certified: more than 10,000,000 votes are needed" in done.err
+    assert "radius 0.25 cannot be certified: at least 42 votes are needed" in done.err
+    assert "radius 5 cannot be certified: more than 10,000,000 votes are needed" in done.err
 
 
 def test_predict(folder):
@@ -504,7 +504,8 @@ def test_a_broken_image_may_be_skipped_and_the_run_says_so(folder):
     verify = ("verify", "run", "--images", "images", *LINEAR, "--all")
     assert "run: verified" in run(folder, *verify).out
     shutil.copy(folder / "images" / "light" / "0.png", folder / "images" / "light" / "9.png")
-    assert "skipped other images" in run(folder, *verify, code=1).err  # it can be read, and is not in the run
+    # it can be read, and is not in the run
+    assert "not those that the run says it skipped" in run(folder, *verify, code=1).err
     assert "p-value" in run(folder, "predict", "images", *LINEAR, "--on-bad", "skip").out
 
 
@@ -683,7 +684,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--start", "photo", "--widths", "8", "--blocks", "1"], "to hold unet"),
         (
             ["images", "--architecture", "dncnn", "--widths", "8"],
-            "--widths shapes a unet, and the architecture is dncnn",
+            "--widths is for a unet, and the architecture is dncnn",
         ),
         (["images", "--patch", "8", "--widths", "8", "8", "--blocks", "1"], "as many widths as blocks"),
         (["images", "grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),

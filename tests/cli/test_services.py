@@ -92,7 +92,7 @@ def test_a_dry_run_sends_and_writes_nothing(folder):
         service = ("-c", "aws:rekognition", "--endpoint", server.url, "--rate", "5")
         done = run(folder, "certify", "images", *service, *COMMON, "--dry-run", "--max-queries", "100")
         assert "the list price of 2026-11-21; at least 41 s at this rate" in done.err
-        assert "the budget ends after 100 queries: the run will be partial" in done.err
+        assert "the budget runs out after 100 queries: the run will be partial" in done.err
         assert "nothing was sent, nothing was written" in done.out
         assert server.brain.queries == 0
     assert sorted(folder.rglob("*")) == before
@@ -156,7 +156,7 @@ HTTP = "http://127.0.0.1:9/x"
     ("spec", "changes", "message"),
     [
         ("aws:polly", {}, "service must be one of aws:rekognition"),
-        ("efficientnet-lite0", {"concurrency": 3}, "options for services were given"),
+        ("efficientnet-lite0", {"concurrency": 3}, "got options for services"),
         (HTTP, {"label_map": "none.json"}, "expected a label map .* as JSON"),
         (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
         (HTTP, {"threshold": 0.5}, "belongs to --present"),
@@ -272,7 +272,7 @@ def test_tsv_files_are_reported_as_they_stand(folder):
     (folder / "cohen.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.95\t1\t0:00:02.1\n")
     done = run(folder, "report", "cohen.tsv", "--radii", "0", "1")
     assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.out
-    assert "alpha, n, sigma and bound are not in them" in done.out
+    assert "do not hold alpha, n, sigma or the bound" in done.out
     assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).err
 
 

@@ -235,7 +235,7 @@ def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
     started = time.monotonic()
     errors = interrupt_after(process, out, 1, number)
     assert process.returncode == code
-    assert "--resume goes on" in errors
+    assert "continue with --resume" in errors
     assert "Traceback" not in errors
     assert time.monotonic() - started < 60
     assert 1 <= len(read_run(out).records) < 12

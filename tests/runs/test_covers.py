@@ -229,10 +229,10 @@ def test_true_certificates_survive_the_search_and_false_ones_do_not(base):
         assert curve_of(found) is not None
         run = read_run(base / text / "run")
         page, dossier = (re.sub(r"\s+", " ", made(summarise([run]))) for made in (page_of, dossier_of))
-        assert f"in place of the image: {MODES[text].against.words}; {MODES[text].against.by}. Images" in dossier
+        assert f"by any image of this family: {MODES[text].against.words}; {MODES[text].against.by}. Images" in dossier
         assert MODES[text].against.words in "".join(csv_of([run]))
         assert f"{MODES[text].against.words} (cover bound)" in page
-        assert f"a certificate speaks of ({MODES[text].against.name} or l<sub>2</sub> or l<sub>∞</sub>)" in page
+        assert f"a certificate covers ({MODES[text].against.name} or l<sub>2</sub> or l<sub>∞</sub>)" in page
     smoothed.close()
 
 
@@ -275,7 +275,7 @@ def test_the_command(base, tmp_path):
     assert checked.code == 0, checked.out + checked.err
     again = dsmooth("verify", tmp_path / "run", *networks, "--again", cwd=tmp_path)
     assert again.code in (0, 4), again.out + again.err
-    assert "not of these networks" not in again.out
+    assert "these networks do not give" not in again.out
     attacked = dsmooth("attack", tmp_path / "run", *networks, "--steps", 4, "--draws", 2, "--n", 40, cwd=tmp_path)
     assert attacked.code == 0, attacked.out + attacked.err
     assert "contrast " in attacked.out
@@ -283,8 +283,8 @@ def test_the_command(base, tmp_path):
         (["--against", "snow 3"], "what a certificate is against must be one of contrast, gamma"),
         (["--against", "rotation 90"], "from 0.02 to 45, got 90"),
         (["--rho", 0.0], "radii above 0"),
-        (["--mode", "fixed", "--radii", 0.1], "leave --radii, --radius, --lambda and --rivals out"),
-        (["--mode", "decision", "--radius", 0.1], "leave --mode out, got decision"),
+        (["--mode", "fixed", "--radii", 0.1], "leave out --radii, --radius, --lambda and --rivals"),
+        (["--mode", "decision", "--radius", 0.1], "leave out --mode, got decision"),
         (["--noise", "uniform", "--levels", 127], "under Gaussian noise, got noise uniform"),
         (["--norm", "inf"], "leave --norm out"),
     ):

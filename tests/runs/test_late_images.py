@@ -78,7 +78,7 @@ def test_a_late_run_has_the_records_of_any_other(folder, tmp_path):
     assert {check.outcome for check in found.values()} == {Outcome.HOLDS}
     assert "images that were fixed after it" in found["key"].detail
     assert "fixed after it" not in checks(first.folder, folder)["key"].detail
-    doubt = "The pixels of the images were named at the end of the run"
+    doubt = "pixels was recorded only at the end of the run"
     assert [doubt in dossier_of(summarise([run], [0.0])) for run in (first, last)] == [False, True]
 
 

@@ -651,12 +651,12 @@ def test_the_verifiers_own_certificate_counts(base, tmp_path, factory):
     assert anew.certificate.answer == 1
     done = dsmooth("verify", path, "--images", images, "-c", factory, "--again")
     assert done.code == 0, done.out + done.err
-    assert "under a key of your own" in done.out
+    assert "under a new key" in done.out
     forger = invented(base, tmp_path / "forger", 1.0)
     bad = forger.certificate(tmp_path / "bad.json", 1)
     done = dsmooth("verify", bad, "--images", images, "-c", factory, "--again")
     assert done.code == 1
-    assert "not of these networks" in done.out
+    assert "these networks do not give" in done.out
 
 
 # --- by command -------------------------------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ def test_options_stand_in_one_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(tmp_path, "serve", "gateway.toml", "--port", "80", says="put them into that file")
     refused(tmp_path, "serve", "gateway.toml", "-c", "import:support:Linear", says="give one of them")
-    refused(tmp_path, "serve", says="expected a classifier (-c), a TOML file")
-    refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo brings its classifier")
+    refused(tmp_path, "serve", says="expected one of a classifier (-c), a TOML file")
+    refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo has its own classifier")
     refused(tmp_path, "serve", "nowhere.toml", says="expected a TOML file")
 
 
