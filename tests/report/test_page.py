@@ -72,13 +72,13 @@ def test_no_name_turns_the_numbers_behind_it(runs):
 
 
 def test_the_page_says_that_it_verifies_nothing(runs):
-    assert "<code>dsmooth verify</code> says what of it holds" in page_of(summarise(runs))
+    assert "<code>dsmooth verify</code> checks it" in page_of(summarise(runs))
 
 
 def test_images_of_several_runs_stand_side_by_side(runs):
     heads, titles, *rows = Cells(page_of(summarise(runs))).rows
     assert heads == ["", "s0.12, multiclass bound", "s0.25, multiclass bound"]
-    assert titles == ["", "image", "label", *["certified answer", "radius", "most votes"] * 2]
+    assert titles == ["", "image", "label", *["certified answer", "radius", "top votes"] * 2]
     assert [row[1] for row in rows] == list(NAMES)
     for i, row in enumerate(rows):
         for run, (answer, radius, votes) in zip(runs, (row[3:6], row[6:9]), strict=True):
@@ -128,7 +128,7 @@ def test_five_hundred_images_fit_in_three_megabytes(runs):
     page = page_of(summarise([replace(run, records=many, header={**run.header, "images": 594})]))
     assert page.count("data:image/jpeg") == 500
     assert len(Cells(page).rows) == 1 + 594
-    assert "the first 500 have one" in page
+    assert "the first 500 images have one" in page
 
 
 def test_noisy_and_denoised_pictures_are_shown_while_there_is_room(runs, tmp_path):

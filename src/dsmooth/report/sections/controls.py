@@ -1,4 +1,4 @@
-"""The slider of the radius and the filter of the images: shown where the page's script runs."""
+"""The radius slider and the image filter: shown where the page's script runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Controls"]
 
 
 class Controls(Section):
-    """A bar that stays in sight below its place, and moves what stands there."""
+    """A bar that stays in view while scrolling, and controls the tables and pictures below it."""
 
     def _html(self, summary: Summary) -> Markup:
         template = Path(__file__).with_suffix(".html")

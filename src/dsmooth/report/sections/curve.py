@@ -22,7 +22,7 @@ _POINTS: Final = 400
 
 
 class Curve(Section):
-    """The picture beside the table."""
+    """The table as a picture."""
 
     def _html(self, summary: Summary) -> Markup:
         return filled(Path(__file__).with_suffix(".html"), drawing=curve_of(summary), what=summary.what)
@@ -35,7 +35,7 @@ def reach_of(summary: Summary) -> float:
 
 
 def curve_of(summary: Summary) -> Drawing:
-    """A line for each run (dotted: the same votes under Cohen's bound), and behind them the envelope of several."""
+    """A line for each run (dotted: the same votes under Cohen's bound), and the envelope of several runs behind them."""
     radii = np.linspace(0.0, reach_of(summary), _POINTS)
 
     def draw(axes: Any) -> None:
