@@ -71,7 +71,7 @@ def test_mirror_is_certified_predicted_attacked_and_verified(folder):
     )
     assert "4 of 4 images certified" in run(folder, "certify", "images", *sided, "--mirror", "--n", "60", "-o", "b").out
     done = run(folder, "verify", "run", "--images", "images", *LINEAR, code=1)
-    assert "certified with another one" in done.out
+    assert "certified with a different one" in done.out
     assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
 
 

@@ -124,7 +124,7 @@ def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):
         ]
         assert server.brain.queries == 120
         done = run(folder, "certify", "images", *service, *COMMON, "--resume")
-        assert "queries of this run are answered already" in done.err
+        assert "queries of this run are already answered" in done.err
     assert len(read_run(folder / "run").records) == 4
     assert len(read_query_log(folder / "run" / LOG).entries) == 200
 

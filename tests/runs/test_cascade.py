@@ -206,7 +206,7 @@ def test_a_scale_that_fails_midway_is_a_failure_and_no_traceback(copy):
     forger.votes([*labels[:first], *later], 1).change(1, estimation=votes_to_json(Votes({2: len(later)}, len(later))))
     forger.seal()
     done = run(copy, "verify", "c", *NETWORKS, "--all", code=1)
-    assert "honest rounding changes at most" in done.out
+    assert "rounding explains at most" in done.out
     assert done.out.splitlines()[-1] == "c: does not hold"
 
 

@@ -182,7 +182,7 @@ def test_votes_that_were_invented_at_the_centres_are_not_verified(base, tmp_path
 
     found = checks(forger.sealed(tmp_path / "again"), base / "images.npz", Other())
     assert "replay" in outcomes(found, Outcome.FAILS), found
-    assert "votes are others than the networks give" in found["replay"].detail
+    assert "votes differ from those of the networks" in found["replay"].detail
 
 
 def test_what_was_made_elsewhere_is_not_verified(base, tmp_path):
@@ -298,7 +298,10 @@ def test_the_command(base, tmp_path):
 def test_what_a_run_cannot_be_against_is_refused_before_anything_is_written(base, tmp_path):
     images, smoothed = open_images(base / "images.npz"), SmoothedClassifier(Linear(), None, 0.3)
     mine = type("Mine", (Listed,), {"name": "mine"})("mine")
-    for threat, says in ((mine, "certify single images with your own"), (threat_from_text("blur 3"), "pixels a side")):
+    for threat, says in (
+        (mine, "certify single images against your own"),
+        (threat_from_text("blur 3"), "pixels a side"),
+    ):
         with pytest.raises(BadParameter, match=says):
             certify_run(smoothed, images, tmp_path / "run", mode=Mode("cover", against=threat))
         assert not (tmp_path / "run").exists()

@@ -225,7 +225,7 @@ def test_very_many_images_are_late_by_themselves(folder, tmp_path, monkeypatch):
     assert not certify_run(smoothed(), memory, tmp_path / "4", **TERMS).late
     with pytest.raises(BadParameter, match="lie in memory"):
         certify_run(smoothed(), memory, tmp_path / "5", **TERMS, fix="listing")
-    with pytest.raises(BadParameter, match="a witness is for images that are fixed"):
+    with pytest.raises(BadParameter, match="--witness fixes the images first"):
         late(folder, tmp_path / "5", witness=QUICKNET)
     assert not (tmp_path / "5").exists()
 

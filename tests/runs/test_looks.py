@@ -67,7 +67,7 @@ def test_the_noise_is_that_of_the_record(tmp_path):
     ("change", "says"),
     [
         (lambda run: (run, images(), None), "certified with another denoiser"),
-        (lambda run: (run, images([PIXELS[0] + 1, PIXELS[1]]), halved), "a has other pixels"),
+        (lambda run: (run, images([PIXELS[0] + 1, PIXELS[1]]), halved), "a does not have the pixels"),
         (lambda run: (run, images().subset([1]), halved), "a is not among the images"),
         (lambda run: (replace(run, header={**run.header, "schema": 2}), images(), halved), "made by an older version"),
     ],

@@ -226,7 +226,7 @@ def test_attempts_and_key_sources_are_not_believed(base, tmp_path):
     forger.run = read_run(forger.folder)
     forger.records = [replace(r, attempt=1, key={**r.key, "source": "seed"}) for r in forger.run.records]
     found = checks(forger.seal({"attempt": 1, "key_source": "seed"}))
-    assert "3 runs about the same subject" in found["attempts"].detail
+    assert "3 runs of the same images, networks and noise" in found["attempts"].detail
     assert not any("attempt 1" in check.detail or "seed" in check.detail for check in found.values())
 
 
@@ -282,7 +282,7 @@ def test_nothing_can_be_chosen_after_the_votes(base, tmp_path, asked):
         forger.change(i, asked=question, selection=counted[0], estimation=counted[1])
     found = checks(forger.seal({"question": question.to_json()}), base / "images.npz", Linear())
     assert found["key"].outcome is Outcome.FAILS
-    assert "does not follow from the key and the question" in found["key"].detail
+    assert "does not follow from the key and the settings" in found["key"].detail
 
 
 def test_what_was_chosen_afterwards_is_said(base, tmp_path):
@@ -322,7 +322,7 @@ def test_votes_that_were_invented_are_not_verified(base, tmp_path):
     assert checks(everything.folder)["claims"].outcome is Outcome.HOLDS
     found = checks(everything.folder, base / "images.npz", Linear())
     assert found["replay"].outcome is Outcome.FAILS
-    assert "honest rounding changes at most" in found["replay"].detail
+    assert "rounding explains at most" in found["replay"].detail
     few = invented(base, tmp_path / "few", 0.02)  # eight votes: rounding might have changed them
     held = checks(few.folder, base / "images.npz", Linear())["replay"]
     if held.outcome is Outcome.HOLDS:  # then they were charged against the radius
@@ -715,7 +715,7 @@ def test_a_part_of_the_images_is_verified_as_that_part(base, tmp_path, factory):
     assert done.code == 0, done.out
     done = dsmooth("verify", tmp_path / "run", *images, "-c", factory, "--all")
     assert done.code == 1
-    assert "some are others, or left out" in done.out
+    assert "some differ or are missing" in done.out
 
 
 def test_folders_that_are_named_like_classes_are_verified_as_these_classes(tmp_path, monkeypatch):

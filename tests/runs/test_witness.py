@@ -315,7 +315,7 @@ def test_what_is_certified_again_keeps_the_witness_of_its_votes(tmp_path, author
         forged = replace(evidence, records=[told])
         found = standing_of(forged, authority.roots.read_bytes(), beacon)
         assert found.false
-        assert "another question" in found.text
+        assert "other settings" in found.text
         checks = {check.what: check for check in verify_evidence(forged, None, found)}
         assert checks["key"].outcome is Outcome.FAILS
     assert server.brain.queries == asked
@@ -380,7 +380,7 @@ def test_another_question_other_images_and_another_key_are_false(base, authority
     evidence = read_evidence(runs[1].folder)
     witness = evidence.witness
     for change, says in (
-        ({"question": {**witness.commitment.question, "alpha": 0.01}}, "another question"),
+        ({"question": {**witness.commitment.question, "alpha": 0.01}}, "other settings"),
         ({"key": "0" * 64}, "another key"),
         ({"data": "0" * 64}, "other images"),
     ):
@@ -397,7 +397,7 @@ def test_records_without_their_witness_fail(base, tmp_path):
     (copy / "witness" / "token.tsr").unlink()
     checks = {check.what: check for check in verify_evidence(read_evidence(copy), None)}
     assert checks["key"].outcome is Outcome.FAILS
-    assert "another witness" in checks["key"].detail
+    assert "different witness" in checks["key"].detail
 
 
 # --- by command -------------------------------------------------------------------------------------------------------
