@@ -111,7 +111,7 @@ def test_what_was_certified_is_verified(base):
 
 def test_an_interrupted_cascade_goes_on(copy, base):
     shutil.rmtree(copy / "c" / "sigma-0.1")
-    assert "it lacks sigma-0.1: go on with --resume" in run(copy, "report", "c", code=2).err
+    assert "sigma-0.1 is missing: continue with --resume" in run(copy, "report", "c", code=2).err
     line = ("certify", "images.npz", *NETWORKS[2:], *SIGMAS, "--cascade", "--seed", "5", "-o", "c")
     assert "--resume" in run(copy, *line, code=2).err
     run(copy, *line, "--resume")

@@ -76,7 +76,7 @@ def test_a_late_run_has_the_records_of_any_other(folder, tmp_path):
     assert last.listing == first.listing == open_images(folder).listing()
     found = checks(last.folder, folder)
     assert {check.outcome for check in found.values()} == {Outcome.HOLDS}
-    assert "images that were fixed after it" in found["key"].detail
+    assert "images fixed after it" in found["key"].detail
     assert "fixed after it" not in checks(first.folder, folder)["key"].detail
     doubt = "pixels was recorded only at the end of the run"
     assert [doubt in dossier_of(summarise([run], [0.0])) for run in (first, last)] == [False, True]
@@ -236,12 +236,12 @@ def test_by_command(folder, tmp_path, monkeypatch):
     line = ["certify", "images", "-c", "import:linear:model", "-d", "none", "--sigma", "0.3", "--n", "100"]
     done = dsmooth(*line, "--size", "0", "--fix", "listing", "-o", "run")
     assert done.code == 0, done.err
-    assert "self-chosen key, not witnessed, and images that were fixed after it" in done.out
+    assert "self-chosen key, not witnessed, and images fixed after it" in done.out
     line = ["verify", "run", "-c", "import:linear:model", "--size", "0", "--all"]
     done = dsmooth(*line, "--images", "images")
     assert done.code == 0, done.out + done.err
     assert "listing       holds" in done.out
-    assert done.out.strip().endswith("verified; self-chosen key, not witnessed, and images that were fixed after it")
+    assert done.out.strip().endswith("verified; self-chosen key, not witnessed, and images fixed after it")
     assert dsmooth("verify", "run").code == 4
 
 
@@ -268,4 +268,4 @@ def test_who_knows_the_key_can_choose_images_that_are_certified_falsely(tmp_path
     assert run.records[0].answer == 1
     found = checks(run.folder, tmp_path / "images", TorchClassifier(network))
     assert failing(found) == set()
-    assert "images that were fixed after it" in found["key"].detail
+    assert "images fixed after it" in found["key"].detail
