@@ -143,7 +143,7 @@ class Undecided(nn.Module):
 
 
 def test_a_network_that_openvino_gets_wrong_is_refused_and_auto_goes_on_in_torch():
-    with pytest.raises(CannotRun, match="choose the backend eager"):
+    with pytest.raises(CannotRun, match="use the backend eager"):
         dsmooth.SmoothedClassifier(Undecided(), None, 0.25, backend="openvino", dtype="bf16").certify(
             np.zeros((4, 4, 3), np.uint8)
         )

@@ -242,7 +242,7 @@ def test_nobody_at_the_other_end_is_known_before_anything_is_written(folder, opt
     before = sorted(folder.rglob("*"))
     started = time.monotonic()
     done = run(folder, "certify", "images", *option, *COMMON, "--yes", code=3)
-    assert "nobody answers at http://127.0.0.1:9 (Connection refused): check the address" in done.err
+    assert "no answer at http://127.0.0.1:9 (Connection refused): check the address" in done.err
     assert "nothing was sent" in run(folder, "predict", "images", *option, "-d", "none", "--yes", code=3).err
     assert time.monotonic() - started < 20  # it was a minute, of tries
     assert sorted(folder.rglob("*")) == before

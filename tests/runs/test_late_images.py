@@ -105,7 +105,7 @@ def test_an_image_that_is_replaced_while_the_run_goes_on_stops_it(folder, tmp_pa
             if turn == "over":  # as if it had always been so: only its pixels tell
                 os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    with pytest.raises(BadImage, match=rf"{path.name}: the image changed while the run was going on"):
+    with pytest.raises(BadImage, match=rf"{path.name}: the image changed during the run"):
         late(folder, tmp_path / "run", seed=1, on_progress=replace)
     stopped = read_run(tmp_path / "run")
     assert stopped.key is stopped.data is None
@@ -223,7 +223,7 @@ def test_very_many_images_are_late_by_themselves(folder, tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", images=np.zeros((12, *SHAPE), np.uint8))
     memory = open_images(tmp_path / "images.npz")
     assert not certify_run(smoothed(), memory, tmp_path / "4", **TERMS).late
-    with pytest.raises(BadParameter, match="lie in memory"):
+    with pytest.raises(BadParameter, match="are in memory"):
         certify_run(smoothed(), memory, tmp_path / "5", **TERMS, fix="listing")
     with pytest.raises(BadParameter, match="--witness fixes the images first"):
         late(folder, tmp_path / "5", witness=QUICKNET)

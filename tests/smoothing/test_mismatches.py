@@ -47,7 +47,7 @@ def test_what_fits_is_not_spoken_of(denoiser, side):
 
 
 def test_a_mean_for_bytes():
-    with pytest.warns(UserWarning, match=r"a mean of 123\.7 is meant for pixels of 0 to 255"):
+    with pytest.warns(UserWarning, match=r"a mean of 123\.7 is for pixels of 0 to 255"):
         TorchClassifier(Constant(), mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4])
 
 
