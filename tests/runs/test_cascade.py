@@ -80,7 +80,7 @@ def test_the_class_says_what_the_command_does(base):
     assert alone == expected[1]
     assert [prediction.answer for prediction in predicted] == LABELS
     assert cascaded.predict(PIXELS[0], n=2000, seed=6).answer == 1
-    with pytest.raises(BadParameter, match="a bound of its own"):
+    with pytest.raises(BadParameter, match="its own bound"):
         CascadedClassifier(Band(), None, sigmas=[0.1, 1.0], law=None)
     with pytest.raises(BadParameter, match="CascadedClassifier"):
         SmoothedClassifier(Band(), None, sigma=[0.1, 1.0])
@@ -261,8 +261,8 @@ def test_a_strong_scale_alone_suffices_where_it_decides_everything(copy):
     ("options", "says"),
     [
         (("--sigma", "1"), "a cascade needs 2 to 16 different sigmas"),
-        ((*SIGMAS, "--mode", "curve", "--radii", "0.1"), "mode fixed, got curve"),
-        ((*SIGMAS, "--bound", "cohen"), "leave --bound cohen out"),
+        ((*SIGMAS, "--mode", "curve", "--radii", "0.1"), "each sigma, got mode curve"),
+        ((*SIGMAS, "--bound", "cohen"), "leave out --bound cohen"),
         ((*SIGMAS, "--brightness", "0.1"), "is for Gaussian noise"),
         ((*SIGMAS, "--plan"), "are for single runs"),
         ((*SIGMAS, "--certificates", "files"), "are for single runs"),

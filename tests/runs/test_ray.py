@@ -153,7 +153,7 @@ def test_what_ray_is_not_for_is_refused(network, tmp_path):
         SmoothedClassifier(network, None, 0.3, engine="ray", gpus=0.0)
     with pytest.raises(BadParameter, match="runs on a CPU"):
         _ = SmoothedClassifier(network, None, 0.3, engine="ray", gpus=0.5).session
-    with pytest.raises(BadParameter, match="leave gpus out"):
+    with pytest.raises(BadParameter, match="leave out gpus"):
         SmoothedClassifier(network, None, 0.3, gpus=0.5)
     with pytest.raises(BadParameter, match="ray:auto or ray:HOST:PORT"):
         SmoothedClassifier(network, None, 0.3, engine="ray://head:10001")

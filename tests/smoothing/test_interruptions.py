@@ -52,7 +52,7 @@ def test_out_of_memory_halves_the_batch_with_the_same_noise_and_says_so(tmp_path
 
 
 def test_no_memory_for_one_image_is_said(tmp_path, images):
-    with pytest.raises(BadModel, match="not suffice for a single image"):
+    with pytest.raises(BadModel, match="not enough memory for a single image"):
         certify_run(SmoothedClassifier(Allocator(0), None, 0.25, batch=4), images, tmp_path / "run", n0=2, n=4)
 
 

@@ -54,7 +54,7 @@ def test_a_mean_for_bytes():
 def test_labels_of_other_classes():
     thousand = [str(i) for i in range(1000)]
     ten = [i % 10 for i in range(50)]
-    assert "labels go from 0 to 9, and the classifier knows 1,000 classes" in strange_labels(ten, thousand)
+    assert "labels go from 0 to 9, but the classifier has 1,000 classes" in strange_labels(ten, thousand)
     for labels, names in (
         (ten, thousand[:10]),
         (ten, None),
