@@ -449,7 +449,7 @@ BAD = {
     "timm name": (["-c", "timm:nothing"], "timm has no model"),
     "labels": (["--labels", "none.csv"], "expected a CSV file of labels"),
     "mode": (["--mode", "best"], "mode"),
-    "mode without radii": (["--mode", "curve"], "mode curve needs the radii in question"),
+    "mode without radii": (["--mode", "curve"], "mode curve needs radii"),
     "radius without mode": (["--radius", "0.5"], "--radius belongs to --mode decision"),
     "lambda without mode": (["--lambda", "1"], "belongs to mode radius"),
     "option": (["--sgima", "1"], "sgima"),
@@ -516,7 +516,7 @@ def test_files_that_are_passed_over_are_counted(folder, zipped):
     if zipped:
         shutil.make_archive(folder / "packed", "zip", folder / "images")
     done = run(folder, "predict", "packed.zip" if zipped else "images", *LINEAR)
-    assert "passed over 4 files (2 .gif, 1 .tiff, 1 no suffix); images are .png, .jpg" in done.err
+    assert "ignored 4 files (2 .gif, 1 .tiff, 1 no suffix); images end in .png, .jpg" in done.err
     assert done.out.count("p-value") == 4
 
 
@@ -692,7 +692,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
         (["images", "--patch", "8", "--sigma-max", "inf"], "sigma must be"),
         (["images", "--patch", "8", "--objective", "sharp"], "expected an objective as mse, stab, clf"),
-        (["images", "--patch", "8", "--objective", "stab"], "name at least one --surrogate"),
+        (["images", "--patch", "8", "--objective", "stab"], "pass at least one --surrogate"),
         (["images", "--objective", "stab + cons", "--batch", "3", "--surrogate", "x"], "expected an even batch"),
         (["images", "--patch", "8", "--surrogate", "nothing"], "classifier must be one of"),
         (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),

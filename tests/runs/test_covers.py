@@ -78,7 +78,7 @@ def test_what_was_certified_is_verified(base, text):
     for path in (base / text / "run", base / text / "certificates" / "000000.json"):
         found = checks(read_evidence(path), base / "images.npz", Linear())
         assert outcomes(found, Outcome.FAILS) == outcomes(found, Outcome.OPEN) == set(), found
-        assert "made again" in found["cover"].detail
+        assert "recomputed" in found["cover"].detail
         alone = checks(read_evidence(path))
         assert outcomes(alone, Outcome.FAILS) == set()
         assert {"cover", "images"} <= outcomes(alone, Outcome.OPEN)
@@ -202,7 +202,7 @@ def test_what_was_made_elsewhere_is_not_verified(base, tmp_path):
         (lambda cover: {**cover, "centres": [{"image": "0" * 64}]}, "image, estimation and reached"),
         (lambda cover: {**cover, "more": 1}, "expected a cover"),
         (lambda cover: {**cover, "centres": []}, "votes at the centres of a cover"),
-        (lambda cover: None, "what mode cover leaves"),
+        (lambda cover: None, "a cover that fits mode cover"),
     ],
 )
 def test_records_of_other_covers_are_refused(base, change, error):
@@ -286,7 +286,7 @@ def test_the_command(base, tmp_path):
         (["--mode", "fixed", "--radii", 0.1], "leave out --radii, --radius, --lambda and --rivals"),
         (["--mode", "decision", "--radius", 0.1], "leave out --mode, got decision"),
         (["--noise", "uniform", "--levels", 127], "under Gaussian noise, got noise uniform"),
-        (["--norm", "inf"], "leave --norm out"),
+        (["--norm", "inf"], "leave out --norm"),
     ):
         kept = [part for part in line if part not in ("--sigma", 0.3)] if "--noise" in wrong else list(line)
         if wrong[0] in kept:
@@ -344,5 +344,5 @@ def test_a_run_goes_on_after_an_interruption(base, tmp_path):
 @pytest.mark.parametrize("bound", ["cohen-randomised", "top-2-of-9"])
 def test_a_cover_brings_its_own_bound(bound):
     """What may be wrong with votes at a centre is charged for the plain rule that looks, and for no other."""
-    with pytest.raises(BadParameter, match="mode cover brings its own bound"):
+    with pytest.raises(BadParameter, match="mode cover has its own bound"):
         next(iter(MODES.values())).plan(bound, Gaussian(0.25), n=100, alpha=0.001)
