@@ -35,7 +35,8 @@ def export(
     runs: list[Path]
         Run folders that `dsmooth certify` wrote.
     csv: Path | None
-        The CSV file to write.
+        The CSV file to write. Text that begins with = + - @, a tab or a carriage return gets a leading apostrophe, so that
+        spreadsheets do not run it as a formula.
     parquet: Path | None
         The Parquet file to write (extra `table`).
     noise: list[str] | None
