@@ -9,7 +9,7 @@ from markupsafe import Markup
 from dsmooth.report.export import index_of
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
-from dsmooth.report.sections.curve import reach_of
+from dsmooth.report.sections.curve import slider_radii
 from dsmooth.report.summary import Summary
 
 __all__ = ["Controls"]
@@ -20,4 +20,4 @@ class Controls(Section):
 
     def _html(self, summary: Summary) -> Markup:
         template = Path(__file__).with_suffix(".html")
-        return filled(template, reach=reach_of(summary), norm=index_of(summary.norm), labelled=summary.labelled)
+        return filled(template, radii=slider_radii(summary), norm=index_of(summary.norm), labelled=summary.labelled)

@@ -15,10 +15,11 @@ from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
 from dsmooth.report.summary import Summary
 
-__all__ = ["Curve", "curve_of", "reach_of"]
+__all__ = ["Curve", "curve_of", "reach_of", "slider_radii"]
 
 _COLOURS: Final = ("#0b6e99", "#c8553d", "#588157", "#7d5ba6", "#b08900", "#444444")
 _POINTS: Final = 400
+_POSITIONS: Final = 1000  # of the slider, beside 0
 
 
 class Curve(Section):
@@ -32,6 +33,11 @@ def reach_of(summary: Summary) -> float:
     """The radius at which the picture ends: a little beyond the largest."""
     largest = max((c.radius for row in summary.rows for c in row.certificates), default=0.0)
     return largest * 1.05 or max(summary.radii) or 1.0
+
+
+def slider_radii(summary: Summary) -> list[str]:
+    """The radii at which the slider can stand, from 0 to the end of the picture, as they are shown."""
+    return [f"{radius:.4f}" for radius in np.linspace(0.0, reach_of(summary), 1 + _POSITIONS)]
 
 
 def curve_of(summary: Summary) -> Drawing:
