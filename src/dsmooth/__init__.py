@@ -1,4 +1,4 @@
-"""dsmooth makes any pretrained image classifier provably robust, without touching it.
+"""dsmooth makes any pretrained image classifier provably robust, without retraining it.
 
     from dsmooth import SmoothedClassifier
 

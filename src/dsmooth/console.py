@@ -1,4 +1,4 @@
-"""What the terminal shows: progress with an ETA, one line for each result, errors in one line."""
+"""What the terminal shows: progress with an ETA, one line per result, errors in one line."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LEAST_BAR, _ROOMY = 4, 80  # columns: of the bar itself; from where on nothing 
 
 
 def plain(text: object) -> str:
-    """Text without anything that a terminal would obey: names come from files and services."""
+    """Text without control characters: names come from files and services."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def say(*lines: str) -> None:
-    """Lines of result, to standard output; where nobody reads it any more, the work goes on in silence."""
+    """Lines of output, to standard output; after a broken pipe the work continues silently."""
     try:
         for line in lines:
             print(plain(line))
@@ -95,14 +95,14 @@ class Bar:
         self._task = self._progress.add_task(what, total=total, detail="")
 
     def to(self, done: int, detail: str | None = None) -> None:
-        """So much is done; `detail` replaces the text beside the count."""
+        """Sets the progress to `done`; `detail` replaces the text beside the count."""
         if detail is None:
             self._progress.update(self._task, completed=done)
         else:
             self._progress.update(self._task, completed=done, detail=plain(detail))
 
     def say(self, line: str) -> None:
-        """A line of result above the bar, to standard output."""
+        """A line of output above the bar, to standard output."""
         with self._paused():
             say(line)
 
@@ -132,7 +132,7 @@ class Bar:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A duration in readable units: s, min or h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -140,9 +140,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def training_bar(plan: TrainingPlan) -> Iterator[Callable[[Report], None]]:
-    """A bar over the steps (or the minutes) of a training, a line for each evaluation, and soon one that says how long it
-    will take: what to report to.
-    """
+    """What to report a training to: a bar over its steps (or minutes), a line per evaluation, and an early time estimate."""
     total, unit = (plan.steps, "steps") if plan.minutes is None else (round(60 * plan.minutes), "seconds")
     with Bar("train", total, unit) as bar:
         expected = plan.minutes is not None
@@ -160,7 +158,7 @@ def training_bar(plan: TrainingPlan) -> Iterator[Callable[[Report], None]]:
 
 
 def _scores_line(scores: Mapping[str, Any]) -> str:
-    """By sigma: PSNR, and what each classifier answers right."""
+    """By sigma: PSNR, and the accuracy of each classifier."""
     parts: dict[str, list[str]] = {}
     for sigma, quality in scores.get("psnr", {}).items():
         parts.setdefault(sigma, []).append(f"{quality:.2f} dB")
@@ -171,7 +169,7 @@ def _scores_line(scores: Mapping[str, Any]) -> str:
 
 
 def named(label: Label | None, names: Sequence[str] | None) -> str:
-    """A label as people read it."""
+    """A label as text: its name where there is one."""
     if label is None:
         return "abstain"
     if isinstance(label, int) and names is not None and 0 <= label < len(names):

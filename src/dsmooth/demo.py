@@ -1,4 +1,4 @@
-"""The main job on an embedded default: real photographs, a real ImageNet classifier, one page to look at."""
+"""The demo: real photographs, a real ImageNet classifier, one HTML page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Attacked:
-    """An image within the certified radius, made against the classifier alone, and what becomes of it."""
+    """An adversarial image for the classifier alone, within the certified radius, and how it is classified."""
 
     pixels: Pixels
     alone: str
@@ -76,7 +76,7 @@ class _Attacked:
 
 
 class Demo:
-    """Certifies each photograph at each sigma, with the denoiser and without."""
+    """Certifies each photograph at each sigma, with and without the denoiser."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Demo:
 
     @property
     def samples(self) -> int:
-        """Noisy copies that the demo classifies, all in all."""
+        """The number of noisy copies that the demo classifies."""
         each = [_N0 + self.n + (_UNDER_ATTACK if denoised else 0) for _, denoised, _ in self.smoothed]
         return len(self.photographs) * sum(each)
 
@@ -157,7 +157,7 @@ class Demo:
         count: Callable[[Tally, Chunk, Sequence[Any]], None],
         on_line: Callable[[str], None],
     ) -> None:
-        """Every photograph certified just now is attacked within the radius that is shown, and asked about again."""
+        """Attacks every photograph certified just now within the radius that is shown, and classifies the result."""
         shown = {each.name: round_down(trials[each.name][-1].certificate.radius) for each in self.photographs}
         made = {
             each.name: self._turned(each.pixels, shown[each.name])
@@ -177,7 +177,7 @@ class Demo:
             )
 
     def _turned(self, pixels: Pixels, radius: str) -> Pixels:
-        """The image of whole bytes, strictly within the radius, that an attack on the classifier alone finds."""
+        """The 8-bit image, strictly within the radius, that an attack on the classifier alone finds."""
         answer = self.alone.answer(pixels)
         assert isinstance(answer, int)
         delta = _ASCENT.attack(self.network, pixels, answer, no_noise, norm=2.0, radius=float(radius), seed=0)
@@ -196,7 +196,7 @@ class Demo:
         )
 
     def _plain_answer(self, pixels: Pixels) -> str:
-        """What the classifier says of the photograph itself: no noise, no denoiser, no promise."""
+        """The classifier's answer on the photograph itself, without noise, denoiser or certificate."""
         return self._name(self.alone.answer(pixels))
 
     def _name(self, label: Any) -> str:
@@ -272,7 +272,7 @@ class Demo:
 
 
 def photographs(size: int = 224) -> list[LabelledImage]:
-    """Photographs that come with scikit-image, cut to squares of so many pixels a side; raises MissingPackage without it."""
+    """Photographs that come with scikit-image, cropped to squares of `size` pixels; raises MissingPackage without it."""
     data = require("skimage.data", "demo")
     found = []
     for name, function in _PHOTOGRAPHS.items():
@@ -284,7 +284,7 @@ def photographs(size: int = 224) -> list[LabelledImage]:
 
 
 def _uri(pixels: Pixels) -> str:
-    """The picture inside the page; JPEG for looking at, never for certifying."""
+    """The picture as a data URI; JPEG for display, never for certifying."""
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

@@ -6,14 +6,14 @@
     │   ├── BadImage        an image that cannot be read, or is off the pixel grid
     │   ├── BadModel        a classifier or denoiser that cannot be loaded or does not fit
     │   └── BadRun          a run folder that is missing, damaged, or made with other parameters
-    │       └── Disproved   what is written contradicts the evidence that is written beside it
+    │       └── Disproved   a record or certificate contradicts its own evidence
     ├── MissingPackage      an optional package is not installed                    (exit code 2)
-    ├── Drifted             the classifier changed its answers while a run went on  (exit code 1)
+    ├── Drifted             the classifier changed its answers during a run         (exit code 1)
     ├── NoiseFailed         the noise failed its self-test: nothing was certified   (exit code 1)
     ├── Expired             not all votes came before the deadline                  (exit code 1)
-    ├── SessionClosed       the answer was not waited for                           (exit code 1)
-    ├── ServiceStopped      a remote service or the budget gave out; resumable      (exit code 3)
-    ├── WitnessAwaited      the witness of a run is not there yet; resumable        (exit code 3)
+    ├── SessionClosed       the session was closed before the answer came           (exit code 1)
+    ├── ServiceStopped      a service failed or the budget ran out; resumable       (exit code 3)
+    ├── WitnessAwaited      the witness of a run is not available yet; resumable    (exit code 3)
     └── TrainingDiverged    the loss or the weights became NaN                      (exit code 1)
 
 Messages are one line: what was expected, what came, what to do.
@@ -45,13 +45,13 @@ __all__ = [
 
 
 class DsmoothError(Exception):
-    """The root: catching it catches everything that dsmooth raises on purpose."""
+    """The base of every exception that dsmooth raises on purpose."""
 
     exit_code = 1
 
 
 class BadInput(DsmoothError, ValueError):
-    """Something handed in cannot be used; nothing was written."""
+    """An input cannot be used; nothing was written."""
 
     exit_code = 2
 
@@ -73,25 +73,25 @@ class BadRun(BadInput):
 
 
 class Disproved(BadRun):
-    """A record or certificate says what its own evidence (digests, counts, votes, key) contradicts."""
+    """A record or certificate contradicts its own evidence (digests, counts, votes, key)."""
 
 
 class MissingPackage(DsmoothError, ImportError):
-    """An optional package is not installed; the message has the line that installs it."""
+    """An optional package is not installed; the message has the command that installs it."""
 
     exit_code = 2
 
 
 class Drifted(DsmoothError):
-    """The classifier answered the same batch differently than before: the votes since then are of another function."""
+    """The classifier answered the same batch differently than before: later votes are those of another function."""
 
 
 class NoiseFailed(DsmoothError):
-    """The noise of a run is not the noise that the theorem speaks of."""
+    """The noise of a run failed its self-test: it is not the noise that the theorem assumes."""
 
 
 class Expired(DsmoothError):
-    """Not all votes of an image came before its deadline: there is no certificate from fewer than were fixed."""
+    """Not all votes of an image came before its deadline; there is no certificate from fewer votes than were fixed."""
 
 
 class SessionClosed(DsmoothError):
@@ -99,13 +99,13 @@ class SessionClosed(DsmoothError):
 
 
 class ServiceStopped(DsmoothError):
-    """A remote service failed, changed, or the budget for it is spent: what was answered is kept, and can be resumed."""
+    """A remote service failed or changed, or its budget is spent; its answers are kept, and the run can be resumed."""
 
     exit_code = 3
 
 
 class WitnessAwaited(DsmoothError):
-    """A run waits for a time stamp and a round of a beacon: its question, images and key are fixed, no vote is drawn."""
+    """A run waits for a time stamp and a round of a beacon: settings, images and key are fixed, no vote is drawn."""
 
     exit_code = 3
 
@@ -122,7 +122,7 @@ class TrainingDiverged(DsmoothError):
 def require(module: str, extra: str) -> ModuleType:
     """The optional module, imported.
 
-    Raises MissingPackage with the line that installs the extra where it is absent.
+    Raises MissingPackage with the command that installs the extra, if it is missing.
     """
     try:
         return importlib.import_module(module)

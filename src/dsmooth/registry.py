@@ -1,6 +1,6 @@
-"""What is found by name: a literal mapping from names to "module:object", loaded when asked for.
+"""Lookup by name: a literal mapping from names to "module:object", loaded on demand.
 
-Adding one more is one file and one row. Help texts and errors take the names from here, so no second list of them exists.
+Adding an entry takes one file and one row. Help texts and errors take the names from here, so no second list exists.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["Registry", "imported"]
 
 
 class Registry(Mapping[str, str]):
-    """Names, and where the object of each is: BACKENDS = Registry("backend", {"eager": "dsmooth.backends.eager:Eager"}).
+    """Names and the location of each object: BACKENDS = Registry("backend", {"eager": "dsmooth.backends.eager:Eager"}).
 
     A name with a colon is a form, as in "timm:NAME": it stands for every spec that begins with the same scheme ("timm:").
-    A mapping of names to addresses, in the order in which they were written down; importing it imports none of them.
+    A mapping of names to locations, in order of definition; importing it imports none of them.
     """
 
     def __init__(self, kind: str, rows: Mapping[str, str], error: type[BadInput] = BadParameter) -> None:
@@ -41,14 +41,14 @@ class Registry(Mapping[str, str]):
         return ", ".join(self)
 
     def find(self, spec: str) -> str | None:
-        """The name that the spec is, or the form that has its scheme; None where there is neither."""
+        """The name equal to the spec, or the form that has its scheme; None if there is neither."""
         if spec in self:
             return spec
         scheme, colon, _ = spec.partition(":")
         return next((name for name in self if colon and name.startswith(f"{scheme}:")), None)
 
     def check(self, spec: str) -> str:
-        """What `find` finds; raises `error`, with all names, where that is nothing."""
+        """What `find` finds; raises `error`, listing all names, if that is None."""
         name = self.find(spec)
         if name is None:
             raise self.error(f"{self.kind} must be one of {self}, got {spec[:200]!r}")
@@ -63,8 +63,8 @@ class Registry(Mapping[str, str]):
 def imported(spec: str, error: type[BadInput] = BadParameter) -> Any:
     """What the factory of import:package.module:factory returns, called without arguments.
 
-    The module is one that Python can import, the current folder included. Only for what a user names on the command line
-    or in code; raises `error` for anything that goes wrong.
+    The module must be importable by Python, or be in the current folder. Only for what a user names on the command line
+    or in code; raises `error` if anything goes wrong.
     """
     scheme, module_name, name = spec.split(":") if spec.count(":") == 2 else ("", "", "")
     if scheme != "import" or not module_name or not name:

@@ -253,7 +253,7 @@ def test_the_command_and_its_page(tmp_path, monkeypatch):
     page = (tmp_path / "run" / "report" / "report.html").read_text()
     assert "Under attack" in page
     (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)" alt="Accuracy against', page)
-    assert "classifier alone, attacked" in base64.b64decode(picture).decode()
+    assert "undefended classifier, attacked" in base64.b64decode(picture).decode()
 
 
 @pytest.mark.parametrize("share", [0.97, 1.03])

@@ -59,9 +59,9 @@ def test_the_attack_of_a_run_is_shown_with_it(base):
 def test_the_attack_of_another_run_is_not(base, copy):
     """Its page showed what the attack on another run had found."""
     shutil.copy(base / "0.5" / "attack" / "attack.jsonl", copy / "attack" / "attack.jsonl")
-    with pytest.raises(BadRun, match="is about another run"):
+    with pytest.raises(BadRun, match="belongs to another run"):
         page_of(summarise([read_run(copy)]))
-    with SmoothedClassifier(Linear(), None, 0.25) as smoothed, pytest.raises(BadRun, match="is about another run"):
+    with SmoothedClassifier(Linear(), None, 0.25) as smoothed, pytest.raises(BadRun, match="belongs to another run"):
         attack_run(read_run(copy), open_images(base / "images.npz"), smoothed, QUICK, resume=True)
 
 
@@ -71,7 +71,7 @@ def test_the_attack_of_another_run_is_not(base, copy):
 def test_what_the_run_says_itself_is_what_it_says(copy, change):
     """Everything certified, at every strength."""
     rewritten(copy, lambda head, finding: finding.update(change))
-    with pytest.raises(BadRun, match="is about another run"):
+    with pytest.raises(BadRun, match="belongs to another run"):
         page_of(summarise([read_run(copy)]))
 
 

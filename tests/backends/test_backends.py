@@ -115,7 +115,7 @@ def test_a_network_that_only_runs_in_fp32_runs_in_fp32(monkeypatch):
     monkeypatch.setattr(choice, "has_bf16", lambda: True)
     smoothed = dsmooth.SmoothedClassifier(OnlyInFloat32(), None, 0.25, backend="eager")
     assert smoothed.question().dtype == "bf16"
-    with pytest.warns(UserWarning, match=r"in bf16: .*; going on with eager in fp32"):
+    with pytest.warns(UserWarning, match=r"in bf16: .*; continuing with eager in fp32"):
         smoothed.certify(np.zeros((4, 4, 3), np.uint8), n=20)
     assert smoothed.question().dtype == "fp32"
     with pytest.raises(BadModel, match="in bf16"):  # asked for, and not changed
@@ -143,14 +143,14 @@ class Undecided(nn.Module):
 
 
 def test_a_network_that_openvino_gets_wrong_is_refused_and_auto_goes_on_in_torch():
-    with pytest.raises(CannotRun, match="choose the backend eager"):
+    with pytest.raises(CannotRun, match="use the backend eager"):
         dsmooth.SmoothedClassifier(Undecided(), None, 0.25, backend="openvino", dtype="bf16").certify(
             np.zeros((4, 4, 3), np.uint8)
         )
     if fastest("bf16") != "openvino":
         pytest.skip("auto is not OpenVINO on this machine")
     smoothed = dsmooth.SmoothedClassifier(Undecided(), None, 0.25, dtype="bf16")
-    with pytest.warns(UserWarning, match="going on with eager"):
+    with pytest.warns(UserWarning, match="continuing with eager"):
         smoothed.certify(np.zeros((4, 4, 3), np.uint8))
     assert smoothed.pipeline.backend.name == "eager"
     with warnings.catch_warnings():

@@ -43,7 +43,7 @@ ROWS = {
     "NaN": (np.full((8, 8, 3), np.nan), "finite"),
     "infinity": (np.full((8, 8, 3), np.inf), "finite"),
     "one NaN": (np.where(np.arange(192).reshape(8, 8, 3) == 100, np.nan, 0.0), "finite"),
-    "bytes as floats": (np.full((8, 8, 3), 128.0), "normalisation belongs to the classifier"),
+    "bytes as floats": (np.full((8, 8, 3), 128.0), "the classifier normalises them"),
     "normalised": (np.full((8, 8, 3), -2.1), "[-2.1, -2.1]"),
     "a little below": (np.full((8, 8, 3), -1e-9), "in [0, 1]"),
     "a little above": (np.full((8, 8, 3), 1 + 1e-9), "in [0, 1]"),
@@ -54,9 +54,9 @@ ROWS = {
     "a tensor of either order": (torch.zeros(3, 8, 3), "which is either"),
     "a tensor of one axis": (torch.zeros(8), "height, width"),
     "a tensor of five axes": (torch.zeros(1, 1, 3, 8, 8), "height, width"),
-    "a normalised tensor": (torch.full((3, 8, 8), -2.1), "normalisation belongs to the classifier"),
-    "16 bits": (Image.new("I;16", (8, 8)), "8 bits a channel"),
-    "a picture in floats": (Image.new("F", (8, 8)), "8 bits a channel"),
+    "a normalised tensor": (torch.full((3, 8, 8), -2.1), "the classifier normalises them"),
+    "16 bits": (Image.new("I;16", (8, 8)), "8 bits per channel"),
+    "a picture in floats": (Image.new("F", (8, 8)), "8 bits per channel"),
     "a path": (Path("cat.png"), "expected"),
 }
 

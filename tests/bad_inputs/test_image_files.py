@@ -118,8 +118,8 @@ REFUSED = {
     "pdf": (encoded(picture(), "PDF"), READABLE),
     "eps that runs a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nquit", READABLE),
     "a pickle": (b"\x80\x04cos\nsystem\n.", READABLE),
-    "16 bits, grey": (encoded(Image.fromarray(np.zeros((5, 5), np.uint16)), "PNG"), "expected 8 bits a channel"),
-    "16 bits, colour": (png(4, 4, 16, 2, b"\0" * 4 * 25), "expected 8 bits a channel"),
+    "16 bits, grey": (encoded(Image.fromarray(np.zeros((5, 5), np.uint16)), "PNG"), "expected 8 bits per channel"),
+    "16 bits, colour": (png(4, 4, 16, 2, b"\0" * 4 * 25), "expected 8 bits per channel"),
     "animated png": (frames("PNG"), "expected a still image, got 3 frames"),
     "animated webp": (frames("WEBP", lossless=True), "expected a still image, got 3 frames"),
     "png cut in its header": (GOOD[:20], READABLE),
@@ -201,7 +201,7 @@ def very_long_name(folder):
 
 def very_long_image(folder):
     place(folder, "long.png", encoded(Image.new("RGB", (1, 200_000)), "PNG"))
-    return "long.png --size 224", "expected an image of ordinary proportions"
+    return "long.png --size 224", "expected an image with a usual aspect ratio"
 
 
 def broken_among_good(folder):

@@ -143,7 +143,7 @@ def test_a_run_says_once_that_it_cannot_be_resumed(tmp_path):
     images = image_set(["a", "b"], [1, 1], [], lambda i: LabelledImage("ab"[i], BRIGHT - np.uint8(i), 1))
     certify_run(SmoothedClassifier(scores, None, 0.25), images, tmp_path / "run", n=20, on_notice=said.append)
     assert len(said) == 1
-    assert "the classifier cannot be told apart from another function" in said[0]
+    assert "plain functions have no digest (here the classifier)" in said[0]
     with pytest.raises(BadRun, match="a plain function as classifier cannot be resumed"):
         certify_run(SmoothedClassifier(scores, None, 0.25), images, tmp_path / "run", n=20, resume=True)
 

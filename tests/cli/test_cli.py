@@ -71,7 +71,7 @@ def test_mirror_is_certified_predicted_attacked_and_verified(folder):
     )
     assert "4 of 4 images certified" in run(folder, "certify", "images", *sided, "--mirror", "--n", "60", "-o", "b").out
     done = run(folder, "verify", "run", "--images", "images", *LINEAR, code=1)
-    assert "certified with another one" in done.out
+    assert "certified with a different one" in done.out
     assert run(folder, "predict", "images", *sided, "--mirror", "--n", "60").out.count("right") == 4
 
 
@@ -115,7 +115,7 @@ def test_the_first_two_places(folder):
         ("--sigma", "1", "--sigma", "0.5", "--cascade"),
     ):
         done = run(folder, "certify", "images", *four, *named, "--top", "2", *wrong, "-o", "no", code=2)
-        assert "--top brings its own bound" in done.err
+        assert "--top has its own bound" in done.err
     done = run(folder, "certify", "images", *four, *named, "--top", "4", "-o", "no", code=2)
     assert "choose a smaller top" in done.err
     assert not (folder / "no").exists()
@@ -263,8 +263,8 @@ def test_an_interruption_during_set_up_is_heard_at_once(folder):
 def test_radii_that_no_votes_can_reach_are_said(folder):
     arguments = ("--mode", "curve", "--radii", "0.25", "5", "--n", "20", "-o", "run")
     done = run(folder, "certify", "images", *LINEAR, *arguments)
-    assert "no radius of 0.25 can be certified: at least 42 votes are needed" in done.err
-    assert "no radius of 5 can be certified: more than 10,000,000 votes are needed" in done.err
+    assert "radius 0.25 cannot be certified: at least 42 votes are needed" in done.err
+    assert "radius 5 cannot be certified: more than 10,000,000 votes are needed" in done.err
 
 
 def test_predict(folder):
@@ -449,7 +449,7 @@ BAD = {
     "timm name": (["-c", "timm:nothing"], "timm has no model"),
     "labels": (["--labels", "none.csv"], "expected a CSV file of labels"),
     "mode": (["--mode", "best"], "mode"),
-    "mode without radii": (["--mode", "curve"], "mode curve needs the radii in question"),
+    "mode without radii": (["--mode", "curve"], "mode curve needs radii"),
     "radius without mode": (["--radius", "0.5"], "--radius belongs to --mode decision"),
     "lambda without mode": (["--lambda", "1"], "belongs to mode radius"),
     "option": (["--sgima", "1"], "sgima"),
@@ -504,7 +504,8 @@ def test_a_broken_image_may_be_skipped_and_the_run_says_so(folder):
     verify = ("verify", "run", "--images", "images", *LINEAR, "--all")
     assert "run: verified" in run(folder, *verify).out
     shutil.copy(folder / "images" / "light" / "0.png", folder / "images" / "light" / "9.png")
-    assert "skipped other images" in run(folder, *verify, code=1).err  # it can be read, and is not in the run
+    # it can be read, and is not in the run
+    assert "not those that the run says it skipped" in run(folder, *verify, code=1).err
     assert "p-value" in run(folder, "predict", "images", *LINEAR, "--on-bad", "skip").out
 
 
@@ -515,7 +516,7 @@ def test_files_that_are_passed_over_are_counted(folder, zipped):
     if zipped:
         shutil.make_archive(folder / "packed", "zip", folder / "images")
     done = run(folder, "predict", "packed.zip" if zipped else "images", *LINEAR)
-    assert "passed over 4 files (2 .gif, 1 .tiff, 1 no suffix); images are .png, .jpg" in done.err
+    assert "ignored 4 files (2 .gif, 1 .tiff, 1 no suffix); images end in .png, .jpg" in done.err
     assert done.out.count("p-value") == 4
 
 
@@ -683,7 +684,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--start", "photo", "--widths", "8", "--blocks", "1"], "to hold unet"),
         (
             ["images", "--architecture", "dncnn", "--widths", "8"],
-            "--widths shapes a unet, and the architecture is dncnn",
+            "--widths is for a unet, and the architecture is dncnn",
         ),
         (["images", "--patch", "8", "--widths", "8", "8", "--blocks", "1"], "as many widths as blocks"),
         (["images", "grey.npz", "--patch", "8"], "images of 3 channels, got one of 1"),
@@ -691,7 +692,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "--patch", "8", "--lr", "inf"], "expected lr > 0"),
         (["images", "--patch", "8", "--sigma-max", "inf"], "sigma must be"),
         (["images", "--patch", "8", "--objective", "sharp"], "expected an objective as mse, stab, clf"),
-        (["images", "--patch", "8", "--objective", "stab"], "name at least one --surrogate"),
+        (["images", "--patch", "8", "--objective", "stab"], "pass at least one --surrogate"),
         (["images", "--objective", "stab + cons", "--batch", "3", "--surrogate", "x"], "expected an even batch"),
         (["images", "--patch", "8", "--surrogate", "nothing"], "classifier must be one of"),
         (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),

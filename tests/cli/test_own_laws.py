@@ -73,8 +73,8 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
 def test_records_under_a_law_of_ones_own_need_it_on_the_command_line(folder, command):
-    refused(folder, *command, says="a law that you bring with --noise import:MODULE:FACTORY, got 'mine'")
-    refused(folder, *command, "--noise", "gaussian", says="here --noise only names a law of your own")
+    refused(folder, *command, says="your own with --noise import:MODULE:FACTORY, got 'mine'")
+    refused(folder, *command, "--noise", "gaussian", says="here --noise only names a noise distribution of your own")
     done = dsmooth(*command, *MINE)
     assert done.code == 0, done.out + done.err
 

@@ -92,7 +92,7 @@ def test_a_dry_run_sends_and_writes_nothing(folder):
         service = ("-c", "aws:rekognition", "--endpoint", server.url, "--rate", "5")
         done = run(folder, "certify", "images", *service, *COMMON, "--dry-run", "--max-queries", "100")
         assert "the list price of 2026-11-21; at least 41 s at this rate" in done.err
-        assert "the budget ends after 100 queries: the run will be partial" in done.err
+        assert "the budget runs out after 100 queries: the run will be partial" in done.err
         assert "nothing was sent, nothing was written" in done.out
         assert server.brain.queries == 0
     assert sorted(folder.rglob("*")) == before
@@ -124,7 +124,7 @@ def test_a_spent_budget_is_one_line_exit_3_and_resumable(folder):
         ]
         assert server.brain.queries == 120
         done = run(folder, "certify", "images", *service, *COMMON, "--resume")
-        assert "queries of this run are answered already" in done.err
+        assert "queries of this run are already answered" in done.err
     assert len(read_run(folder / "run").records) == 4
     assert len(read_query_log(folder / "run" / LOG).entries) == 200
 
@@ -156,7 +156,7 @@ HTTP = "http://127.0.0.1:9/x"
     ("spec", "changes", "message"),
     [
         ("aws:polly", {}, "service must be one of aws:rekognition"),
-        ("efficientnet-lite0", {"concurrency": 3}, "options for services were given"),
+        ("efficientnet-lite0", {"concurrency": 3}, "got options for services"),
         (HTTP, {"label_map": "none.json"}, "expected a label map .* as JSON"),
         (HTTP, {"label_map": "map.json", "present": "x"}, "two ways to vote"),
         (HTTP, {"threshold": 0.5}, "belongs to --present"),
@@ -242,7 +242,7 @@ def test_nobody_at_the_other_end_is_known_before_anything_is_written(folder, opt
     before = sorted(folder.rglob("*"))
     started = time.monotonic()
     done = run(folder, "certify", "images", *option, *COMMON, "--yes", code=3)
-    assert "nobody answers at http://127.0.0.1:9 (Connection refused): check the address" in done.err
+    assert "no answer at http://127.0.0.1:9 (Connection refused): check the address" in done.err
     assert "nothing was sent" in run(folder, "predict", "images", *option, "-d", "none", "--yes", code=3).err
     assert time.monotonic() - started < 20  # it was a minute, of tries
     assert sorted(folder.rglob("*")) == before
@@ -272,7 +272,7 @@ def test_tsv_files_are_reported_as_they_stand(folder):
     (folder / "cohen.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.95\t1\t0:00:02.1\n")
     done = run(folder, "report", "cohen.tsv", "--radii", "0", "1")
     assert "| cohen.tsv | 1 | 0.0 | 100.0 | 0.0 |" in done.out
-    assert "alpha, n, sigma and bound are not in them" in done.out
+    assert "do not hold alpha, n, sigma or the bound" in done.out
     assert "other files hold no votes" in run(folder, "recertify", "cohen.tsv", code=2).err
 
 

@@ -92,7 +92,7 @@ def test_a_stand_in_without_a_table_cannot_be_run():
         def _table(self):
             return "a table"
 
-    with pytest.raises(BadParameter, match="must bring a Table"):
+    with pytest.raises(BadParameter, match="must provide a Table"):
         source_of(Wrong())
 
 

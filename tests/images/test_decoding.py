@@ -81,5 +81,5 @@ def test_sixteen_bit_colour_is_refused(tmp_path):
     rows = zlib.compress((b"\0" + b"\x01\x80" * 6) * 2)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
     (tmp_path / "x.png").write_bytes(png)
-    with pytest.raises(BadImage, match="expected 8 bits a channel"):
+    with pytest.raises(BadImage, match="expected 8 bits per channel"):
         open_images(tmp_path / "x.png")[0]

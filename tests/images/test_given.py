@@ -132,8 +132,8 @@ def test_options_of_the_smoothed_classifier():
     mean = (0.5, 0.5, 0.5)
     classifier = TorchClassifier(Linear(), mean=mean, std=mean, input_size=4)
     smoothed = SmoothedClassifier(classifier, None, 0.25, resize=True, quantise=True)
-    with pytest.warns(UserWarning, match="became: rounded .*, L to RGB, .*centre 4 x 4"):
+    with pytest.warns(UserWarning, match="converted image: rounded .*, L to RGB, .*centre 4 x 4"):
         certificate = smoothed.certify(torch.full((1, 6, 5), 0.9), n=20)
     assert certificate.estimation.trials == 20
-    with pytest.raises(BadParameter, match="does not say which size"):
+    with pytest.raises(BadParameter, match="does not state its image size"):
         SmoothedClassifier(nn.Flatten(), None, 0.25, resize=True)

@@ -40,7 +40,7 @@ def test_the_first_source_that_recognises_a_path_opens_it(tmp_path):
 def test_arrays_are_not_resized_or_labelled_anew(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((1, 4, 4, 3), np.uint8))
     for changes in ({"size": 8}, {"labels": "labels.csv"}):
-        with pytest.raises(BadParameter, match="pixels and labels of its own"):
+        with pytest.raises(BadParameter, match="its own pixels and labels"):
             open_images(tmp_path / "a.npz", **changes)
 
 

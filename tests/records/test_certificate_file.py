@@ -177,12 +177,12 @@ def test_the_end_of_a_run_is_sealed(run, tmp_path):
     cut = copy("cut")
     lines = (cut / "records.jsonl").read_bytes().splitlines(keepends=True)
     (cut / "records.jsonl").write_bytes(b"".join(lines[:-1]))
-    with pytest.raises(Disproved, match="ended with 3 records, and now has 2"):
+    with pytest.raises(Disproved, match="ended with 3 records, but now has 2"):
         read_run(cut)
     other = copy("other")
     end = json.loads((other / "end.json").read_text())
     (other / "end.json").write_text(json.dumps({**end, "key": "0" * 64}))
-    with pytest.raises(Disproved, match="not the one that the run was committed to"):
+    with pytest.raises(Disproved, match="does not match the commitment made at the start"):
         read_run(other)
     for text in ("", "[]", '{"key": 5}', '{"key": "zz"}', json.dumps({**end, "more": 1})):
         (other / "end.json").write_text(text)

@@ -37,7 +37,7 @@ def test_a_signed_certificate_is_verified_with_and_without_its_key(folder):
     assert "signed by ed25519:" in done.out
     done = verified(folder, "signed.json")
     assert done.code == 0
-    assert "checked with --public-key" in done.out
+    assert "pass --public-key to check" in done.out
     plain = read_certificate(folder / "certificates" / "000000.json")
     assert read_certificate(folder / "signed.json").record == plain.record
 

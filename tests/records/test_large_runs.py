@@ -143,7 +143,7 @@ def test_records_are_read_by_their_number_and_in_the_order_of_their_images(tmp_p
     path.write_bytes(path.read_bytes().replace(b"image-0.png", b"image-9.png"))
     assert run.records[0].index == 2
     for reading in (lambda: run.records[1], lambda: list(in_order(run.records)), lambda: list(run.records)):
-        with pytest.raises(BadRun, match="that stood there before"):
+        with pytest.raises(BadRun, match="that were there before"):
             reading()
 
 
@@ -174,5 +174,5 @@ def test_records_that_were_replaced_meanwhile_are_noticed(tmp_path, change):
     else:
         whole = (tmp_path / "run" / "records.jsonl").read_bytes().splitlines(keepends=True)
         (tmp_path / "run" / "records.jsonl").write_bytes(b"".join(whole[:2]))
-    with pytest.raises(BadRun, match="that stood there before"):
+    with pytest.raises(BadRun, match="that were there before"):
         list(records)

@@ -295,7 +295,7 @@ def test_a_record_of_votes_that_were_looked_at_rests_on_the_best_look():
     assert made.drawn == 300
     assert (made.answer, made.radius) == (1, "0.250000000")
     assert certificate_of(made).certifier == "curve"
-    with pytest.raises(BadParameter, match="only the rule that looked can certify"):
+    with pytest.raises(BadParameter, match="only that rule can certify"):
         certificate_of(made, Cohen())
     nothing = looked(reached=votes_to_json(Votes({}, 0)))
     assert Record.parse(nothing.sealed("0").line()).answer is None

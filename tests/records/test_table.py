@@ -71,6 +71,22 @@ def test_parquet_and_csv_hold_the_frame(run):
         assert [row[name] for row in rows] == told
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_name_is_no_formula_in_a_spreadsheet(run, name):
+    """In CSV alone: a frame holds names as they are, and numbers stay numbers."""
+    odd = replace(run, records=run.records[:1], header={**run.header, "class_names": [name, name]})
+    odd = replace(odd, records=[replace(odd.records[0], name=name, seconds=1e-9)])
+    assert list(frame_of([odd])["name"]) == [name]
+    (row,) = csv.DictReader(io.StringIO("".join(csv_of([odd])), newline=""))
+    assert row["name"] == f"'{name}"
+    assert float(row["seconds"]) == 1e-9
+    for column, kind in COLUMNS.items():
+        assert not (kind == "string" and row[column].startswith(("=", "+", "-", "@", "\t", "\r"))), column
+    answered = replace(odd.records[0], answer=name, estimation={"counts": [[name, 9]], "missing": 0, "trials": 9})
+    (row,) = csv.DictReader(io.StringIO("".join(csv_of([replace(odd, records=[answered])])), newline=""))
+    assert row["answer"] == row["answer_name"] == f"'{name}"
+
+
 def test_a_name_with_quotes_and_lines_is_one_cell(run):
     odd = 'a,"b"\nc'
     text = "".join(csv_of([replace(run, records=[replace(run.records[0], name=odd)])]))

@@ -38,7 +38,7 @@ def test_it_says_what_was_asked_and_on_what_evidence(run, tmp_path):
         "gaussian 0.25 noise",
         "10 votes chose the answer, 200 others bound its probability (mode fixed)",
         "alpha = 0.001",
-        "4 different ones",
+        "4 distinct",
         run.data,
         run.question.classifier,
         run.header["key_commitment"],
@@ -62,35 +62,35 @@ def test_it_says_what_was_asked_and_on_what_evidence(run, tmp_path):
     ("changes", "says"),
     [
         ({"images": 9}, "The run is unfinished: 4 of 9 images"),
-        ({"attempt": 3}, "This was attempt 3 at the same question"),
+        ({"attempt": 3}, "This was attempt 3 with the same settings"),
         ({"evaluated": {}}, "chosen after the votes were known"),
         ({"schema": 2}, "made by an older version"),
-        ({"key_source": "seed"}, "The key of the noise is a seed"),
+        ({"key_source": "seed"}, "The noise key is a seed"),
         ({}, None),
     ],
 )
 def test_what_keeps_it_from_being_evidence_is_said_first(run, changes, says):
     said = text(dossier_of(summarise([replace(run, header={**run.header, "key_source": "os", **changes})], [0.0])))
-    doubts = said[: said.index("Declared threat")]
+    doubts = said[: said.index("Threat model")]
     known = ("unfinished", "a seed", "attempt 3", "chosen after", "older version")
     assert (says is None and not any(word in doubts for word in known)) or says in doubts
 
 
 def test_answers_that_differed_are_counted(run):
     loose = replace(run, records=[replace(run.records[0], nondeterministic=True), *run.records[1:]])
-    assert "answered the same input in different ways: 1." in dossier_of(summarise([loose], [0.0]))
+    assert "that the classifier answered differently: 1." in dossier_of(summarise([loose], [0.0]))
 
 
 def test_other_laws_have_their_own_norm_and_certainty(tmp_path):
     said = text(dossier_of(summarise([made(tmp_path, Uniform(127), n0=10, n=200, norm=2.0)], [0.0])))
-    assert "The theorem is in l1; radii in l2 follow by comparison of norms" in said
+    assert "The theorem is in l1; radii in l2 follow from inequalities between norms" in said
     (tmp_path / "sure").mkdir()
     said = text(dossier_of(summarise([made(tmp_path / "sure", Splitting(63))], [0.0])))
-    assert "Each certificate is certain" in said
+    assert "Each certificate holds with certainty" in said
     assert "alpha" not in said[said.index("Confidence") : said.index("Result")]
 
 
 def test_light_belongs_to_the_declared_threat(tmp_path, run):
     lit = made(tmp_path, Lighting(0.25, brightness=0.1, ramp=0.1), n0=10, n=200)
-    assert "changes of brightness, ramp, alone or together with those" in text(dossier_of(summarise([lit], [0.0])))
-    assert "alone or together" not in text(dossier_of(summarise([run], [0.0])))
+    assert "changes of brightness, ramp, alone or combined with those" in text(dossier_of(summarise([lit], [0.0])))
+    assert "alone or combined" not in text(dossier_of(summarise([run], [0.0])))

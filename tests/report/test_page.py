@@ -72,13 +72,13 @@ def test_no_name_turns_the_numbers_behind_it(runs):
 
 
 def test_the_page_says_that_it_verifies_nothing(runs):
-    assert "<code>dsmooth verify</code> says what of it holds" in page_of(summarise(runs))
+    assert "<code>dsmooth verify</code> checks it" in page_of(summarise(runs))
 
 
 def test_images_of_several_runs_stand_side_by_side(runs):
     heads, titles, *rows = Cells(page_of(summarise(runs))).rows
     assert heads == ["", "s0.12, multiclass bound", "s0.25, multiclass bound"]
-    assert titles == ["", "image", "label", *["certified answer", "radius", "most votes"] * 2]
+    assert titles == ["", "image", "label", *["certified answer", "radius", "top votes"] * 2]
     assert [row[1] for row in rows] == list(NAMES)
     for i, row in enumerate(rows):
         for run, (answer, radius, votes) in zip(runs, (row[3:6], row[6:9]), strict=True):
@@ -128,7 +128,19 @@ def test_five_hundred_images_fit_in_three_megabytes(runs):
     page = page_of(summarise([replace(run, records=many, header={**run.header, "images": 594})]))
     assert page.count("data:image/jpeg") == 500
     assert len(Cells(page).rows) == 1 + 594
-    assert "the first 500 have one" in page
+    assert "the first 500 images have one" in page
+
+
+def test_the_page_does_not_grow_with_the_images_beyond_those_listed(runs, monkeypatch):
+    monkeypatch.setattr("dsmooth.report.sections.images._LISTED", 100)
+    sizes = []
+    for count in (200, 400):
+        records = [replace(runs[0].records[3], index=i, name=f"{i:05d}") for i in range(count)]
+        page = page_of(summarise([replace(runs[0], records=records, header={**runs[0].header, "images": count})]))
+        assert len(Cells(page).rows) == 1 + 100
+        sizes.append(len(page))
+    assert "The first 100 of 400 images" in page
+    assert sizes[1] < sizes[0] + 100
 
 
 def test_noisy_and_denoised_pictures_are_shown_while_there_is_room(runs, tmp_path):
@@ -216,7 +228,8 @@ def shown(page):
 def slide(page, radius):
     page.eval_on_selector(
         "#radius",
-        "(e, r) => { e.value = r / e.dataset.reach * e.max; e.dispatchEvent(new Event('input', {bubbles: true})) }",
+        "(e, r) => { e.value = r / e.dataset.radii.split(' ').pop() * e.max;"
+        " e.dispatchEvent(new Event('input', {bubbles: true})) }",
         radius,
     )
     return float(page.inner_text("#radius-shown"))
@@ -244,14 +257,16 @@ def test_the_slider_moves_table_curve_and_images(runs, opened):
 
 
 def test_a_certificate_of_just_more_than_nothing_counts_at_nothing(opened):
-    slide(opened, 0.0)
-    before = opened.query_selector("td.at").inner_text()
-    opened.eval_on_selector(
-        "tr[data-radii]", "e => { e.dataset.radii = e.dataset.radii.replace(/[0-9.]+/, '0.000000000') }"
+    opened.select_option("#state", "right")
+    before = shown(opened)
+    assert before
+    opened.eval_on_selector_all(
+        "[data-state=right]", "cells => { for (const e of cells) e.dataset.radius = '0.000000000' }"
     )
     slide(opened, 0.15)
+    assert shown(opened) == []
     slide(opened, 0.0)
-    assert opened.query_selector("td.at").inner_text() == before
+    assert shown(opened) == before
 
 
 def test_images_are_filtered_and_sorted(opened):

@@ -103,10 +103,10 @@ def test_headings_name_the_norm_of_the_law(tmp_path):
     run, images, smoothed = made(tmp_path, Uniform(127), n0=10, n=200)
     attack_run(run, images, smoothed, Attack(ascent=Ascent(2, 2), strengths=(0.1,), n=60))
     page = page_of(summarise([run], [0.0, 0.1]))
-    assert "<h2>Certified accuracy at an l<sub>1</sub> radius</h2>" in page
+    assert "<h2>Certified accuracy by l<sub>1</sub> radius</h2>" in page
     assert '<th scope="col">l1 r = 0.1</th>' in page
     assert '<th scope="col">l<sub>1</sub> strength</th>' in page
-    assert "that a certificate speaks of (l<sub>1</sub> or l<sub>∞</sub>)" in re.sub(r"\s+", " ", page)
+    assert "that a certificate covers (l<sub>1</sub> or l<sub>∞</sub>)" in re.sub(r"\s+", " ", page)
     assert "<td>uniform 127</td>" in page
     assert "<code>uniform, levels 127</code>" in page
 
@@ -135,7 +135,7 @@ def test_an_enumerated_law_stands_under_its_one_bound_and_is_certain(tmp_path):
     assert summary.rows[0].cells[0].bound > 0.0
     assert "| splitting 63 | exact (certain) |" in markdown_table(summary)
     page = page_of(summary)
-    assert "Each certificate is certain" in page
+    assert "Each certificate holds with certainty" in page
     assert "wrong with probability" not in page
 
 
@@ -153,8 +153,8 @@ def test_what_was_chosen_after_the_votes_is_marked_wherever_the_run_stands(run):
     assert all(cell.bound is None for row in summary.rows for cell in row.cells)
     page = page_of(summary)
     assert "<h2>&lt;b&gt;&amp; (chosen after the votes)</h2>" in page
-    assert "no evidence at the stated alpha" in page
-    assert "cannot be relied on" in page
+    assert "do not hold at the stated alpha" in page
+    assert "This does not apply to runs marked" in page
     plain = summarise([run])
     assert "chosen after" not in page_of(plain) + markdown_table(plain)
 
@@ -171,4 +171,4 @@ def test_runs_of_older_versions_are_marked_and_so_is_what_is_made_from_them(name
     assert all(mark in line for line in markdown_table(summary).splitlines()[2:])
     page = page_of(summary)
     assert f"{mark}</h2>" in page
-    assert "cannot be relied on" in page
+    assert "This does not apply to runs marked" in page

@@ -80,7 +80,7 @@ def test_the_class_says_what_the_command_does(base):
     assert alone == expected[1]
     assert [prediction.answer for prediction in predicted] == LABELS
     assert cascaded.predict(PIXELS[0], n=2000, seed=6).answer == 1
-    with pytest.raises(BadParameter, match="a bound of its own"):
+    with pytest.raises(BadParameter, match="its own bound"):
         CascadedClassifier(Band(), None, sigmas=[0.1, 1.0], law=None)
     with pytest.raises(BadParameter, match="CascadedClassifier"):
         SmoothedClassifier(Band(), None, sigma=[0.1, 1.0])
@@ -111,7 +111,7 @@ def test_what_was_certified_is_verified(base):
 
 def test_an_interrupted_cascade_goes_on(copy, base):
     shutil.rmtree(copy / "c" / "sigma-0.1")
-    assert "it lacks sigma-0.1: go on with --resume" in run(copy, "report", "c", code=2).err
+    assert "sigma-0.1 is missing: continue with --resume" in run(copy, "report", "c", code=2).err
     line = ("certify", "images.npz", *NETWORKS[2:], *SIGMAS, "--cascade", "--seed", "5", "-o", "c")
     assert "--resume" in run(copy, *line, code=2).err
     run(copy, *line, "--resume")
@@ -206,7 +206,7 @@ def test_a_scale_that_fails_midway_is_a_failure_and_no_traceback(copy):
     forger.votes([*labels[:first], *later], 1).change(1, estimation=votes_to_json(Votes({2: len(later)}, len(later))))
     forger.seal()
     done = run(copy, "verify", "c", *NETWORKS, "--all", code=1)
-    assert "honest rounding changes at most" in done.out
+    assert "rounding explains at most" in done.out
     assert done.out.splitlines()[-1] == "c: does not hold"
 
 
@@ -261,8 +261,8 @@ def test_a_strong_scale_alone_suffices_where_it_decides_everything(copy):
     ("options", "says"),
     [
         (("--sigma", "1"), "a cascade needs 2 to 16 different sigmas"),
-        ((*SIGMAS, "--mode", "curve", "--radii", "0.1"), "mode fixed, got curve"),
-        ((*SIGMAS, "--bound", "cohen"), "leave --bound cohen out"),
+        ((*SIGMAS, "--mode", "curve", "--radii", "0.1"), "each sigma, got mode curve"),
+        ((*SIGMAS, "--bound", "cohen"), "leave out --bound cohen"),
         ((*SIGMAS, "--brightness", "0.1"), "is for Gaussian noise"),
         ((*SIGMAS, "--plan"), "are for single runs"),
         ((*SIGMAS, "--certificates", "files"), "are for single runs"),

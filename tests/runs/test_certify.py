@@ -235,7 +235,7 @@ def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
     started = time.monotonic()
     errors = interrupt_after(process, out, 1, number)
     assert process.returncode == code
-    assert "--resume goes on" in errors
+    assert "continue with --resume" in errors
     assert "Traceback" not in errors
     assert time.monotonic() - started < 60
     assert 1 <= len(read_run(out).records) < 12
@@ -263,7 +263,7 @@ def test_an_image_that_is_replaced_while_the_run_goes_on_stops_it(tmp_path):
             Image.fromarray(np.full((3, 5, 3), 200, np.uint8)).save(last)
 
     arguments = {"n0": 10, "n": 50, "seed": 1}
-    with pytest.raises(BadImage, match=r"39\.png: the image changed while the run was going on"):
+    with pytest.raises(BadImage, match=r"39\.png: the image changed during the run"):
         certify_run(smoothed(), open_images(tmp_path / "images"), tmp_path / "run", **arguments, on_progress=replace)
     assert "39.png" not in {record.name for record in read_run(tmp_path / "run").records}
     with pytest.raises(BadRun, match="other images"):

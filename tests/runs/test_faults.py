@@ -195,7 +195,7 @@ def test_the_key_is_for_its_owner_alone(tmp_path, images):
     before = tree(tmp_path / "run")
     done = dsmooth("certify", images, "-c", MODEL, "-d", "none", "--n", "20", "-o", tmp_path / "run", "--resume")
     assert done.code == 2
-    assert "not the one that the run was committed to" in done.err
+    assert "does not match the commitment made at the start" in done.err
     assert tree(tmp_path / "run") == before
     secret.write_text(key)
     run = certify_run(smoothed, chosen, tmp_path / "run", n=20, resume=True)

@@ -133,9 +133,9 @@ def test_a_backend_that_was_not_asked_again_is_not_said_to_have_been(base, tmp_p
     asked = replace(forger.records[0].asked, backend=backend, dtype="tf32")
     forger.records = [replace(record, asked=asked) for record in forger.records]
     found = replay_of(forger.seal({"question": asked.to_json()}), base / "images.npz", Linear())["replay"]
-    assert f"asked by eager in fp32, 16 rows at once, where the file says '{backend}' in tf32" in found.detail
+    assert f"recomputed by eager in fp32, 16 rows at once, where the file states '{backend}' in tf32" in found.detail
     honest = replay_of(base / "runs" / "fixed" / "run", base / "images.npz", Linear())["replay"]
-    assert "the file says" not in honest.detail
+    assert "the file states" not in honest.detail
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_a_certificate_anew_is_of_the_networks_that_the_file_names(base, tmp_pat
     images = ("--images", base / "images.npz", "-d", "none", "--again")
     done = dsmooth("verify", forger.folder, *images, "-c", "import:linear_for_test:named")
     assert done.code == 1, done.out
-    assert "its classes have other names" in done.out
+    assert "class names differ" in done.out
     path = forger.certificate(tmp_path / "named.json", name="dark")
     assert dsmooth("verify", path, *images, "-c", "import:linear_for_test:named").code == 1
     done = dsmooth("verify", path, *images, "-c", "import:linear_for_test:other")

@@ -76,9 +76,9 @@ def test_a_late_run_has_the_records_of_any_other(folder, tmp_path):
     assert last.listing == first.listing == open_images(folder).listing()
     found = checks(last.folder, folder)
     assert {check.outcome for check in found.values()} == {Outcome.HOLDS}
-    assert "images that were fixed after it" in found["key"].detail
+    assert "images fixed after it" in found["key"].detail
     assert "fixed after it" not in checks(first.folder, folder)["key"].detail
-    doubt = "The pixels of the images were named at the end of the run"
+    doubt = "pixels was recorded only at the end of the run"
     assert [doubt in dossier_of(summarise([run], [0.0])) for run in (first, last)] == [False, True]
 
 
@@ -105,7 +105,7 @@ def test_an_image_that_is_replaced_while_the_run_goes_on_stops_it(folder, tmp_pa
             if turn == "over":  # as if it had always been so: only its pixels tell
                 os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    with pytest.raises(BadImage, match=rf"{path.name}: the image changed while the run was going on"):
+    with pytest.raises(BadImage, match=rf"{path.name}: the image changed during the run"):
         late(folder, tmp_path / "run", seed=1, on_progress=replace)
     stopped = read_run(tmp_path / "run")
     assert stopped.key is stopped.data is None
@@ -223,9 +223,9 @@ def test_very_many_images_are_late_by_themselves(folder, tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", images=np.zeros((12, *SHAPE), np.uint8))
     memory = open_images(tmp_path / "images.npz")
     assert not certify_run(smoothed(), memory, tmp_path / "4", **TERMS).late
-    with pytest.raises(BadParameter, match="lie in memory"):
+    with pytest.raises(BadParameter, match="are in memory"):
         certify_run(smoothed(), memory, tmp_path / "5", **TERMS, fix="listing")
-    with pytest.raises(BadParameter, match="a witness is for images that are fixed"):
+    with pytest.raises(BadParameter, match="--witness fixes the images first"):
         late(folder, tmp_path / "5", witness=QUICKNET)
     assert not (tmp_path / "5").exists()
 
@@ -236,12 +236,12 @@ def test_by_command(folder, tmp_path, monkeypatch):
     line = ["certify", "images", "-c", "import:linear:model", "-d", "none", "--sigma", "0.3", "--n", "100"]
     done = dsmooth(*line, "--size", "0", "--fix", "listing", "-o", "run")
     assert done.code == 0, done.err
-    assert "self-chosen key, not witnessed, and images that were fixed after it" in done.out
+    assert "self-chosen key, not witnessed, and images fixed after it" in done.out
     line = ["verify", "run", "-c", "import:linear:model", "--size", "0", "--all"]
     done = dsmooth(*line, "--images", "images")
     assert done.code == 0, done.out + done.err
     assert "listing       holds" in done.out
-    assert done.out.strip().endswith("verified; self-chosen key, not witnessed, and images that were fixed after it")
+    assert done.out.strip().endswith("verified; self-chosen key, not witnessed, and images fixed after it")
     assert dsmooth("verify", "run").code == 4
 
 
@@ -268,4 +268,4 @@ def test_who_knows_the_key_can_choose_images_that_are_certified_falsely(tmp_path
     assert run.records[0].answer == 1
     found = checks(run.folder, tmp_path / "images", TorchClassifier(network))
     assert failing(found) == set()
-    assert "images that were fixed after it" in found["key"].detail
+    assert "images fixed after it" in found["key"].detail

@@ -67,7 +67,7 @@ def test_the_noise_is_that_of_the_record(tmp_path):
     ("change", "says"),
     [
         (lambda run: (run, images(), None), "certified with another denoiser"),
-        (lambda run: (run, images([PIXELS[0] + 1, PIXELS[1]]), halved), "a has other pixels"),
+        (lambda run: (run, images([PIXELS[0] + 1, PIXELS[1]]), halved), "a does not have the pixels"),
         (lambda run: (run, images().subset([1]), halved), "a is not among the images"),
         (lambda run: (replace(run, header={**run.header, "schema": 2}), images(), halved), "made by an older version"),
     ],
@@ -88,7 +88,7 @@ def test_on_the_command_line(tmp_path, monkeypatch):
     )
     certify = ["certify", "two.npz", "-c", "import:linear:model", "-d", "cifar10-mse", "--n", "60", "--out", "run"]
     assert run_dsmooth(*certify).code == 0
-    refused(tmp_path, "report", "run", "-d", "cifar10-mse", says="give --images too")
+    refused(tmp_path, "report", "run", "-d", "cifar10-mse", says="pass --images too")
     refused(tmp_path, "report", "run", "--images", "two.npz", "-d", "photo", says="certified with another denoiser")
     done = run_dsmooth("report", "run", "--images", "two.npz")  # the denoiser is found by its digest
     assert done.code == 0, done.err

@@ -153,7 +153,7 @@ def test_what_ray_is_not_for_is_refused(network, tmp_path):
         SmoothedClassifier(network, None, 0.3, engine="ray", gpus=0.0)
     with pytest.raises(BadParameter, match="runs on a CPU"):
         _ = SmoothedClassifier(network, None, 0.3, engine="ray", gpus=0.5).session
-    with pytest.raises(BadParameter, match="leave gpus out"):
+    with pytest.raises(BadParameter, match="leave out gpus"):
         SmoothedClassifier(network, None, 0.3, gpus=0.5)
     with pytest.raises(BadParameter, match="ray:auto or ray:HOST:PORT"):
         SmoothedClassifier(network, None, 0.3, engine="ray://head:10001")
@@ -198,7 +198,7 @@ def test_a_run_goes_on_with_another_number_of_workers(folder, network, tmp_path,
         certified(here(network, 2), folder, "parts/run", on_progress=stop)
     done = dsmooth(*given, "-o", "parts/run", "--resume", "--engine", "ray", "--workers", 1)
     assert done.code == 0, done.err
-    assert "images are done; going on" in done.err
+    assert "images are done; continuing" in done.err
     assert "1 worker on 1 machine" in done.err
     assert told(read_run("parts/run")) == told(read_run("alone/run"))
 

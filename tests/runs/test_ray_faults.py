@@ -185,7 +185,7 @@ def test_machines_join_and_leave_and_never_see_the_key(cluster, folder):
         is_refused(folder, address, "answers without a token", RAY_AUTH_TOKEN=token)
         is_refused(folder, address, "answers without a token", RAY_AUTH_TOKEN=token, RAY_AUTH_MODE="disabled")
         return
-    is_refused(folder, address, "no connection with a Ray cluster", RAY_AUTH_TOKEN="another")
+    is_refused(folder, address, "no connection to a Ray cluster", RAY_AUTH_TOKEN="another")
     is_refused(folder, "127.0.0.1:9", "nothing answers", RAY_AUTH_TOKEN=token)
     (folder / "slow").write_text("0.08")
     driver = started(folder, out, "--engine", f"ray:{address}", RAY_AUTH_TOKEN=token, **LOOPBACK)

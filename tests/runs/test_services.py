@@ -126,7 +126,7 @@ def test_votes_of_another_version_of_a_service_are_not_those_of_this_one(tmp_pat
     forger.change(1, claim=False, service={**forger.records[1].service, "version": "4.0, audited"})
     (check,) = same_version(read_evidence(forger.seal()), remote)
     assert check.outcome is Outcome.OPEN
-    assert "of the version '4.0, audited', and the service is at '3.0'" in check.detail
+    assert "of model version '4.0, audited', but the service is now at '3.0'" in check.detail
 
 
 def rewritten(path, change):
@@ -167,9 +167,9 @@ def with_drift(lines):
     ("change", "message"),
     [
         (without_one, r"sample \d+ \(estimation\) of image \w+ is missing"),
-        (with_another_label, "give other votes for 5 than the run's record"),
+        (with_another_label, "give different votes for 5 than the run's record"),
         (of_another_key, "expected the log of this run"),
-        (with_drift, "votes belong to no one function"),
+        (with_drift, "votes are not those of one function"),
     ],
 )
 def test_logs_that_cannot_be_trusted_are_refused(copy, change, message):
@@ -185,7 +185,7 @@ def test_what_no_log_can_give_is_refused(tmp_path, finished):
     (tmp_path / "cohen.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n")
     with pytest.raises(BadRun, match="other files hold no votes"):
         recertify(tmp_path / "cohen.tsv")
-    with pytest.raises(BadRun, match="expected a run that asked a service"):
+    with pytest.raises(BadRun, match="expected a run on a service"):
         recertify(tmp_path / "nothing")
 
 

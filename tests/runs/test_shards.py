@@ -69,7 +69,7 @@ def test_a_shard_goes_on_and_the_merge_says_what_is_missing(images, tmp_path):
     certified(images, run, shard=Shard(1, 3))
     assert len(merge_shards(run).records) == 7
     assert len(merge_shards(run).records) == 7  # as after a crash at the very end
-    with pytest.raises(BadRun, match="is finished: nothing is left for a shard"):
+    with pytest.raises(BadRun, match="is finished: there is nothing left to do"):
         certified(images, run, shard=Shard(1, 3))
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_shard_of_this_run_is_refused(images, tmp_path):
         certified(images, run, module=lambda: Threshold(3), shard=Shard(0, 3))
     other = planned(images, tmp_path / "two" / "run", 2, seed=6)
     shutil.copytree(Shard(0, 3).folder(run), run / "shards" / "again")
-    with pytest.raises(BadRun, match="their counts of shards differ"):
+    with pytest.raises(BadRun, match="the counts of the shards differ"):
         merge_shards(run)
     shutil.rmtree(run / "shards" / "again")
     shutil.copytree(Shard(0, 2).folder(other), run / "shards" / "0-of-2")

@@ -315,7 +315,7 @@ def test_what_is_certified_again_keeps_the_witness_of_its_votes(tmp_path, author
         forged = replace(evidence, records=[told])
         found = standing_of(forged, authority.roots.read_bytes(), beacon)
         assert found.false
-        assert "another question" in found.text
+        assert "other settings" in found.text
         checks = {check.what: check for check in verify_evidence(forged, None, found)}
         assert checks["key"].outcome is Outcome.FAILS
     assert server.brain.queries == asked
@@ -339,7 +339,7 @@ def test_tokens_of_others_and_about_others_are_false(base, authority, tmp_path):
     stranger = Authority(tmp_path / "stranger")
     copy = shutil.copytree(runs[1].folder, tmp_path / "self-stamped")
     stranger.stamp(copy)
-    assert "no authority under the given roots" in judged(copy, authority, beacon).text
+    assert "not signed by an authority under the given roots" in judged(copy, authority, beacon).text
     about = (runs[2].folder / "witness" / "token.tsr").read_bytes()
     found = judged(rewritten(runs[1].folder, tmp_path, "token.tsr", about), authority, beacon)
     assert found.false
@@ -353,7 +353,7 @@ def test_rounds_of_others_and_other_rounds_are_false(base, authority, tmp_path):
     beacon, runs = base
     number = Commitment.from_json(runs[1].header).round
     copy = shutil.copytree(runs[1].folder, tmp_path / "copy")
-    for other, says in ((signed(number, secret=SECRET + 1), "did not sign"), (signed(number + 1), "committed to is")):
+    for other, says in ((signed(number, secret=SECRET + 1), "did not sign"), (signed(number + 1), "as committed to")):
         (copy / "witness" / "round.json").write_text(json.dumps(other.to_json()))
         found = judged(copy, authority, beacon)
         assert found.false
@@ -380,7 +380,7 @@ def test_another_question_other_images_and_another_key_are_false(base, authority
     evidence = read_evidence(runs[1].folder)
     witness = evidence.witness
     for change, says in (
-        ({"question": {**witness.commitment.question, "alpha": 0.01}}, "another question"),
+        ({"question": {**witness.commitment.question, "alpha": 0.01}}, "other settings"),
         ({"key": "0" * 64}, "another key"),
         ({"data": "0" * 64}, "other images"),
     ):
@@ -397,7 +397,7 @@ def test_records_without_their_witness_fail(base, tmp_path):
     (copy / "witness" / "token.tsr").unlink()
     checks = {check.what: check for check in verify_evidence(read_evidence(copy), None)}
     assert checks["key"].outcome is Outcome.FAILS
-    assert "another witness" in checks["key"].detail
+    assert "different witness" in checks["key"].detail
 
 
 # --- by command -------------------------------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ def test_by_command(tmp_path, authority, monkeypatch):
     (tmp_path / "run" / "witness" / "round.json").write_text(json.dumps(signed(number).to_json()))
     done = dsmooth(*asked, "--resume")
     assert done.code == 0, done.out + done.err
-    assert "key said to be witnessed" in done.out
+    assert "key stated to be witnessed" in done.out
     checked = ("verify", "run", "--images", "images.npz", *network, "--all", "--beacon", "chain.json")
     done = dsmooth(*checked, "--timestamp-roots", authority.roots)
     assert done.code == 0, done.out + done.err

@@ -80,7 +80,7 @@ BAD = {
     "sigma of 100": (GOOD.replace("sigma = 0.1", "sigma = 100"), "[models.quiet]: sigma must be between"),
     "a size of 0": (GOOD.replace("size = 8", "size = 0"), "[models.quiet]: size must be from 1"),
     "a classifier that is none": (GOOD.replace("Linear", "Nowhere", 1), "gateway.toml: [models.linear]: "),
-    "a host without keys": (GOOD.replace("port = 0", "host = '0.0.0.0'"), "give --keys"),
+    "a host without keys": (GOOD.replace("port = 0", "host = '0.0.0.0'"), "pass --keys"),
 }
 
 
@@ -95,9 +95,9 @@ def test_options_stand_in_one_place(tmp_path, monkeypatch):
     (tmp_path / "gateway.toml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
     refused(tmp_path, "serve", "gateway.toml", "--port", "80", says="put them into that file")
-    refused(tmp_path, "serve", "gateway.toml", "-c", "import:support:Linear", says="give one of them")
-    refused(tmp_path, "serve", says="expected a classifier (-c), a TOML file")
-    refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo brings its classifier")
+    refused(tmp_path, "serve", "gateway.toml", "-c", "import:support:Linear", says="expected one of a classifier")
+    refused(tmp_path, "serve", says="expected one of a classifier (-c), a TOML file")
+    refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo has its own classifier")
     refused(tmp_path, "serve", "nowhere.toml", says="expected a TOML file")
 
 

@@ -106,7 +106,7 @@ def test_the_queue_lets_in_what_can_be_done_in_time():
     now = [0.0]
     queue = Queue(most_requests=3, deadline=12.5, rate=100.0, clock=lambda: now[0])
     first = queue.enter(600)
-    with pytest.raises(Refused, match="600 votes are queued at 100 a second; ask again in 2 s") as refused:
+    with pytest.raises(Refused, match="600 votes are queued at 100 a second; try again in 2 s") as refused:
         queue.enter(600)
     assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "2"})
     now[0] = 1.0
@@ -114,14 +114,14 @@ def test_the_queue_lets_in_what_can_be_done_in_time():
     assert queue.samples == 300
     assert queue.rate > 150
     second, third = queue.enter(600), queue.enter(10)
-    with pytest.raises(Refused, match="3 requests wait already") as refused:
+    with pytest.raises(Refused, match="3 requests are already waiting") as refused:
         queue.enter(1)
     assert refused.value.status == 503
     for place in (first, second, third):
         with place:
             pass
     assert queue.samples == queue.requests == 0
-    with pytest.raises(Refused, match="ask for fewer") as refused:
+    with pytest.raises(Refused, match="request fewer") as refused:
         queue.enter(1_000_000)
     assert (refused.value.status, refused.value.retry_after) == (400, None)
 
@@ -368,7 +368,7 @@ def test_a_size_is_needed_where_the_classifier_has_none():
 
     with (
         SmoothedClassifier(Linear(), None, 0.25, workers=1, backend="eager") as smoothed,
-        pytest.raises(BadParameter, match="choose one with --size"),
+        pytest.raises(BadParameter, match="set one with --size"),
     ):
         Served("default", smoothed, terms={}, limits=Limits())
 
@@ -386,7 +386,7 @@ def test_the_program_serves_and_ends_with_0_on_sigterm(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": CHECKOUT},
     ) as program:  # fmt: skip
         try:
-            assert "samples a second" in program.stdout.readline()
+            assert "samples per second" in program.stdout.readline()
             line = program.stdout.readline()
             assert line.startswith("listening on http://127.0.0.1:"), line
             port = int(line.partition(",")[0].rpartition(":")[2])

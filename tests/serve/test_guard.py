@@ -311,7 +311,7 @@ def test_quotas():
     (caller,) = callers._callers
     callers.request(caller)
     callers.request(caller)
-    with pytest.raises(Refused, match="ask again in 30 s") as late:
+    with pytest.raises(Refused, match="try again in 30 s") as late:
         callers.request(caller)
     assert (late.value.status, late.value.headers) == (429, {"Retry-After": "30"})
     now[0] = 30.0
@@ -329,7 +329,7 @@ def test_a_quota_of_money_and_what_is_refused_by_one_quota_is_taken_from_none():
     callers = Callers([Caller("a", "", samples_per_day=1000, dollars_per_day=2.5)], clock=lambda: now[0])
     (caller,) = callers._callers
     callers.samples(caller, 400, 2.0)
-    with pytest.raises(Refused, match=r"2.5 dollars in 86400 s\) is used up; ask again in 17280 s"):
+    with pytest.raises(Refused, match=r"2.5 dollars in 86400 s\) is used up; try again in 17280 s"):
         callers.samples(caller, 600, 1.0)
     callers.samples(caller, 600, 0.5)  # all 600 are there still
     with pytest.raises(Refused, match="samples"):
@@ -395,10 +395,10 @@ def test_secrets_that_others_may_read_are_refused(tmp_path):
 
 MODEL = ("serve", "-c", "import:support:Linear", "-d", "none")
 REFUSED = {
-    "no size": ((), "choose one with --size"),
-    "a host without keys": (("--host", "0.0.0.0"), "give --keys"),
-    "a proxy without keys": (("--behind-proxy",), "give --keys"),
-    "keys in the clear": (("--host", "0.0.0.0", "--keys", "keys.json"), "give --tls-certificate"),
+    "no size": ((), "set one with --size"),
+    "a host without keys": (("--host", "0.0.0.0"), "pass --keys"),
+    "a proxy without keys": (("--behind-proxy",), "pass --keys"),
+    "keys unencrypted": (("--host", "0.0.0.0", "--keys", "keys.json"), "pass --tls-certificate"),
     "TLS without its files": (
         ("--host", "0.0.0.0", "--keys", "k", "--tls-certificate", "c.pem", "--tls-key", "k.pem"),
         "expected a certificate chain",

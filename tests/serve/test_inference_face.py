@@ -80,7 +80,7 @@ def test_an_abstention_is_minus_1_with_radius_0(client):
 def test_a_refusal_reaches_tritons_client(client):
     tensor = tritonclient.InferInput("image", list(PIXELS.shape), "UINT8")
     tensor.set_data_from_numpy(PIXELS)
-    for model, parameters, said in (("another", {}, "one of the models"), ("default", {"n": 10**6}, "ask for fewer")):
+    for model, parameters, said in (("another", {}, "one of the models"), ("default", {"n": 10**6}, "request fewer")):
         with pytest.raises(tritonclient.InferenceServerException, match=said):
             client.infer(model, [tensor], parameters=parameters)
 

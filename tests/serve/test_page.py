@@ -159,8 +159,8 @@ def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path
     assert page.text_content("#answer") == "<b>left</b> & darker"
     words = page.text_content("#words")
     radius = float(page.text_content("#radius").partition(" ")[0])
-    assert "of all pixels together" in words
-    assert f"one colour value moved by {np.floor(2550 * radius) / 10:g} of 255" in words
+    assert "of the pixels with an l2 length" in words
+    assert f"one colour value changed by {np.floor(2550 * radius) / 10:g} of 255" in words
     assert page.text_content("#count") == "1000 of 1000"
     page.wait_for_selector("#shown:not([hidden])")
     assert page.text_content("#plain") == "<b>left</b> & darker"
@@ -173,7 +173,7 @@ def test_a_picture_is_certified_attacked_and_checked_in_a_browser(page, tmp_path
     assert 0.95 * radius < np.linalg.norm(steps / 255) < 1.05 * radius  # but for rounding to bytes
     page.click("#attack")
     page.wait_for_selector("#attacked:not([hidden])")
-    assert page.text_content("#alone") == "said <b>left</b> & darker, and now says right"
+    assert page.text_content("#alone") == "said <b>left</b> & darker, now says right"
     assert page.text_content("#smoothed") == "still says <b>left</b> & darker"
     assert float(page.text_content("#distance").partition(",")[0]) <= radius
     with page.expect_download() as download:
@@ -201,8 +201,8 @@ def test_a_server_with_keys_lets_the_page_in_with_one(browser, tmp_path):
         page.wait_for_selector("#let-in:not([hidden])")
         upload(page, picture(200))
         page.wait_for_selector("#error:not([hidden])")
-        assert "expected a key of this server" in page.text_content("#error")
-        for wrong, says in (("bob-key", "got another"), ("ключ", "of ASCII"), ("", "of ASCII")):
+        assert "expected an API key of this server" in page.text_content("#error")
+        for wrong, says in (("bob-key", "got another"), ("ключ", "printable ASCII"), ("", "printable ASCII")):
             page.fill("#key", wrong)
             page.keyboard.press("Enter")
             page.wait_for_selector(f"#key-error:has-text('{says}')")

@@ -70,7 +70,7 @@ def test_a_refusal_is_a_code_and_a_sentence(client, running, monkeypatch):
         with pytest.raises(triton.InferenceServerException) as refused:
             client.infer(model, [tensor(PIXELS)], parameters=parameters)
         assert refused.value.status() == f"StatusCode.{code}"
-    with pytest.raises(triton.InferenceServerException, match="a seed is refused"):
+    with pytest.raises(triton.InferenceServerException, match="a seed is not accepted"):
         client.infer("default", [tensor(PIXELS)], parameters={"seed": 1})
 
     def enter(samples, deadline):

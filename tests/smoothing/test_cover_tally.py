@@ -82,7 +82,7 @@ def test_radii_follow_from_the_noise():
         (lambda: Mode("cover", (0.25,)), "needs a family of transformations"),
         (lambda: Mode("cover", (0.0, 0.25), against=MODE.against), "radii above 0"),
         (lambda: Mode("fixed", against=MODE.against), "belongs to mode cover"),
-        (lambda: asked(norm=float("inf")), "measured in l2: leave --norm out"),
+        (lambda: asked(norm=float("inf")), "measured in l2: leave out --norm"),
         (lambda: question(Splitting(16), mode=MODE), "measured in l2, under Gaussian noise, got noise splitting"),
     ],
 )

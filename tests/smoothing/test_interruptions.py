@@ -41,7 +41,7 @@ def test_out_of_memory_halves_the_batch_with_the_same_noise_and_says_so(tmp_path
     smoothed = SmoothedClassifier(Allocator(16, after, words), None, 0.25, batch=64, workers=1)
     run = certify_run(smoothed, images, tmp_path / "run", **arguments, on_notice=said.append)
     calm = certify_run(SmoothedClassifier(Allocator(1000), None, 0.25), images, tmp_path / "calm", **arguments)
-    assert [line for line in said if "starts again in batches of 16, with the same noise" in line]
+    assert [line for line in said if "restarts in batches of 16, with the same noise" in line]
     assert [(r.selection, r.estimation) for r in run.records] == [(r.selection, r.estimation) for r in calm.records]
     batches = [r.batch[0] for r in run.records]
     assert batches[-1] == 16
@@ -52,7 +52,7 @@ def test_out_of_memory_halves_the_batch_with_the_same_noise_and_says_so(tmp_path
 
 
 def test_no_memory_for_one_image_is_said(tmp_path, images):
-    with pytest.raises(BadModel, match="not suffice for a single image"):
+    with pytest.raises(BadModel, match="not enough memory for a single image"):
         certify_run(SmoothedClassifier(Allocator(0), None, 0.25, batch=4), images, tmp_path / "run", n0=2, n=4)
 
 

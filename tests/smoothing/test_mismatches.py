@@ -47,14 +47,14 @@ def test_what_fits_is_not_spoken_of(denoiser, side):
 
 
 def test_a_mean_for_bytes():
-    with pytest.warns(UserWarning, match=r"a mean of 123\.7 is meant for pixels of 0 to 255"):
+    with pytest.warns(UserWarning, match=r"a mean of 123\.7 is for pixels of 0 to 255"):
         TorchClassifier(Constant(), mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4])
 
 
 def test_labels_of_other_classes():
     thousand = [str(i) for i in range(1000)]
     ten = [i % 10 for i in range(50)]
-    assert "labels go from 0 to 9, and the classifier knows 1,000 classes" in strange_labels(ten, thousand)
+    assert "labels go from 0 to 9, but the classifier has 1,000 classes" in strange_labels(ten, thousand)
     for labels, names in (
         (ten, thousand[:10]),
         (ten, None),

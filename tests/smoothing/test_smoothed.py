@@ -119,7 +119,7 @@ def test_predict_abstains_where_it_cannot_know():
         (np.zeros((0, 8, 3), np.uint8), "got shape"),
         (np.zeros((8, 8, 3), np.int64), "expected uint8"),
         (np.full((8, 8, 3), np.nan), "finite"),
-        (np.full((8, 8, 3), 1.5), "normalisation belongs to the classifier"),
+        (np.full((8, 8, 3), 1.5), "the classifier normalises them"),
         (np.full((8, 8, 3), 0.5), "grid of 1/255"),
         (np.zeros(8, np.uint8), "got shape"),
         ("cat.png", "got shape"),

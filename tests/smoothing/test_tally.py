@@ -140,9 +140,9 @@ def test_an_image_that_nobody_answers_is_given_up_after_the_selection():
 
 def test_votes_that_were_looked_at_are_no_votes_of_a_fixed_number():
     tally = tallies(MODES[0])[0]
-    with pytest.raises(BadParameter, match="looked at on the way"):
+    with pytest.raises(BadParameter, match="seen by a stopping rule"):
         tally.votes(Phase.ESTIMATION)
-    with pytest.raises(BadParameter, match="only the rule that looked can certify"):
+    with pytest.raises(BadParameter, match="only that rule can certify"):
         Cohen().certify(tally.votes(Phase.SELECTION), tally.estimation, NOISE, alpha=0.01, dim=3)
     sized = tallies(MODES[2])[0]
     assert sized.votes(Phase.ESTIMATION) == sized.estimation

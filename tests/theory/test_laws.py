@@ -199,7 +199,7 @@ def test_laws_are_made_from_what_records_say_and_from_nothing_else():
     ):
         with pytest.raises(BadParameter, match="noise"):
             law_from_json(value)
-    with pytest.raises(BadParameter, match="a law that you bring with --noise"):
+    with pytest.raises(BadParameter, match="your own with --noise"):
         law_from_json({"name": "import:os:getcwd"})
 
 

@@ -24,7 +24,7 @@ def test_modes_are_written_and_read(mode):
     ("arguments", "message"),
     [
         (("best",), "mode must be one of fixed, curve, decision, radius, cover, got 'best'"),
-        (("curve",), "mode curve needs the radii in question"),
+        (("curve",), "mode curve needs radii"),
         (("decision",), "mode decision needs one radius, got none"),
         (("decision", (0.1, 0.2)), r"mode decision needs one radius, got \[0.1, 0.2\]"),
         (("fixed", (0.1,)), "radii belong to the modes curve and decision"),
@@ -54,7 +54,7 @@ def test_plans():
     curve = Mode("curve", (0.5, 0.25)).plan(Multiclass(), NOISE, n=50, alpha=0.001)
     assert curve == RadiiRule(radii=(0.25, 0.5), most=50, law=NOISE, alpha=0.001, norm=2.0)
     assert Mode("decision", (0.5,)).plan("cohen", NOISE, n=50, alpha=0.001).name == "decision"
-    with pytest.raises(BadParameter, match="mode curve brings its own bound, got cohen-randomised"):
+    with pytest.raises(BadParameter, match="mode curve has its own bound, got cohen-randomised"):
         Mode("curve", (0.5,)).plan("cohen-randomised", NOISE, n=50, alpha=0.001)
     sized = Mode("radius").plan(Multiclass(), NOISE, n=1000, alpha=0.001)
     assert (sized.demand, sized.name) == (PilotSizes(1000, 0.001, 0.0001), "multiclass")

@@ -131,5 +131,5 @@ def test_rivals_are_a_part_of_the_mode():
         Mode("curve", (0.1,), rivals=1)
     with pytest.raises(BadParameter, match="expected a mode"):
         Mode.from_json({"name": "curve", "radii": [0.25], "rivals": False})
-    with pytest.raises(BadParameter, match="looked at, got votes of a number fixed in advance"):
+    with pytest.raises(BadParameter, match="stops early, got a number of votes fixed in advance"):
         rule.certify(FIRST, Votes({0: 900}, 1000), 1)

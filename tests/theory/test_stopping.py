@@ -129,14 +129,16 @@ def test_bounds_for_a_fixed_number_refuse_votes_that_were_looked_at():
     stopped = StoppedVotes(Votes({1: 300}, 300), Votes({1: 300}, 300))
     for certifier in (Cohen(), Multiclass()):
         assert not isinstance(certifier, StoppingRule)
-        with pytest.raises(BadParameter, match="for a number of votes fixed in advance, and these were looked at"):
+        with pytest.raises(
+            BadParameter, match="for a number of votes fixed in advance, but these were drawn by a rule"
+        ):
             certifier.certify(PILOT, stopped, NOISE, alpha=ALPHA, dim=3)
-    with pytest.raises(BadParameter, match="expected votes that the rule has looked at"):
+    with pytest.raises(BadParameter, match="expected votes of a rule that stops early"):
         RULE.certify(PILOT, Votes({1: 300}, 300), 3)
 
 
 def test_impossible_looks_are_refused():
-    with pytest.raises(BadParameter, match="150 votes are none of the numbers at which this rule looks"):
+    with pytest.raises(BadParameter, match="this rule does not look at 150 votes"):
         look(150, 150)
     with pytest.raises(BadParameter, match="votes of an earlier look"):
         StoppedVotes(Votes({1: 300, 0: 2}, 302), Votes({1: 100, 0: 3}, 103))

@@ -180,11 +180,11 @@ def test_top_k_by_name_and_what_makes_no_sense():
     for bound in ("top-0-of-5", "top-5", "top-05-of-9", "top-5-of-10 "):
         with pytest.raises(BadParameter, match="bound must be one of"):
             certifier_named(bound)
-    with pytest.raises(BadParameter, match="of 5 labels every one is among the first 5"):
+    with pytest.raises(BadParameter, match="every one of 5 labels is in the top 5"):
         TopK(5, 5)
     with pytest.raises(BadParameter, match="votes for at most 3 labels, got 4"):
         TopK(2, 3).certify(ONE, Votes({0: 5, 1: 1, 2: 1, 3: 1}, 10), UNIT, alpha=0.1, dim=1)
-    with pytest.raises(BadParameter, match="mode curve brings its own bound, got top-2-of-3"):
+    with pytest.raises(BadParameter, match="mode curve has its own bound, got top-2-of-3"):
         Mode("curve", (0.5,)).plan(TopK(2, 3), UNIT, n=50, alpha=0.001)
     with pytest.raises(BadParameter, match="which label is the first, got top-2-of-3"):
         question(Splitting(9), bound="top-2-of-3")

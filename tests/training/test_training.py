@@ -159,7 +159,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, images):
 def test_weights_of_another_origin_are_never_replaced(tmp_path, images):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.safetensors").write_bytes(b"precious")
-    with pytest.raises(BadRun, match="weights of another origin"):
+    with pytest.raises(BadRun, match="weights that are not from a training"):
         train(Recipe(**SMALL), [images], tmp_path / "out", data="")
     assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"precious"]
 
@@ -255,7 +255,7 @@ def test_psnr():
         ({"horizon": 9, "minutes": 1.0}, "leave out minutes"),
         ({"objective": "stab"}, "at least one --surrogate"),
         ({"objective": "mse", "alone": 1.5}, "share from 0 to 1"),
-        ({"objective": "stab", "surrogates": ("x",), "alone": 0.5}, "nothing to learn alone"),
+        ({"objective": "stab", "surrogates": ("x",), "alone": 0.5}, "no term for the part without surrogates"),
         ({"cut": 0.0}, "cut above 0"),
         ({"objective": "nothing"}, "expected an objective"),
     ],

@@ -1,4 +1,4 @@
-"""A run attacked, image by image: inside each certified ball, and at given strengths with and without the defence."""
+"""Attack a run, image by image: inside each certified ball, and at given strengths with and without smoothing."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _INF = float("inf")
 class Attack:
     """What is tried on each image.
 
-    strengths: radii, in the norm of the noise's own theorem, at which the accuracy under attack is measured, beside each
+    strengths: radii, in the native norm of the noise, at which accuracy under attack is measured, in addition to each
         certified ball (in that norm and in l_inf).
-    n: votes for the answer at an attacked image.
-    alpha: probability with which a majority that is called sure may be chance; only a sure one proves a certificate false.
+    n: votes to classify an attacked image.
+    alpha: probability with which a majority called confident may be chance; only a confident one disproves a certificate.
     """
 
     ascent: Ascent = field(default_factory=Ascent)
@@ -98,20 +98,20 @@ def attack_run(
     resume: bool = False,
     on_image: Callable[[str, Sequence[Finding]], None] = lambda name, findings: None,
 ) -> Findings:
-    """RUN/attack holds what became of the first `most` images of the run (None: all) under attack.
+    """RUN/attack holds the results of attacking the first `most` images of the run (None: all).
 
-    The networks and images must be those of the run. An attacked image that proves a certificate false is kept as a PNG
-    beside the findings; with the run and the seed it is all that is needed to see the same again.
+    The networks and images must be those of the run. An attacked image that disproves a certificate is kept as a PNG
+    beside the findings; with the run and the seed it suffices to reproduce the result.
     """
     classifier = smoothed.classifier
     if not isinstance(classifier, DifferentiableClassifier):
         raise BadModel(
-            f"an attack needs gradients, and {classifier.name} has none: give the classifier as torch weights"
+            f"an attack needs gradients, and {classifier.name} has none: pass the classifier as torch weights"
         )
     given = {"classifier": classifier.digest(), "denoiser": denoiser_digest(smoothed.denoiser)}
     for what, digest in given.items():
         if getattr(run.question, what) != digest:
-            raise BadRun(f"{run.folder} was certified with another {what}: attack it with its own")
+            raise BadRun(f"{run.folder} was certified with another {what}: pass the certified one")
     records = sorted(run.records, key=lambda record: record.index)[:most]
     found = {image.name: image for image in _named(images, records)}
     folder = run.folder / FOLDER
@@ -130,9 +130,9 @@ def _named(images: ImageSet, records: Sequence[Record]) -> Iterator[LabelledImag
     for record in records:
         image = images.find(record.name)
         if image is None:
-            raise BadRun(f"{record.name} is not among the images: give those that were certified")
+            raise BadRun(f"{record.name} is not among the images: pass the images that were certified")
         if digest_image(image.pixels) != record.image:
-            raise BadRun(f"{record.name} has other pixels than those certified")
+            raise BadRun(f"{record.name} does not have the pixels that were certified")
         yield image
 
 
@@ -159,7 +159,7 @@ class _Attacker:
                         yield self._one(record, image, norm, strength, radius, record.label, defended, folder)
 
     def _family(self, record: Record, image: LabelledImage, threat: Threat, target: int, folder: Path) -> Finding:
-        """What became of the image of the certified family that is answered least surely, of those that were tried."""
+        """The finding at the least confidently classified image of the certified family, of those that were tried."""
         attack, seed = self.attack, (self.attack.seed + record.index) % 2**63
         found = worst_parameters(
             self.behind, threat, image.pixels, target, self._noise_on(image.pixels, seed), tries=attack.ascent.steps,
@@ -210,7 +210,7 @@ class _Attacker:
         defended: bool,
         folder: Path,
     ) -> Finding:
-        """What is answered at this image, and whether the certificate speaks of it; `norm` as a Finding's."""
+        """The answer at this image, and whether the certificate covers it; `norm` as a Finding's."""
         law, ball = record.law, record.law.norm if isinstance(norm, str) else norm
         if isinstance(norm, str):
             covered = self._same_family(record)
@@ -248,7 +248,7 @@ class _Attacker:
         return threat is not None and record.cover is not None and record.cover["by"] == threat.by
 
     def _is_sure(self, majority: Prediction, record: Record) -> bool:
-        """Whether the majority is beyond chance; where more places than the first were promised, whether all are lost."""
+        """Whether the majority is beyond chance; for a top-k certificate, whether the label is surely not in the top k."""
         rule = top_k_named(record.question.bound)
         if rule is None or record.answer is None:
             return not majority.abstained

@@ -1,4 +1,4 @@
-"""The nearest image of whole bytes that is truly inside a ball: attacks are floats, images and certificates are not."""
+"""The nearest 8-bit image that is strictly inside a ball: attacks are floats, images and certificates are not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARES = 101  # of an attack's length that are tried
 
 
 def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction) -> Pixels:
-    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l1, l2 or l_inf, near to delta.
+    """pixels + delta as bytes, strictly closer to `pixels` than `radius` in l1, l2 or l_inf, rounded near delta.
 
     delta is in the scale [0, 1]. Coordinates are rounded to whole steps of 1/255; where that leaves the ball, those that
     were rounded outwards the most are rounded inwards instead.
@@ -40,7 +40,7 @@ def snap(pixels: Pixels, delta: npt.NDArray[Any], norm: float, radius: Fraction)
 
 
 def snap_covered(pixels: Pixels, delta: npt.NDArray[Any], law: Law, radius: Fraction) -> Pixels:
-    """pixels + delta as bytes, delta shortened until the law's radius speaks of the change."""
+    """pixels + delta as bytes, delta shortened until the law's radius covers the change."""
     steps = delta.astype(np.float64) * LEVELS
     for share in np.linspace(1.0, 0.0, _SHARES):
         moved: Pixels = np.clip(np.rint(pixels + share * steps), 0, LEVELS).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""What an attack on a run found, one line an image, as it is written down and read again (no torch).
+"""The findings of an attack on a run, one line per image, written and read (no torch).
 
-Nothing seals it: it is what whoever attacked says. So it is only read where it is about the run that it lies in.
+They are not sealed: they are whatever the attacker states. So they are only read where they match the run they lie in.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PARAMETERS_OF: Final = re.compile(r"-?[0-9.]{1,30}(e-?[0-9]{1,3})?( -?[0-9.]{1,
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One attacked image: where it lies, what it answers, and whether its certificate forbids that."""
+    """One attacked image: how far it is, its answer, and whether the certificate rules that out."""
 
     name: str
     digest: str
@@ -76,7 +76,7 @@ class Finding:
 
     @property
     def claimed(self) -> str:
-        """What the certificate speaks of there."""
+        """What the certificate covers there."""
         return f"within l{float(self.norm):g} {self.radius}" if self.in_ball else f"against {self.norm}"
 
     @property
@@ -92,7 +92,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """An attack on a run as it stands on disk."""
+    """An attack on a run as stored on disk."""
 
     folder: Path
     parameters: Mapping[str, Any]
@@ -109,7 +109,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of the attacked images at each strength: right without defence, right by majority, certified."""
+    """Shares of the attacked images at each strength: correct without defence, correct by majority, certified."""
 
     norm: float
 
@@ -168,7 +168,7 @@ def check_of_run(findings: Findings, run: Run) -> None:
                 or not (finding.in_ball or _is_against(record, finding.norm))
             ):
                 raise BadRun(
-                    f"{findings.folder}: what it says of {finding.name!r:.100} is about another run than {run.folder}: "
+                    f"{findings.folder}: its entry for {finding.name!r:.100} belongs to another run than {run.folder}: "
                     "delete that folder, and attack again"
                 )
 

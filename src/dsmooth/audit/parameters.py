@@ -1,4 +1,4 @@
-"""The image of a family that the smoothed classifier is least sure about: a search over its parameters."""
+"""The image of a family that the smoothed classifier is least confident about, by a search over its parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def worst_parameters(
     draws: int,
     seed: int,
 ) -> tuple[float, ...]:
-    """The parameters, of so many that are tried, at which the mean probability of the label under noise is least.
+    """The parameters, of `tries` tried ones, at which the mean probability of the label under noise is least.
 
     `logits` are those of the base classifier, denoiser included. The ends of the ranges are tried first, then any
     parameters, then some ever nearer to the worst so far.

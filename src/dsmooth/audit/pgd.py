@@ -39,7 +39,7 @@ def no_noise(draws: int) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True)
 class Ascent:
-    """How an attack looks for another answer: `steps` steps, each from the mean over `draws` draws of the noise."""
+    """How an attack looks for another answer: `steps` steps, each along the mean gradient over `draws` noise samples."""
 
     steps: int = 20
     draws: int = 8

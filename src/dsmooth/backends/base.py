@@ -24,14 +24,14 @@ class CannotRun(BadModel):
 
 
 class Backend(Protocol):
-    """Runs networks in one way and one precision.
+    """Runs networks by one runtime in one precision.
 
-    It computes the module's function up to the rounding of that precision: a backend that rewrites the network compares
-    the rewritten one with the original on the first batch. Backend, dtype and batch shape are part of what is certified.
+    It computes the module's function up to rounding in that precision: a backend that rewrites the network compares the
+    result with the original on the first batch. Backend, dtype and batch shape are part of what is certified.
     """
 
     name: str
-    """As it stands in records."""
+    """Its name in records."""
 
     dtype: str
     """A key of DTYPES."""
@@ -42,7 +42,7 @@ class Backend(Protocol):
     """Height x width x rows of a good batch, where nothing was measured."""
 
     most_rows: int
-    """Rows of a batch at most, however small the images."""
+    """Most rows of a batch, even for small images."""
 
     workers: int
     """Threads that keep the device busy; each works on networks of its own."""
@@ -63,7 +63,7 @@ def check_dtype(dtype: str, accepted: tuple[str, ...], backend: str) -> str:
 
 
 def difference(answer: Tensor, expected: Tensor) -> float:
-    """The distance of two answers relative to the size of the expected one; infinite where only one of them is finite."""
+    """The distance of two outputs relative to the expected one; infinite where only one of them is finite."""
     answer, expected = answer.double().cpu(), expected.double().cpu()
     if answer.shape != expected.shape or not torch.equal(answer.isfinite(), expected.isfinite()):
         return float("inf")

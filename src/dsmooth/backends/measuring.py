@@ -22,7 +22,7 @@ _LAYERS, _CHANNELS, _SIDE = 8, 64, 32
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A backend in one precision: GFLOP a second, or why it cannot run here."""
+    """A backend in one precision: GFLOP/s, or why it cannot run here."""
 
     backend: str
     dtype: str
@@ -31,7 +31,7 @@ class Rate:
 
 
 def rates(seconds: float) -> Iterator[Rate]:
-    """Each backend, measured for its share of so many seconds; compiling and a first batch come before that."""
+    """Each backend, measured for its share of `seconds`, without compilation and the first batch."""
     layers: list[nn.Module] = [nn.Conv2d(3, _CHANNELS, 3, padding=1), nn.ReLU()]
     for _ in range(_LAYERS - 1):
         layers += [nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1), nn.ReLU()]

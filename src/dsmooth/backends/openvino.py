@@ -84,14 +84,14 @@ class OpenVino:
             answers = [torch.from_numpy(answer) for answer in compiled([x.numpy()]).values()]
         except Exception as error:  # the converter raises errors of many kinds
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CannotRun(f"OpenVINO cannot run this network ({line[:200]}): choose the backend eager") from error
+            raise CannotRun(f"OpenVINO cannot run this network ({line[:200]}): use the backend eager") from error
         if len(answers) != 1 or not isinstance(expected, Tensor):
-            raise CannotRun("OpenVINO needs a network with one answer: choose the backend eager")
+            raise CannotRun("OpenVINO needs a network with one output: use the backend eager")
         apart, allowed = difference(answers[0][:_ROWS], expected), _ALIKE[self.dtype]
         if apart > allowed and self.dtype == "bf16":  # some networks are far from float32 in any bf16
             rounded = copy_for_inference(module, torch.bfloat16)(x[:_ROWS].to(torch.bfloat16))
             allowed = max(allowed, _BEYOND * difference(rounded, expected))
         if not apart <= allowed:
             told = f"{100 * apart:.1f} % away from torch" if apart < float("inf") else "with other shapes than torch"
-            raise CannotRun(f"OpenVINO in {self.dtype} answers {told}: choose the backend eager, or fp32")
+            raise CannotRun(f"OpenVINO in {self.dtype} answers {told}: use the backend eager, or fp32")
         return compiled

@@ -1,4 +1,4 @@
-"""What networks are run with: packages, and the kind of machine."""
+"""The software and the kind of machine that networks run with."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class _LooksLikeOne(Protocol):
 
 
 def as_classifier(model: object) -> Classifier:
-    """A Classifier as it is; a torch.nn.Module wrapped, without normalisation; what has a classifier's members (name,
-    class_names, input_size, prepared, digest); what has `predict_proba` or `predict`; or any other function of images.
+    """A Classifier unchanged; a torch.nn.Module wrapped, without normalisation; an object with a classifier's members (name,
+    class_names, input_size, prepared, digest), with `predict_proba` or `predict`; or any other function of images.
 
     Raises BadModel for anything else.
     """

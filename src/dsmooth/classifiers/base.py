@@ -48,43 +48,43 @@ class Classify(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What a classifier declares of itself, so that nobody has to ask which class it is."""
+    """What a classifier declares about itself, so that nothing depends on its class."""
 
     billed: bool = False
-    """Each row that is asked costs money: none is asked for a trial, as padding or twice, and votes are not drawn ahead."""
+    """Each query costs money: no trial runs, no padding, nothing twice, and no votes drawn ahead."""
     logged: bool = False
-    """Its answers can be written down under the addresses of their noise (`logged`)."""
+    """Its answers can be logged under the addresses of their noise (`logged`)."""
     rows: int | None = None
-    """Rows that one thread asks at once; None where backend and size of the images decide."""
+    """Rows per call of one thread; None: depends on backend and image size."""
     workers: int | None = None
-    """Threads that keep it busy; None where the backend decides."""
+    """Threads that keep it busy; None: depends on the backend."""
     preparation: str = "as it is"
-    """What becomes of a denoised image before it is classified, in words. It is part of what is certified."""
+    """The preprocessing of a denoised image before it is classified, in words. It is part of what is certified."""
 
 
 class Classifier(ABC):
-    """Anything that answers a batch of images with labels; it never certifies.
+    """Anything that maps a batch of images to labels; it never certifies.
 
-    A subclass writes `answers` and `digest`; callers use `prepared`, which checks what comes back.
+    A subclass implements `answers` and `digest`; callers use `prepared`, which checks the answers.
     """
 
     name: str
-    """Enough to find the model and its version again."""
+    """A name that identifies the model and its version."""
 
     class_names: Sequence[str] | None = None
-    """What the class indices mean, where that is known."""
+    """The names of the class indices, if known."""
 
     input_size: int | None = None
-    """The side, in pixels, of the square images that it was trained for, where that is known."""
+    """The side, in pixels, of the square images that it was trained for, if known."""
 
     channels: int | None = None
-    """The channels of the images that it takes, where that is known."""
+    """The number of channels of the images that it takes, if known."""
 
     version: str | None = None
-    """The version that a service says its model has, once it has said one."""
+    """The model version that a service reports, once it has reported one."""
 
     queries: int = 0
-    """How many a billed classifier has sent, retries included."""
+    """How many queries a billed classifier has sent, retries included."""
 
     outcomes: Mapping[str, int] = MappingProxyType({})
     """How many of them were answered, and how many failed."""
@@ -99,20 +99,19 @@ class Classifier(ABC):
 
     @property
     def classes(self) -> int | None:
-        """How many labels it can answer with: as many as have names. None where that is not known."""
+        """The number of its classes, as many as have names; None if unknown."""
         return None if self.class_names is None else len(self.class_names)
 
     @abstractmethod
     def answers(self, backend: Backend) -> Callable[..., Sequence[Any]]:
         """The function from images to labels, for one thread: networks in eval mode, without gradients, run by `backend`.
 
-        It is called with the images, and where the classifier is `logged` also with `usable` and `addresses`, of the rows
-        that are to be asked.
+        It is called with the images, and for a `logged` classifier also with `usable` and `addresses` of the rows to query.
         """
 
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 that changes when the function changes, as far as that can be known."""
+        """SHA-256 that changes when the function changes, as far as that can be detected."""
 
     @final
     def prepared(self, backend: Backend) -> Classify:
@@ -132,44 +131,44 @@ class Classifier(ABC):
         return classify
 
     def mirrored(self) -> Classifier:
-        """The same, its logits averaged over each image and its mirror image: another classifier, of another digest.
+        """The classifier whose logits are averaged over each image and its mirror image; it has another digest.
 
-        Raises BadModel where there are no logits at hand.
+        Raises BadModel if there are no logits.
         """
         raise BadModel(
             f"{self.name} gives no logits that could be averaged over an image and its mirror image: leave mirror out, or "
-            "give the classifier as torch weights"
+            "pass the classifier as torch weights"
         )
 
     def ping(self) -> None:  # noqa: B027
-        """Raises ServiceStopped where it is a service that cannot be reached; asks and pays for nothing."""
+        """Raises ServiceStopped if it is a service that cannot be reached; sends no query."""
 
     def begin(self) -> None:  # noqa: B027 (nothing to do is a good default)
-        """It is about to be asked, also after `interrupt`."""
+        """Called before its first query, and before the next one after `interrupt`."""
 
     def interrupt(self) -> None:  # noqa: B027
-        """Nobody waits for its answers any more: a service is asked nothing further until `begin`."""
+        """Its answers are no longer needed: a service is not queried until `begin`."""
 
     def close(self) -> None:  # noqa: B027
-        """It is asked nothing any more: connections are let go of."""
+        """Releases its connections; it is not queried any more."""
 
     @property
     def description(self) -> dict[str, Any]:
-        """All that decides how an image becomes a vote, as far as a logged classifier knows it on this side (JSON)."""
+        """Everything that decides how an image becomes a vote, as far as a logged classifier knows it locally (JSON)."""
         return {}
 
     def logged(
         self, folder: Path, *, key_commitment: str, parameters: str, canaries: Sequence[Picture]
     ) -> AbstractContextManager[Client]:
-        """Inside, every answer is written to `folder`, and what is in there already is not asked again.
+        """Inside, every answer is logged in `folder`, and answers already there are not queried again.
 
-        Gives the client that asks. Raises BadModel for a classifier that is not `logged`.
+        Gives the client that queries. Raises BadModel for a classifier that is not `logged`.
         """
         raise BadModel(f"{self.name} keeps no log of its answers")
 
 
 class DifferentiableClassifier(Classifier):
-    """A classifier that runs here as a network: what denoisers are trained through and attacks follow."""
+    """A classifier that runs locally as a network, for training denoisers and for attacks."""
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -185,7 +184,7 @@ def check_logits(logits: Any, rows: int, name: str, classes: int | None = None) 
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise BadModel(f"expected {name} to answer {rows} images with (B, K) logits, got {got}")
     if logits.is_complex():
-        raise BadModel(f"expected {name} to answer with real logits, got {logits.dtype}: none of them is the largest")
+        raise BadModel(f"expected {name} to answer with real logits, got {logits.dtype}, which has no largest value")
     if logits.shape[1] < 2:
         raise BadModel(
             f"expected {name} to answer with logits of at least 2 classes, got {logits.shape[1]}: every answer would be "
@@ -204,7 +203,7 @@ def labels_of(logits: Tensor) -> list[Label | None]:
 
 
 def checked_names(names: object) -> list[str] | None:
-    """What classes are called, as a list; raises BadModel for anything but a sequence of text that UTF-8 can hold."""
+    """The class names as a list; raises BadModel for anything but a sequence of text that UTF-8 can encode."""
     if names is None:
         return None
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):

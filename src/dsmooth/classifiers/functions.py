@@ -1,4 +1,4 @@
-"""Plain functions of images, and models that are asked by `predict` or `predict_proba`, as classifiers."""
+"""Plain functions of images, and models with `predict` or `predict_proba`, as classifiers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class FunctionClassifier(Classifier):
 
     The function is called with a float32 tensor (B, C, H, W) on the CPU, or with `arrays` with a NumPy array (B, H, W, C),
     by one thread at a time; pixels are in the scale [0, 1], with noise added and not clipped, whatever dtype the denoiser
-    runs in. It answers with scores (B, K), of which the largest is the vote, or with one label a row: an int, a str, or
-    None for a trial without a vote. Tensors, arrays and lists will do, and outputs that hold the scores as `.logits`.
+    runs in. It returns scores (B, K), of which the largest is the vote, or one label per row: an int, a str, or None for a
+    trial without a vote. Tensors, arrays and lists are accepted, and outputs that hold the scores as `.logits`.
 
-    Nothing tells whether two functions are the same, so the digest is "unknown: NAME": such a run is not resumed, and its
-    certificates are never verified.
+    Functions cannot be compared, so the digest is "unknown: NAME": such a run cannot be resumed, and its certificates are
+    never verified.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FunctionClassifier(Classifier):
 
 
 def predicting(model: Any) -> FunctionClassifier | None:
-    """What has `predict_proba`, as in scikit-learn, or `predict`, as in Keras, as a classifier; None for anything else.
+    """An object with `predict_proba`, as in scikit-learn, or `predict`, as in Keras, as a classifier; else None.
 
     scikit-learn's models get images as rows (B, H W C), as `images.reshape(len(images), -1)` gives them, and their
     `classes_` are the class names; Keras's get arrays (B, H, W, C).

@@ -38,8 +38,8 @@ def load_hugging_face(spec: str) -> TorchClassifier:
 def hugging_face_classifier(folder: Path | str, *, name: str) -> TorchClassifier:
     """The image classifier that save_pretrained wrote to a folder, with the normalisation of its image processor.
 
-    Only safetensors are read, and code in the folder is never run. Raises BadModel for anything else: weights that are
-    missing would be random, and a processor that does more than resize, crop, rescale and normalise is another function.
+    Only safetensors are read, and code in the folder is never run. Raises BadModel for missing weights, which would be
+    random, and for a processor that does more than resize, crop, rescale and normalise.
     """
     import_torchvision()  # transformers imports it where it is installed
     transformers = require("transformers", "hf")

@@ -1,4 +1,4 @@
-"""Any torch.nn.Module as a classifier that runs here."""
+"""Any torch.nn.Module as a classifier that runs locally."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = ["TorchClassifier"]
 class TorchClassifier(DifferentiableClassifier):
     """Any module that turns (B, C, H, W) images in [0, 1] into (B, K) logits, as a classifier.
 
-    `mean` and `std`, one number a channel, are subtracted and divided by first: normalisation belongs to the classifier,
-    because the noise is added to the image. `class_names` are checked against K where they are given.
+    Images are first normalised by `mean` and `std`, one number per channel: normalisation belongs to the classifier, because
+    the noise is added to the image. `class_names`, if given, are checked against K.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class TorchClassifier(DifferentiableClassifier):
             raise BadModel(f"expected a torch.nn.Module, got {type(module).__name__}")
         mean, std = _numbers(mean, "mean"), _numbers(std, "std")
         if (mean is None) != (std is None) or len(mean or ()) != len(std or ()):
-            raise BadModel("expected mean and std together, with one number a channel each")
+            raise BadModel("expected mean and std together, with one number per channel each")
         if not all(value > 0.0 for value in std or ()):
             raise BadModel(f"expected std above 0, got {std}")
         if max(mean or [0.0]) > 1.0:
             warnings.warn(
-                f"a mean of {max(mean or []):g} is meant for pixels of 0 to 255, and images are in [0, 1] here: "
+                f"a mean of {max(mean or []):g} is for pixels of 0 to 255, but images are in [0, 1] here: "
                 "divide mean and std by 255",
                 stacklevel=2,
             )
@@ -126,14 +126,14 @@ class _Normalised(nn.Module):
         try:
             return check_logits(self.run(x), len(x), self.name, self.classes)
         except SystemExit as error:  # would end the program in silence, with its exit code
-            raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) in place of an answer") from error
+            raise BadModel(f"{self.name} ended with sys.exit({error.code!r:.80}) instead of an answer") from error
 
 
 def _numbers(values: Sequence[float] | None, name: str) -> list[float] | None:
     try:
         numbers = None if values is None else [float(value) for value in values]
     except (TypeError, ValueError):
-        raise BadModel(f"expected {name} as one number a channel, got {values!r}") from None
+        raise BadModel(f"expected {name} as one number per channel, got {values!r}") from None
     if not all(math.isfinite(number) for number in numbers or ()):
         raise BadModel(f"expected finite numbers as {name}, got {numbers}")
     return numbers

@@ -39,10 +39,10 @@ _ROWS = 32  # that one thread asks at once: enough for their answers to be waite
 class RemoteClassifier(Classifier):
     """A service by its name (`aws:rekognition`, `http://...`), with credentials from the environment.
 
-    What is sent is a PNG of the denoised image, clipped, rounded to 8 bits and upscaled to what the service takes: all of
-    that, and the voting rule, belong to the function that is certified. A rate is the service's own where `limits` name
-    none, and so is the price. Without `logged` nothing is written down, and nothing that was paid for outlives the program.
-    `dry`: only terms and prices are wanted, and no credentials are needed.
+    It sends the denoised image as a PNG, clipped, rounded to 8 bits and upscaled to what the service accepts: all of that,
+    and the voting rule, are part of the function that is certified. Without limits in `limits`, rate and price are the
+    service's own. Without `logged` nothing is written, and paid answers are lost when the program ends. `dry`: only terms
+    and prices are needed, and no credentials.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class RemoteClassifier(Classifier):
             self._unmatched = None
         warnings.warn(
             f"none of the first answers of {self.name} is a vote: its labels are {', '.join(common)}; "
-            "does the label map know them?",
+            "are they in the label map?",
             stacklevel=2,
         )
 
@@ -177,7 +177,7 @@ class RemoteClassifier(Classifier):
         log = QueryLogWriter(folder / LOG, header)
         try:
             if log.held.drifted:
-                raise BadRun(f"{folder}: the service's model changed in the middle of this run: start a new run")
+                raise BadRun(f"{folder}: the service's model changed during this run: start a new run")
             client = self._client = Client(self.provider, self.terms, self.limits, log=log, canaries=canaries)
             yield client
             client.finish()

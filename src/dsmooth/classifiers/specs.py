@@ -39,10 +39,10 @@ CLASSIFIERS: Final = Registry(
 def load_classifier(spec: str, class_names: Path | str | None = None) -> Classifier:
     """The classifier that the spec names; raises BadModel with the accepted forms for anything else.
 
-    `class_names`: a file that says what its classes are called, in place of what it says itself.
+    `class_names`: a file of class names that replace the classifier's own.
 
-    The EfficientNets come with no download; `import:` calls a factory of no arguments in a module that Python
-    can import (the current folder included), which returns a torch.nn.Module or a Classifier.
+    The EfficientNets need no download; `import:` calls a factory without arguments in a module that Python can import
+    (the current folder included), which returns a torch.nn.Module or a Classifier.
     """
     names = None if class_names is None else read_class_names(class_names)
     classifier: Classifier = CLASSIFIERS.load(spec)(spec)
@@ -54,7 +54,7 @@ def load_classifier(spec: str, class_names: Path | str | None = None) -> Classif
 def read_class_names(path: Path | str) -> list[str]:
     """The names in a file, in the order of the class indices; raises BadModel where it holds none.
 
-    A text file with one on each line, a JSON list, or a JSON object from index to name, as transformers has it.
+    A text file with one name per line, a JSON list, or a JSON object from index to name, as in transformers.
     """
     path = Path(path)
     try:
@@ -65,11 +65,7 @@ def read_class_names(path: Path | str) -> list[str]:
             names = [names[str(i)] for i in range(len(names))]
     except (OSError, ValueError, LookupError) as error:
         told = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        raise BadModel(
-            f"{path}: expected class names, one on each line or as JSON, cannot read them ({told})"
-        ) from error
+        raise BadModel(f"{path}: expected class names, one per line or as JSON, cannot read them ({told})") from error
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise BadModel(
-            f"{path}: expected a name for every class, one on each line or as JSON, got none or an empty one"
-        )
+        raise BadModel(f"{path}: expected a name for every class, one per line or as JSON, got none or an empty one")
     return [name.strip() for name in names]

@@ -36,7 +36,7 @@ def timm_classifier(name: str, checkpoint: Path | str | None = None) -> TorchCla
     timm = require("timm", "vision")
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4))
-        raise BadModel(f"timm has no model {name!r}" + (f": near are {near}" if near else ""))
+        raise BadModel(f"timm has no model {name!r}" + (f": similar names: {near}" if near else ""))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm warns of renamed models; the name that was asked for still works
         module = _pretrained(name) if checkpoint is None else _filled(name, checkpoint)
@@ -73,7 +73,7 @@ def _pretrained(name: str) -> Any:
     except Exception as error:  # timm raises many kinds, none of which is this program's fault
         why = str(error) if isinstance(error, BadModel) else type(error).__name__
         raise BadModel(
-            f"the weights of {name} cannot be fetched ({why}): give a file, as in timm:{name}@weights.safetensors"
+            f"the weights of {name} cannot be fetched ({why}): pass a file, as in timm:{name}@weights.safetensors"
         ) from error
 
 

@@ -40,7 +40,7 @@ def torchvision_classifier(name: str, checkpoint: Path | str | None = None) -> T
     known = models.list_models(module=models)
     if name not in known:
         near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4))
-        raise BadModel(f"torchvision has no classifier {name!r}" + (f": near are {near}" if near else ""))
+        raise BadModel(f"torchvision has no classifier {name!r}" + (f": similar names: {near}" if near else ""))
     weights = models.get_model_weights(name).DEFAULT
     names, transform = weights.meta["categories"], weights.transforms()
     options = _AS_TRAINED.get(name, {})
@@ -69,5 +69,5 @@ def _fetched(weights: Any, name: str) -> Any:
     except Exception as error:  # a broken cache, a missing network: none of which is this program's fault
         raise BadModel(
             f"the weights of {name} cannot be fetched ({type(error).__name__}): "
-            f"give a file, as in torchvision:{name}@weights.safetensors"
+            f"pass a file, as in torchvision:{name}@weights.safetensors"
         ) from error

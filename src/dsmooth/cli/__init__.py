@@ -1,16 +1,16 @@
-"""The command line: parse, call, print. One file a command; torch is imported inside them, so that help is quick.
+"""The command line: parse, call, print. One file per command; torch is imported inside them, so that help is quick.
 
 certify.py, predict.py                  smooth a classifier
-merge.py                                make one run of its shards
-recertify.py, verify.py, attack.py      ask again what a run says: from its log, from its evidence, inside its balls
+merge.py                                merge the shards of a run
+recertify.py, verify.py, attack.py      re-examine a run: from its query log, from its evidence, inside its certified balls
 train.py, train_classifier.py           train
 measure_denoiser.py                     the command test-denoiser
 report.py, export.py, demo.py           show
-doctor.py                               say what is installed and what works
+doctor.py                               show what is installed and what works
 serve.py, keygen.py                     answer over HTTP, sign certificates
 options.py                              what several commands take: the model, the images, the service
-setting_up.py                           before the first vote: interruptions, and how long it will take
-expense.py                              what a service costs: said and agreed to before the first query
+setting_up.py                           before the first vote: interruptions, and a time estimate
+expense.py                              what a service costs: reported, and confirmed before the first query
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["app", "main"]
 
 app = App(
     name="dsmooth",
-    help="Provable robustness for any pretrained image classifier, without touching it.",
+    help="Provable robustness for any pretrained image classifier, without retraining it.",
     help_epilogue="Start with `dsmooth demo`: a real classifier on real photographs, in a few minutes.",
     version=dsmooth.__version__,
     help_format="markdown",
@@ -57,12 +57,12 @@ for command in (
     app.command(command)
 app.command(measure_denoiser, name="test-denoiser")
 
-_KEPT = "what certify or train had finished is on disk, and --resume goes on from there"
+_KEPT = "work that certify or train had finished is on disk; continue with --resume"
 
 
 def main() -> None:
-    """The program `dsmooth`: exit code 0 done, 1 it went wrong on the way (a full disk, a training that diverged), 2 bad
-    input (one line, nothing half-written), 3 a service or its budget gave out (partial, resumable), 130/143 interrupted.
+    """The program `dsmooth`. Exit codes: 0 success; 1 failure on the way (a full disk, diverged training); 2 bad input (one
+    line, nothing half-written); 3 a service failed or its budget ran out (partial, resumable); 130/143 interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")

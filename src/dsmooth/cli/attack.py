@@ -35,13 +35,13 @@ def attack(
     seed: Whole = 0,
     resume: Annotated[bool, FLAG] = False,
 ) -> None:
-    """Attack a run inside its own certificates: exit code 1 where a certified image confidently answers otherwise.
+    """Attack a run inside its own certified balls; exit code 1 if an attacked image confidently gets another label.
 
-    Projected gradient ascent through denoiser and classifier, in expectation over the noise, in l2 (l1 for uniform
-    noise) and l_inf. The attacked image is rounded to whole bytes inside the ball and put to the vote. A confident other
-    answer there is a bug: the image is kept; please report it. Of a family of transformations (certify --against) the
-    parameters are searched, too. Also measures accuracy under attack, with and without the defence, for `dsmooth report`.
-    Writes RUN/attack.
+    Projected gradient ascent (PGD) through denoiser and classifier, with gradients averaged over the noise, in l2 (l1 for
+    uniform noise) and l_inf. The attacked image is rounded to 8-bit pixels inside the ball and classified by majority vote.
+    A different, confident answer there is a bug: the image is saved; please report it. For runs made with `certify
+    --against`, the parameters of the transformation are searched too. Also measures accuracy under attack, with and without
+    smoothing, for `dsmooth report`. Writes RUN/attack.
 
     Examples:
 
@@ -56,25 +56,25 @@ def attack(
     images: Path
         The images that were certified.
     classifier: str
-        The classifier that was certified, as for `dsmooth certify`; it must have gradients.
+        The classifier that was certified, as for `dsmooth certify`; it must provide gradients.
     denoiser: str | None
-        Its denoiser; by default the shipped one that the run names.
+        The denoiser that was certified; by default the shipped one that the run names.
     noise: list[str] | None
-        A law of noise of your own that the records name, as import:package.module:factory.
+        A noise distribution of your own that the records name, as import:package.module:factory.
     strengths: list[float]
-        Radii, in the norm of the noise's own theorem, at which the accuracy under attack is measured.
+        Radii at which accuracy under attack is measured, in the native norm of the noise (l2 for Gaussian, l1 for uniform).
     steps: int
         Steps of each attack.
     draws: int
-        Draws of the noise for each step.
+        Noise samples averaged in each step.
     n: int
-        Votes for the answer at each attacked image.
+        Votes to classify each attacked image.
     max: int | None
-        Attack only this many images, the first ones.
+        Attack only the first MAX images.
     seed: int
-        Decides the noise of attacks and votes.
+        Seed of the noise, for attacks and votes.
     resume: bool
-        Go on with the attack in RUN/attack.
+        Continue the attack in RUN/attack.
     """
     from dsmooth.records.store import read_run
     from dsmooth.runs.verify import size_of_images
@@ -114,9 +114,9 @@ def attack(
     balls = sum(finding.inside for finding in found.all)
     for flip in found.flips:
         say(
-            f"BUG: {flip.name} is certified as {flip.certified} {flip.claimed}, and answers "
+            f"BUG: {flip.name} is certified as {flip.certified} {flip.claimed}, but is classified as "
             f"{flip.answer} at {flip.where}, distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
-            "report it with the run folder"
+            "please report it, with the run folder"
         )
     say(
         f"{len(found.flips)} flips among {balls} attacked images inside certified balls "

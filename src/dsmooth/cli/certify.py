@@ -57,10 +57,10 @@ def certify(
     plan: Annotated[bool, FLAG] = False,
     shard: str | None = None,
 ) -> None:
-    """Certify images: for each a label, and a radius within which no change of the pixels alters it.
+    """Certify images: for each, a label and a certified radius within which no change of the pixels alters it.
 
-    Writes a run folder with one record for each image, on disk as soon as it is done. After an interruption, the same
-    command with --resume continues. `dsmooth report RUN` turns the folder into tables and a page.
+    Writes a run folder with one record per image, saved as soon as the image is done. After an interruption, run the same
+    command with --resume. `dsmooth report RUN` turns the folder into tables and an HTML page.
 
     Examples:
 
@@ -95,65 +95,68 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray --workers 8 --out runs/large
 
-        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then on each machine the same with --shard 3/16
-        in place of --plan, then dsmooth merge runs/large
+        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then the same command on each machine with
+        --shard 3/16 (and so on) instead of --plan, then dsmooth merge runs/large
 
     Parameters
     ----------
     images: Path
-        A folder, zip or tar of images (class sub-folders become labels), one image, a CIFAR-10 binary folder, an .npz, a
+        A folder, zip or tar of images (class subfolders become labels), one image, a CIFAR-10 binary folder, an .npz, a
         data set as Parquet files, `imagefolder` or WebDataset, Tiny ImageNet, or ImageNet's validation folder.
     out: Path
-        The run folder to write. With several --sigma, a folder that gets one run for each; they are compared at the end.
+        The run folder to write. With several --sigma, a folder with one run for each; they are compared at the end.
     top: int | None
-        Certify that the answer stays among so many most probable labels, in place of the first; with modes fixed and radius,
-        for classifiers whose classes are known by name.
+        Certify that the label stays among the TOP most probable classes, rather than the first. For modes fixed and radius,
+        and for classifiers whose class names are known.
     mode: Literal["fixed", "curve", "decision", "radius"]
-        fixed: n votes an image, as in papers. curve: stops when it is settled which of --radii hold. decision: stops when it
-        is settled whether --radius holds. radius: sizes n by the n0 votes alone. All keep alpha; the last three save votes.
+        fixed: n votes per image, as in the papers. curve: stop once it is known which of --radii hold. decision: stop once
+        it is known whether --radius holds. radius: choose n from the n0 votes. All keep alpha; the last three save votes.
     radii: list[float] | None
-        For mode curve: the radii in question.
+        For mode curve: the radii to decide.
     radius: float | None
-        For mode decision: the radius in question.
+        For mode decision: the radius to decide.
     rivals: bool
-        For modes curve and decision: bound the strongest rival too, as the multiclass bound does, so that radii hold where
-        the answer has less than half of the votes.
+        For modes curve and decision: also bound the runner-up class, as the multiclass bound does, so that images can be
+        certified whose top class has less than half of the votes.
     price: float | None
-        For mode radius: what a vote costs, in sigmas of radius; 0.1 / n by default.
+        For mode radius: the radius, in units of sigma, that one more vote must be worth; 0.1 / n by default.
     against: str | None
-        A family of transformations at all of which the answer must hold: "contrast 0.8 1.2", "gamma 0.8 1.25", "shift 2",
-        "jpeg 60", and for images of at most 64 pixels a side "rotation 10", "blur 1". Each image gets n votes at most at
-        each of so many centres that every image of the family is near one of them, up to the first that fails.
+        A family of transformations under all of which the label must hold: "contrast 0.8 1.2", "gamma 0.8 1.25", "shift 2",
+        "jpeg 60", and for images of at most 64 pixels a side "rotation 10", "blur 1". Each image is certified, with up to n
+        votes each, at a set of centres that cover the family, until one of them fails.
     rho: list[float] | None
-        With --against: l2 radii around centres, of which the n0 votes choose one; by default a half, one and two sigma.
+        With --against: candidate l2 radii around the centres, one of which the n0 votes select; by default 0.5, 1 and 2
+        sigma.
     seed: int | None
-        Makes the noise reproducible. By default it follows from a fresh key of the operating system.
+        Makes the noise reproducible. By default the noise comes from a new random key of the operating system.
     cascade: bool
-        Several --sigma are one classifier: the strongest noise under which an answer has a majority gives it. Images that it
-        decides need no votes under weaker noise.
+        Combine several --sigma into one classifier: the largest sigma at which a label has a majority decides. Images
+        decided there need no votes at smaller sigma.
     certificates: Path | None
-        A new folder for certificate files, one for each image, which others can check with `dsmooth verify`.
+        A new folder for certificate files, one per image, which others can check with `dsmooth verify`.
     thumbnails: Literal["small", "none"]
-        small: a picture of each image, at most 64 pixels a side, is kept in the run folder for the report. none: no pixels.
+        small: keep a thumbnail of each image, at most 64 pixels a side, in the run folder for the report. none: keep no
+        pixels.
     witness: bool
-        Prove to others that no keys were tried: before any vote, the key's commitment is time-stamped, and a later round of
-        a public beacon is mixed into the key. Stops, and says what to do before --resume (extra witness).
+        Prove to others that the noise key was not chosen for its result: before any vote, the key's commitment is
+        time-stamped, and a later round of a public randomness beacon is mixed into the key. Stops, and says what to do
+        before --resume (extra witness).
     witness_minutes: float
-        With --witness: minutes from now until the beacon's round; the time stamp must be older than it.
+        With --witness: minutes from now until the beacon's round; the time stamp must be older than that round.
     beacon: Path | None
         With --witness: a beacon other than drand's quicknet; a JSON file as drand's /info describes its chain.
     fix: Literal["images", "listing"] | None
-        What is fixed before the first vote. images: all are read, and the run names their pixels. listing: names, labels and
-        sizes; each image is read when its turn comes, and all once more at the end, which names their pixels. By default
-        images, and listing for more than 10,000 that are not in memory and have no --witness.
+        What is fixed before the first vote. images: all images are read, and the run records a digest of their pixels.
+        listing: names, labels and sizes only; images are read when their turn comes, and once more at the end for the
+        digest. By default listing for more than 10,000 images that are not in memory, without --witness; else images.
     resume: bool
         Continue the run in --out.
     plan: bool
-        Fix the question, the images and the key, without drawing a vote; shards do the rest.
+        Fix settings, images and key without drawing a vote; shards do the rest.
     shard: str | None
-        Do this part of the planned run in --out: 3/16 is every 16th image, starting with the fourth (numbers count from 0);
+        Do this part of the planned run in --out: 3/16 is every 16th image, starting with the fourth (counted from 0);
         auto takes the number from the environment of SLURM, torchrun, Kubernetes or AWS Batch (auto/16: of 16). A shard that
-        was begun continues.
+        was already started continues.
     """
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.cascade import undecided
@@ -179,7 +182,7 @@ def certify(
         raise BadParameter("--rho belongs to --against")
     if against is not None and (rivals or any(given is not None for given in (radii, radius, price))):
         raise BadParameter(
-            "--against brings its own radii: leave --radii, --radius, --lambda and --rivals out, and pass --rho"
+            "--against has its own radii: pass --rho, and leave out --radii, --radius, --lambda and --rivals"
         )
     if seed is not None:
         check_seed(seed)
@@ -192,9 +195,7 @@ def certify(
     if top is not None:
         check_count(top, "top")
         if cascade or terms.bound != USUAL.bound or chosen_mode.looks:
-            raise BadParameter(
-                "--top brings its own bound, for modes fixed and radius: leave --cascade and --bound out"
-            )
+            raise BadParameter("--top has its own bound, for modes fixed and radius: leave out --cascade and --bound")
     if cascade:
         if certificates is not None or plan or part is not None:
             raise BadParameter("--certificates, --plan and --shard are for single runs, and a cascade is several")
@@ -249,9 +250,9 @@ def _parts(model: Model, out: Path, certificates: Path | None) -> list[tuple[Mod
 def _cascaded(model: Model, terms: Terms, mode: Mode) -> tuple[Model, Terms]:
     """The options of a cascade: its sigmas in falling order, and its bound."""
     if mode.name != "fixed":
-        raise BadParameter(f"--cascade needs all votes of the scales that it passes: mode fixed, got {mode.name}")
+        raise BadParameter(f"--cascade needs mode fixed, which draws all votes at each sigma, got mode {mode.name}")
     if terms.bound != USUAL.bound:
-        raise BadParameter(f"a cascade has its own bound: leave --bound {terms.bound} out")
+        raise BadParameter(f"a cascade has its own bound: leave out --bound {terms.bound}")
     cascade = Cascaded.of(model).cascade
     return replace(model, sigma=list(cascade.sigmas)), replace(terms, bound=cascade.bound.name)
 
@@ -263,7 +264,7 @@ def _check_folder(out: Path, runs: Sequence[Path], witness: bool) -> None:
     if witness:
         raise BadParameter(f"--witness is for a single run: pass one --sigma, got {len(runs)}")
     if len(set(runs)) < len(runs):
-        raise BadParameter("expected sigmas that differ in their first six digits: each names the folder of its run")
+        raise BadParameter("expected sigmas that differ in their first six digits: each one names its run folder")
     if holds_run(out):
         raise BadParameter(
             f"{out} already holds a run, and several --sigma make a folder of runs: choose another --out"
@@ -318,7 +319,9 @@ def _one(
             shape = chosen[0].pixels.shape
             smoothed.settle(shape, samples=len(chosen) * votes)
             if mode.against is not None:
-                note(f"each image gets up to {each.n:,} votes at each centre of its cover; the pace counts one centre")
+                note(
+                    f"each image gets up to {each.n:,} votes at each centre of its cover; the estimate counts one centre"
+                )
             tell_pace(smoothed, shape, len(chosen) * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
     finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))
@@ -363,7 +366,7 @@ def _one(
     if plan:
         say(
             f"planned: {out}",
-            "next, on each machine: the same command with --shard NUMBER/COUNT in place of --plan",
+            "next, on each machine: the same command with --shard NUMBER/COUNT instead of --plan",
             f"when all are done: dsmooth merge {out}",
         )
         return None
@@ -393,7 +396,7 @@ def _compare(runs: Sequence[Run]) -> None:
     summary = summarise(runs)
     say(f"{summary.what} in %", *markdown_table(summary).splitlines())
     say(
-        "the envelope takes the best sigma at each radius: it compares, and is no single classifier's",
+        "the envelope takes the best sigma at each radius: a comparison, not one classifier's certified accuracy",
         f"next: dsmooth report {' '.join(str(run.folder) for run in runs)}",
     )
 
@@ -426,9 +429,7 @@ def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: f
         for claim, least in zip(plan.radii, plan.least_votes(dim=1), strict=True):
             if n < least:
                 needed = f"at least {least:,}" if least <= MOST_TRIALS else f"more than {MOST_TRIALS:,}"
-                note(
-                    f"with n {n} and alpha {alpha:g} no radius of {claim:g} can be certified: {needed} votes are needed"
-                )
+                note(f"with n {n} and alpha {alpha:g} radius {claim:g} cannot be certified: {needed} votes are needed")
     elif not isinstance(law, EnumeratedLaw) and n < (least := least_votes(certifier_named(bound), alpha)):
         note(f"with n {n} and alpha {alpha:g} every image abstains: at least {least} votes are needed")
 
@@ -439,7 +440,7 @@ def _cover(mode: str, against: str, rho: list[float] | None) -> Mode:
     from dsmooth.theory.threats.known import threat_from_text
 
     if mode != "fixed":
-        raise BadParameter(f"--against decides itself how many votes there are: leave --mode out, got {mode}")
+        raise BadParameter(f"--against sets its own mode: leave out --mode, got {mode}")
     return Mode("cover", tuple(rho or ()), against=threat_from_text(against))
 
 
@@ -452,7 +453,7 @@ def _until(minutes: float) -> timedelta:
 def _radii(mode: str, radii: list[float] | None, radius: float | None) -> tuple[float, ...]:
     """The radii of the mode; each mode has its own option for them."""
     if radii is not None and mode == "decision":
-        raise BadParameter("mode decision has one radius: pass --radius, or choose --mode curve for several")
+        raise BadParameter("mode decision has one radius: pass --radius, or use --mode curve for several")
     if radius is not None and mode != "decision":
-        raise BadParameter(f"--radius belongs to --mode decision, got it with mode {mode}")
+        raise BadParameter(f"--radius belongs to --mode decision, got mode {mode}")
     return tuple(radii or ()) if radius is None else (radius,)

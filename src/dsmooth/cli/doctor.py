@@ -1,4 +1,4 @@
-"""What is installed, what works, and how fast it is here."""
+"""What is installed, what works, and how fast it is on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_FOR_USERS = ("dev", "docs")
 
 
 def doctor(*, seconds: float = 10.0) -> None:
-    """Say what is installed, which extras and backends work, and how fast the backends are here.
+    """Show what is installed, which extras and backends work, and how fast the backends run on this machine.
 
     Example:
 
@@ -28,7 +28,7 @@ def doctor(*, seconds: float = 10.0) -> None:
     Parameters
     ----------
     seconds: float
-        How long to measure; 0: not at all.
+        How long to measure, from 0 (not at all) to 3600.
     """
     if not 0.0 <= seconds <= 3600.0:
         raise BadParameter(f"seconds must be from 0 to 3600, got {seconds}")
@@ -50,20 +50,20 @@ def _torch() -> Iterator[str]:
     """torch, and torchvision beside it."""
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU that it can use"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no usable GPU"
     yield f"torch {torch.__version__}: {gpu}"
     if (version := _version("torchvision")) is None:
         return
     tried = [sys.executable, "-c", "import torchvision"]
     done = subprocess.run(tried, capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        yield f"torchvision {version}: fits torch"
+        yield f"torchvision {version}: works with this torch"
         return
     why = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    yield f"torchvision {version}: does not import beside this torch ({why})"
+    yield f"torchvision {version}: cannot be imported with this torch ({why})"
     if "torchvision::nms" in why:
-        yield "  dsmooth works nevertheless: it declares what is missing. Programs that import torchvision first do not."
-    yield "  To mend it, install both from one place: pip install --force-reinstall torch torchvision --index-url"
+        yield "  dsmooth works anyway: it declares what is missing. Programs that import torchvision first do not."
+    yield "  To fix it, install both from the same index: pip install --force-reinstall torch torchvision --index-url"
     yield "  https://download.pytorch.org/whl/cpu (or .../whl/cu128 for CUDA)"
 
 
@@ -78,14 +78,14 @@ def _extras() -> Iterator[str]:
     for title, names in sorted(needed.items()):
         lacking = [name for name in names if _version(name) is None]
         there = ", ".join(f"{name} {_version(name)}" for name in names)
-        yield f"  {title:<{width}}  {'lacks ' + ', '.join(lacking) if lacking else there}"
+        yield f"  {title:<{width}}  {'missing: ' + ', '.join(lacking) if lacking else there}"
 
 
 def _backends(seconds: float) -> Iterator[str]:
     """The backends that work, the fastest of them marked; why the others do not."""
     from dsmooth.backends.measuring import rates
 
-    yield "backends: GFLOP a second on one thread (8 convolutions of 64 channels at 32 x 32)"
+    yield "backends: GFLOP/s on one thread (8 convolutions of 64 channels at 32 x 32)"
     found = list(rates(seconds))
     best = max((rate.gigaflops for rate in found if rate.gigaflops is not None), default=0.0)
     for rate in found:
@@ -93,9 +93,7 @@ def _backends(seconds: float) -> Iterator[str]:
         if rate.gigaflops is None:
             yield f"{name}  {rate.why}"
         else:
-            mark = (
-                f"  fastest just now: --backend {rate.backend} --dtype {rate.dtype}" if rate.gigaflops == best else ""
-            )
+            mark = f"  fastest here: --backend {rate.backend} --dtype {rate.dtype}" if rate.gigaflops == best else ""
             yield f"{name}  {rate.gigaflops:>7.0f}{mark}"
 
 

@@ -1,4 +1,4 @@
-"""What asking a service costs: said before the first query, agreed to, and said again at the end."""
+"""What querying a service costs: reported and confirmed before the first query, and reported again at the end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LATENCY = 0.5  # seconds that a vision service usually takes, for the estimate
 
 
 def agreed(classifier: Classifier, service: Service, images: int, each: int, out: Path | None = None) -> bool:
-    """Says what images with so many samples each cost (less those that are in the log of `out`); whether to go on.
+    """Reports the cost of `images` with `each` samples (less those already in the log of `out`); whether to go on.
 
-    A run that may spend more than `ask_above`, within its budget, is asked about; raises BadParameter where nobody can
-    answer. Sends nothing.
+    A run that may spend more than `ask_above`, within its budget, needs confirmation; raises BadParameter where stdin is
+    no terminal. Sends nothing.
     """
     from dsmooth.services.client import canary_queries
 
@@ -39,10 +39,10 @@ def agreed(classifier: Classifier, service: Service, images: int, each: int, out
         price += f", the list price of {terms_of(classifier.name).checked}"
     note(
         f"{classifier.name}: {queries:,} queries and {canaries} for canaries, {price}; "
-        f"at least {duration(seconds)} at this rate, and the denoiser's time"
+        f"at least {duration(seconds)} at this rate, plus the denoiser's time"
     )
     if limits.budget is not None and limits.budget < sent + total:
-        note(f"the budget ends after {limits.budget:,} queries: the run will be partial, and resumable")
+        note(f"the budget runs out after {limits.budget:,} queries: the run will be partial, and resumable")
     if service.dry_run:
         say("dry run: nothing was sent, nothing was written")
         return False
@@ -52,14 +52,14 @@ def agreed(classifier: Classifier, service: Service, images: int, each: int, out
         return True
     if not sys.stdin.isatty():
         raise BadParameter(f"this would cost ${dollars:,.2f}: pass --yes, or raise --ask-above")
-    if input("go on? [y/N] ").strip().lower() in ("y", "yes"):
+    if input("continue? [y/N] ").strip().lower() in ("y", "yes"):
         return True
     say("nothing was sent, nothing was written")
     return False
 
 
 def spent(classifier: Classifier, out: Path) -> str:
-    """What the whole run has sent, by its log."""
+    """What the whole run has sent, according to its log."""
     from dsmooth.records.querylog import LOG, read_query_log
 
     tries = read_query_log(out / LOG).tries

@@ -20,7 +20,7 @@ def export(
     parquet: Path | None = None,
     noise: Laws = None,
 ) -> None:
-    """The images of one or several runs as a table: answer, radius, votes, and what was asked, a row for each image.
+    """Export one or several runs as a table with a row per image: label, radius, votes and settings.
 
     Needs no torch. In Python: dsmooth.read_run(RUN).to_pandas().
 
@@ -35,11 +35,12 @@ def export(
     runs: list[Path]
         Run folders that `dsmooth certify` wrote.
     csv: Path | None
-        The CSV file to write.
+        The CSV file to write. Text that begins with = + - @, a tab or a carriage return gets a leading apostrophe, so that
+        spreadsheets do not run it as a formula.
     parquet: Path | None
         The Parquet file to write (extra `table`).
     noise: list[str] | None
-        Laws of noise of your own that the records name, as import:package.module:factory.
+        Noise distributions of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.files import write_whole
     from dsmooth.records.store import holds_run, open_run

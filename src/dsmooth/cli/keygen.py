@@ -1,4 +1,4 @@
-"""Make a key that signs certificates."""
+"""Make a key to sign certificates."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["keygen"]
 
 
 def keygen(key: Path, /) -> None:
-    """Make an Ed25519 key: KEY for `dsmooth serve --signing-key`, KEY.pub for everybody who checks certificates.
+    """Make an Ed25519 key pair: KEY for `dsmooth serve --signing-key`, KEY.pub for anyone who checks certificates.
 
-    For example:
+    Examples:
 
         dsmooth keygen gateway.pem
 
@@ -21,9 +21,9 @@ def keygen(key: Path, /) -> None:
     Parameters
     ----------
     key: Path
-        The file to write, readable by its owner alone; its public half goes beside it.
+        File for the private key, readable only by its owner; the public key goes to KEY.pub beside it.
     """
     from dsmooth.records.envelope import generate
 
     public, name = generate(key)
-    say(f"{name}: the key is in {key}, its public half in {public}")
+    say(f"{name}: private key in {key}, public key in {public}")

@@ -28,10 +28,10 @@ def measure_denoiser(
     seed: Whole = 0,
     data: Data = ALL,
 ) -> None:
-    """Measure a denoiser on images: PSNR, SSIM, and what a classifier makes of the denoised images.
+    """Measure a denoiser on images: PSNR, SSIM, and a classifier's accuracy on the denoised images.
 
-    One noisy draw of each image: nothing here is certified. Of images larger than 224 pixels the upper left square is
-    taken, unless --size says otherwise.
+    Uses one noisy copy of each image; nothing is certified. Images larger than 224 pixels are cropped to their upper left
+    224 x 224 pixels, unless --size is given.
 
     Examples:
 
@@ -44,17 +44,17 @@ def measure_denoiser(
     images: Path
         A folder or zip of images, one file, a CIFAR-10 binary folder, or an .npz.
     denoiser: str
-        As in `dsmooth certify`, but for none.
+        As in `dsmooth certify`, except none.
     classifier: str
-        As in `dsmooth certify`; where an image has no label, its answer on the clean image counts as right.
+        As in `dsmooth certify`; for an image without a label, its answer on the clean image counts as correct.
     sigma: list[float]
-        Noise levels; the ends and the middle of what the denoiser was trained for by default.
+        Noise levels; by default the ends and the middle of the range that the denoiser was trained for.
     picture: Path
-        Write a PNG here: clean, noisy, denoised, residual; a row for each image and sigma.
+        PNG file to write: clean, noisy, denoised, residual; a row for each image and sigma.
     pictured: int
-        Images in the strip.
+        Number of images in the picture.
     seed: int
-        Of the noise.
+        Seed of the noise.
     """
     import torch
 

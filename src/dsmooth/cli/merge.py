@@ -1,4 +1,4 @@
-"""Make one run of its shards."""
+"""Merge the shards of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["merge"]
 
 
 def merge(run: Path, /) -> None:
-    """Merge the shards of `dsmooth certify --shard` into one run: in the order of the images, sealed, with the key revealed.
+    """Merge the shards of `dsmooth certify --shard` into one run, sealed, with the key revealed.
 
-    The records are those of a run on one machine. Until all shards are done it says what is missing; after an interruption,
-    merge again.
+    The records are the same, in the same order, as those of a run on one machine. Until all shards are done, merge says what
+    is missing; after an interruption, run it again.
 
     Examples:
 
@@ -22,7 +22,7 @@ def merge(run: Path, /) -> None:
     Parameters
     ----------
     run: Path
-        The folder that --plan was given.
+        The --out folder of `dsmooth certify --plan`.
     """
     from dsmooth.records.store import open_run
     from dsmooth.runs.shards import merge_shards

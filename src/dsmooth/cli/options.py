@@ -57,7 +57,7 @@ _IMPORT = "import:"
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:
-    """A whole number, and nothing that would have to be rounded to one."""
+    """A whole number; nothing is rounded to one."""
     try:
         return int(tokens[0].value)
     except ValueError:
@@ -70,7 +70,7 @@ Laws = Annotated[
     list[str] | None,
     Parameter(name="--noise", consume_multiple=True, negative=()),
 ]
-"""Laws that records name and the user brings: no code is loaded because a record names it."""
+"""Noise distributions that records name and the user supplies: no code is loaded because a record names it."""
 
 if TYPE_CHECKING:
     BackendName = str
@@ -85,40 +85,40 @@ class Model:
 
     classifier: Annotated[str, Parameter(alias="-c", help=f"One of: {CLASSIFIERS}")]
     class_names: Path | None = None
-    """Names of the classes, in order: a text file with one name on each line, or JSON; for onnx: files, for example."""
+    """Names of the classes, in order: one name per line, or JSON. Needed for files without names, as onnx:."""
     noise: str = "gaussian"
-    """gaussian (l2), uniform (l1), splitting (l1, without chance), or a law of your own as import:package.module:factory."""
+    """gaussian (l2), uniform (l1), splitting (l1, deterministic), or your own as import:package.module:factory."""
     sigma: Annotated[list[float] | None, Parameter(alias="-s", negative=())] = None
-    """For gaussian: standard deviation of the noise, with pixels in [0, 1]; 0.25 by default. `certify` takes several
-    (--sigma 0.25 --sigma 0.5), and makes a run of each."""
+    """For gaussian: noise level, the standard deviation with pixels in [0, 1]; 0.25 by default. `certify` takes several
+    (--sigma 0.25 --sigma 0.5), and makes one run for each."""
     levels: Whole | None = None
-    """For uniform: how many steps of 1/255 are equally likely, an odd number; for splitting: how many outcomes are asked
-    for. The noise reaches levels / 510 to either side."""
+    """For uniform: the number of equally likely noise values, in steps of 1/255, odd; for splitting: the number of outcomes,
+    all of which are evaluated. The noise is at most LEVELS / 510 in either direction."""
     brightness: float | None = None
-    """Adds noise of this standard deviation (say, 0.1) to the brightness of the whole image, beside Gaussian noise on the
-    pixels; the certificate then covers changes of brightness, too."""
+    """Also add Gaussian noise of this standard deviation (say, 0.1) to the brightness of the whole image; the certificate
+    then covers changes of brightness too."""
     colour: float | None = None
-    """The same for each of the three channels."""
+    """The same for each of the three colour channels."""
     ramp: float | None = None
-    """The same for light from one side: a ramp across the image and one down, of this standard deviation at the edge."""
+    """The same for light from one side: a horizontal and a vertical ramp, with this standard deviation at the edge."""
     denoiser: Annotated[str, Parameter(alias="-d", help=f"{FORMS[:1].upper()}{FORMS[1:]}; or none.")] = "photo"
     mirror: Annotated[bool, FLAG] = False
-    """Average the classifier's logits over each denoised image and its mirror image: right more often, at twice the
-    classifier's cost, where left and right mean nothing."""
+    """Average the classifier's logits over each denoised image and its mirror image: more accurate where left and right do
+    not matter, at twice the classifier's cost."""
     dtype: Literal["auto", "fp32", "bf16", "tf32"] = "auto"
-    """Precision of the networks, which is part of what is certified. fp32 is the networks as they are; bf16 is several times
+    """Precision of the networks; part of what is certified. fp32 runs the networks as they are; bf16 is several times
     faster; auto is bf16 where the processor supports it, else fp32."""
     backend: BackendName = "auto"
-    """What runs the networks; auto is the fastest one installed. It is recorded; answers differ by rounding."""
+    """Runtime of the networks; auto is the fastest one installed. It is recorded; results of backends differ by rounding."""
     batch: Whole | None = None
-    """Samples classified at once; chosen by image size by default."""
+    """Samples per batch; by default chosen by image size."""
     workers: Whole | None = None
-    """Threads or processes; one per core by default. Changes no result."""
+    """Threads or processes; one per core by default. Does not affect results."""
     engine: str = "threads"
-    """threads of this process; ray: processes of this machine; ray:auto: those of the Ray cluster that this runs in, on any
-    number of machines (extra ray). Changes no result."""
+    """threads: in this process; ray: processes on this machine; ray:auto: processes on the Ray cluster that this runs in
+    (extra ray). Does not affect results."""
     gpus: float | None = None
-    """With ray: the part of a GPU that each process takes; one where the backend is cuda."""
+    """With ray: GPUs per process, possibly a fraction; by default 1 for the backend cuda."""
 
     @property
     def each_sigma(self) -> list[Model]:
@@ -142,7 +142,7 @@ class Model:
     def smoothed(
         self, bound: str = "multiclass", service: Service | None = None, top: int | None = None
     ) -> SmoothedClassifier:
-        """The smoothed classifier; says when the denoiser was trained for other noise. top: how many places are enough."""
+        """The smoothed classifier; warns if the denoiser was trained for other noise. top: the k of a top-k certificate."""
         from dsmooth.smoothing.chunks import LIMITS
         from dsmooth.theory.bounds import check_count
         from dsmooth.theory.rules import certifier_named
@@ -161,7 +161,7 @@ class Model:
         chosen = chosen_classifier(self.classifier, self.class_names, service)
         if top is not None:
             if chosen.classes is None:
-                raise BadParameter(f"--top needs to know how many classes {chosen.name} has: pass --class-names")
+                raise BadParameter(f"--top needs the number of classes of {chosen.name}: pass --class-names")
             certifier = TopK(top, chosen.classes)
         return SmoothedClassifier(
             chosen,
@@ -207,14 +207,14 @@ def chosen_classifier(spec: str, class_names: Path | None, service: Service | No
     if isinstance(chosen, str):
         return load_classifier(chosen, class_names)
     if class_names is not None:
-        raise BadParameter("--class-names belong to a classifier that runs here; for a service, pass --label-map")
+        raise BadParameter("--class-names is for classifiers that run locally; for a service, pass --label-map")
     return chosen
 
 
 def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
     """The law of that name with these parameters, or the one that import:MODULE:FACTORY makes.
 
-    From here on records that name an imported law can be read: code comes from the command line only, never from a record.
+    Afterwards, records that name an imported law can be read: code comes from the command line only, never from a record.
     """
     from dsmooth.registry import imported
     from dsmooth.theory.laws.known import introduce, law_named
@@ -227,12 +227,12 @@ def law_of(noise: str, parameters: Mapping[str, Any]) -> Law:
 
 
 def introduce_laws(noise: Sequence[str] | None) -> None:
-    """From here on records that name one of these laws can be read; laws that come with dsmooth need no introduction."""
+    """Afterwards, records that name one of these laws can be read; the laws of dsmooth itself are always known."""
     for each in noise or ():
         if not each.startswith(_IMPORT):
             raise BadParameter(
-                "here --noise only names a law of your own, as import:package.module:factory, because the records say "
-                f"which noise it was; got {each!r}"
+                "here --noise only names a noise distribution of your own, as import:package.module:factory, because the "
+                f"records name the others; got {each!r}"
             )
         law_of(each, {})
 
@@ -280,42 +280,42 @@ def voting_rule(label_map: Path | None, present: str | None, threshold: float | 
 @Parameter(name="*", group=f"Services ({SERVICES})")
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """How a classifier that is a service is asked, and what that may cost."""
+    """How a remote classifier is queried, and what that may cost."""
 
     label_map: Path | None = None
-    """JSON file {"cat": ["tabby", "kitten"], ...}: many labels to one class. By default the top label is the vote."""
+    """JSON file {"cat": ["tabby", "kitten"], ...} that maps labels to classes. By default the top label is the vote."""
     present: str | None = None
-    """Certify whether this label is among the answers, in place of the top label."""
+    """Certify whether this label is among those returned, instead of the top label."""
     threshold: float | None = None
-    """The score from which a label counts as present; 0.5 by default."""
+    """With --present: the least score at which the label counts as present; 0.5 by default."""
     endpoint: str | None = None
-    """Another address for the service, as http://HOST:PORT; keys come from the environment variables of its SDK."""
+    """Another address for the service, as http://HOST:PORT; credentials come from the environment variables of its SDK."""
     wire: Path | None = None
-    """http: only. JSON file with request (in which "{image}" becomes the PNG in base64), labels, scores, version."""
+    """For http: only. JSON file with request (where "{image}" stands for the PNG in base64), labels, scores, version."""
     concurrency: Whole = 32
-    """Queries in flight."""
+    """Maximum number of queries in flight."""
     rate: float | None = None
-    """Queries per second; by default what a new account may send (no limit with --endpoint and for http:)."""
+    """Maximum queries per second; by default the quota of a new account (no limit with --endpoint and for http:)."""
     time_limit: float = 10.0
-    """Seconds before a try is given up; a query is tried 5 times."""
+    """Timeout of a query in seconds; a query is tried up to 5 times."""
     max_queries: Whole | None = None
-    """Send no more queries than this, retries and earlier parts of the run included."""
+    """Most queries of the run, including retries and its earlier parts."""
     max_dollars: float | None = None
-    """The same in dollars at list price."""
+    """Most dollars of the run, at list price or --price."""
     price: float | None = None
     """Dollars per 1,000 queries, in place of the list price."""
     ask_above: float = 1.0
-    """Dollars: a run that costs more asks for confirmation before its first query."""
+    """Ask for confirmation before the first query of a run that may cost more than this many dollars."""
     yes: Annotated[bool, FLAG] = False
-    """Do not ask."""
+    """Do not ask for confirmation."""
     dry_run: Annotated[bool, FLAG] = False
-    """Only say how many queries there would be, what they would cost, and how long they would take."""
+    """Only report the number of queries, their cost and the time they would take."""
 
     def classifier(self, spec: str) -> RemoteClassifier | str:
         """The service that is named, set up; a classifier that is none, as it is."""
         if not is_service(spec):
             if self != LOCAL:
-                raise BadParameter(f"options for services were given, but {spec} is not a service")
+                raise BadParameter(f"got options for services, but {spec} is not a service")
             return spec
         rule = voting_rule(self.label_map, self.present, self.threshold)
         from dsmooth.services.gate import Limits
@@ -347,16 +347,16 @@ class Data:
     labels: Path | None = None
     """CSV with the columns file and label (or class_index), to choose and label the images."""
     size: Whole | None = None
-    """Side to which image files are resized and cropped; by default what the classifier takes. 0 leaves them as they are."""
+    """Side in pixels to which image files are resized and cropped; by default the classifier's. 0 leaves them unchanged."""
     skip: Whole = 1
-    """Take only every SKIP-th image."""
+    """Take only every SKIPth image."""
     max: Whole | None = None
-    """Stop after this many images."""
+    """Take at most this many images."""
     on_bad: Literal["stop", "skip"] = "stop"
-    """What to do about an image that cannot be read: stop says which it is, skip leaves it out and lists it in the run."""
+    """If an image cannot be read: stop ends with an error that names it, skip leaves it out and lists it in the run."""
 
     def check(self) -> None:
-        """Complains of impossible numbers."""
+        """Raises BadParameter for impossible numbers."""
         from dsmooth.theory.bounds import check_count
 
         check_count(self.skip, "skip")
@@ -366,7 +366,7 @@ class Data:
             raise BadParameter(f"size must be from 0 (leave images as they are) to {_LARGEST}, got {self.size}")
 
     def open(self, path: Path, classifier: Classifier | None) -> tuple[ImageSet, dict[str, str]]:
-        """The images that the options choose, for this classifier, and those that were skipped, with what is wrong.
+        """The images that the options choose, for this classifier, and why each skipped one was skipped, by name.
 
         The order of sub-folders, which is enough for the classes of a network, says nothing about the votes of a service.
         """
@@ -397,14 +397,14 @@ class Data:
 
 
 def tell_passed_over(path: Path, images: ImageSet) -> None:
-    """Says how many files of a folder or zip were not taken for images."""
+    """Reports how many files of a folder or zip are not images."""
     from dsmooth.images.decoding import SUFFIXES
 
     if images.passed_over:
         kinds = Counter(Path(name).suffix.lower() or "no suffix" for name in images.passed_over)
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_KINDS))
         more = f", {len(kinds) - _KINDS} other kinds" if len(kinds) > _KINDS else ""
-        note(f"{path}: passed over {len(images.passed_over)} files ({told}{more}); images are {', '.join(SUFFIXES)}")
+        note(f"{path}: ignored {len(images.passed_over)} files ({told}{more}); images end in {', '.join(SUFFIXES)}")
 
 
 ALL = Data()

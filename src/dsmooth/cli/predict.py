@@ -31,7 +31,7 @@ def predict(
     cascade: Annotated[bool, FLAG] = False,
     seed: Whole | None = None,
 ) -> None:
-    """Classify images by majority under noise, or abstain where the majority could be chance. Writes nothing.
+    """Classify images by majority vote under noise, abstaining where the majority could be chance. Writes nothing.
 
     Examples:
 
@@ -46,11 +46,11 @@ def predict(
     images: Path
         A folder or zip of images, one image, a CIFAR-10 binary folder, or an .npz.
     n: int
-        Votes.
+        Votes per image.
     alpha: float
-        Probability with which an answer may be another than the most probable one.
+        Failure probability: an upper bound on the chance that an answer is not the smoothed classifier's.
     cascade: bool
-        Several --sigma are one classifier: the strongest noise under which an answer has a majority gives it.
+        Combine several --sigma into one classifier: the largest sigma at which a label has a majority decides.
     seed: int | None
         Makes the noise reproducible.
     """
@@ -64,7 +64,7 @@ def predict(
     scales = Cascaded.of(model) if cascade else None
     level = alpha if scales is None else scales.cascade.level(alpha)
     if predict_votes(Votes({0: n}, n), level).abstained:
-        note(f"with n {n} and alpha {alpha:g} every image abstains: more votes are needed")
+        note(f"with n {n} and alpha {alpha:g} every image abstains: pass a larger --n or --alpha")
     if scales is None:
         _at(images, model, data, service, n=n, alpha=alpha, seed=seed, answer=lambda name, prediction: prediction)
         return

@@ -1,4 +1,4 @@
-"""Certificates from the logged answers of a service."""
+"""Certify again from the logged answers of a service."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def recertify(
 ) -> None:
     """Certify again from the logged answers of a service, under another alpha, n, bound or voting rule. Sends no query.
 
-    Options that are not given stay as they were in the run. The trials are those in the log; a log that is damaged, lacks
-    a sample or mixes model versions is refused. Decide on the options before you look: the best of several certificates of
-    one image is wrong with a probability above alpha.
+    Options that are not given keep their values from the run. Votes come from the log; a log that is damaged, lacks a sample
+    or mixes model versions is refused. Choose the options before you see the results: the best of several certificates of
+    one image is wrong with a probability that may exceed alpha.
 
     Examples:
 
@@ -42,25 +42,25 @@ def recertify(
     Parameters
     ----------
     log: Path
-        The folder of a run that asked a service, or the queries.jsonl in it.
+        The folder of a run on a service, or the queries.jsonl in it.
     out: Path | None
         A run folder to write, for `dsmooth report`; by default the certificates are only printed.
     alpha: float | None
-        Probability with which a certificate may be wrong.
+        Failure probability: an upper bound on the chance that a certificate is wrong.
     n0: int | None
-        The first so many selection votes.
+        Use only the first N0 selection votes.
     n: int | None
-        The first so many estimation votes.
+        Use only the first N estimation votes.
     bound: Literal["multiclass", "cohen"] | None
-        How votes become a certificate.
+        The bound that turns votes into a certificate.
     label_map: Path | None
-        JSON file {"cat": ["tabby", "kitten"], ...}: many labels to one class.
+        JSON file {"cat": ["tabby", "kitten"], ...} that maps labels to classes.
     present: str | None
-        Certify whether this label is among the answers, in place of the top label.
+        Certify whether this label is among those returned, instead of the top label.
     threshold: float | None
-        With --present: the score from which the label counts; 0.5 by default.
+        With --present: the least score at which the label counts as present; 0.5 by default.
     noise: list[str] | None
-        A law of noise of your own that the log's run names, as import:package.module:factory.
+        A noise distribution of your own that the run names, as import:package.module:factory.
     """
     from dsmooth.runs.recertify import recertify as from_log
 
@@ -70,7 +70,7 @@ def recertify(
     if result.torn:
         note(f"left out {result.torn} bytes of an unfinished last line")
     if result.unfinished:
-        note(f"{result.unfinished} images are unfinished and left out: finish them with dsmooth certify --resume")
+        note(f"left out {result.unfinished} unfinished images: finish them with dsmooth certify --resume")
     names = result.rule.class_names
     for record, certificate in zip(result.records, result.certificates, strict=True):
         say(certificate_line(record.name, certificate, names, record.label))
@@ -82,7 +82,7 @@ def recertify(
     )
     if result.records[0].chosen_afterwards:
         say(
-            "chosen after the votes: what differs from the run was decided when its votes were known, and records say so"
+            "chosen after the votes: the options that differ from the run were set when its votes were known; records say so"
         )
     if out is not None:
         result.write(out)

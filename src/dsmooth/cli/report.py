@@ -1,4 +1,4 @@
-"""Tables, curves and a page of runs."""
+"""Report runs: tables, curves and a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 _LOOKED: Final = 500
-"""Images of a run with pictures of noisy and denoised copies, at most: the first ones."""
+"""Most images of a run, the first ones, that get pictures of noisy and denoised copies."""
 
 
 def report(
@@ -33,12 +33,12 @@ def report(
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
 ) -> None:
-    """Certified accuracy of one or several runs: table, curve, upper envelope, TSV, in one HTML page.
+    """Report the certified accuracy of one or several runs: an HTML page, table, curve, upper envelope and TSV.
 
     Each run is shown under the multiclass bound and under Cohen's, from the same votes. A run in mode curve or decision is
-    shown under its own bound, because votes that were looked at on the way allow no other; a run whose noise was asked for
-    exhaustively, under the exact bound. What was chosen after the votes, or made by an older version, is marked. Needs no
-    torch, except for --images.
+    shown under its own bound only, because its votes depend on when it stopped; a run that evaluated every outcome of its
+    noise, under the exact bound. Runs whose options were chosen after the votes, or made by an older version, are marked.
+    Needs no torch, except for --images.
 
     Examples:
 
@@ -56,24 +56,24 @@ def report(
     ----------
     runs: list[Path]
         Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added. TSV files of
-        other programs (idx label predict radius correct time) are shown as they stand: without votes nothing in them
-        can be derived again or checked.
+        other programs (idx label predict radius correct time) are shown as they are: without votes, nothing in them can be
+        recomputed or checked.
     radii: list[float] | None
-        The radii of the table; those in question, or six that the noise can reach, by default.
+        The radii of the table; by default those of the run's mode, or six that the noise can reach.
     out: Path | None
-        Where the page and the tables go; RUN/report of the first run by default.
+        Folder for the page and the tables; RUN/report of the first run by default.
     no_cohen: bool
-        Leave Cohen's bound out of table, curve and page.
+        Leave out Cohen's bound.
     dossier: bool
-        Also write dossier.html, a page for an auditor: declared threat, method, alpha, population bound, versions, digests,
+        Also write dossier.html, a page for an auditor: threat model, method, alpha, population bound, versions, digests,
         witness.
     images: Path | None
-        The images that were certified. The page then also shows each as the classifier saw it: noisy, and denoised. The
-        pictures are kept in the run folder, in looks/.
+        The images that were certified. The page then also shows the first ones as the classifier saw them: noisy and
+        denoised. These pictures are kept in the run folder, in looks/.
     denoiser: str | None
         With --images: the denoiser that was certified; by default the shipped one that the run names.
     noise: list[str] | None
-        Laws of noise of your own that the records name, as import:package.module:factory.
+        Noise distributions of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.cascade import cascade_in, read_cascade
     from dsmooth.records.store import open_run
@@ -83,19 +83,22 @@ def report(
     from dsmooth.report.summary import summarise
 
     if denoiser is not None and images is None:
-        raise BadParameter("-d is for pictures of noisy and denoised images: give --images too")
+        raise BadParameter("-d is for pictures of noisy and denoised images: pass --images too")
     introduce_laws(noise)
     files = [run for run in runs if run.suffix == ".tsv"]
     runs = [run for run in runs if run not in files]
     if files:
         table = imported_table([read_tsv(file) for file in files], radii)
-        say("certified accuracy in %, as the files say: alpha, n, sigma and bound are not in them", *table.splitlines())
+        say(
+            "certified accuracy in %, as the files state it; they do not hold alpha, n, sigma or the bound",
+            *table.splitlines(),
+        )
     if not runs:
         return
     cohen = not no_cohen
     if cascade_in(runs[0]) is not None:
         if len(runs) > 1:
-            raise BadParameter("a cascade is reported by itself: give its folder alone")
+            raise BadParameter("a cascade is reported by itself: pass only its folder")
         cascade = read_cascade(runs[0])
         held = list(cascade.scales)
         summary = summarise(held, radii, cohen=cohen, cascade=cascade)

@@ -1,4 +1,4 @@
-"""Serve certified answers over HTTP."""
+"""Serve certified classifications over HTTP."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 @Parameter(name="*", group="Server")
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """Where the server listens, who is let in, and what it keeps."""
+    """Where the server listens, who may use it, and what it keeps."""
 
     host: str = "127.0.0.1"
     """Address to listen on. Any but a loopback address needs --keys, and TLS or --behind-proxy."""
     port: Whole = 8080
-    """0: any free one."""
+    """Port to listen on; 0 takes a free one."""
     grpc_port: Whole | None = None
-    """Speak gRPC here: the Open Inference Protocol and Clarifai (extra grpc)."""
+    """Port for gRPC: the Open Inference Protocol and Clarifai (extra grpc)."""
     keys: Path | None = None
-    """JSON file {"keys": [{"name": "alice", "sha256": "..."}]}: who may ask, by the SHA-256 of their keys; and perhaps
-    requests_per_minute, samples_per_day, dollars_per_day and aws_access_key of each."""
+    """JSON file of API keys, by their SHA-256: {"keys": [{"name": "alice", "sha256": "..."}]}. Optional for each:
+    requests_per_minute, samples_per_day, dollars_per_day and aws_access_key."""
     aws_secrets: Path | None = None
-    """JSON file {"ACCESS KEY": "secret"}, mode 0600, for callers with an aws_access_key."""
+    """JSON file {"ACCESS KEY": "secret"}, with file mode 0600, for callers with an aws_access_key."""
     tls_certificate: Path | None = None
     """Certificate chain (PEM)."""
     tls_key: Path | None = None
     """Its private key (PEM)."""
     behind_proxy: Annotated[bool, FLAG] = False
-    """TLS ends in front of this server; keys are needed on a loopback address too."""
+    """A proxy in front of this server terminates TLS; --keys is needed on a loopback address too."""
     record: Path | None = None
-    """Folder for a certificate file for each answer, which `dsmooth verify` takes."""
+    """Folder for certificate files, one per answer, for `dsmooth verify`."""
     signing_key: Path | None = None
-    """Key of `dsmooth keygen` that signs every certificate; `dsmooth verify --public-key` checks it."""
+    """Private key from `dsmooth keygen` that signs every certificate; `dsmooth verify --public-key` checks it."""
     fresh: Annotated[bool, FLAG] = False
-    """Certify a repeated picture anew, and count the attempt; by default it is answered by the certificate that exists."""
+    """Certify a repeated image again, and count the attempt; by default it is answered with its earlier certificate."""
     allow_attack: Annotated[bool, FLAG] = False
-    """Let the page look for changes that turn the classifier alone: a second of one core each."""
+    """Let the page search for adversarial changes of the undefended classifier: one second of one core each."""
     otel: Annotated[bool, FLAG] = False
-    """Send spans and metrics to the collector of OTEL_EXPORTER_OTLP_ENDPOINT (extra otel)."""
+    """Send traces and metrics to the collector at OTEL_EXPORTER_OTLP_ENDPOINT (extra otel)."""
     most_votes: Whole = 10_000
-    """Most votes (n0 + n) of one request; a job may have 100 times as many."""
+    """Most votes (n0 + n) of a request; a job may have 100 times as many."""
     deadline: float = 60.0
-    """Seconds within which a request is answered, or refused."""
+    """Seconds within which a request is answered or refused."""
     drain: float = 30.0
-    """Seconds that requests in progress have when the server is told to end."""
+    """Seconds that requests in progress may take when the server is shutting down."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.deadline <= _MOST_SECONDS:
@@ -76,12 +76,12 @@ class Door:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Usual:
-    """What is asked of every picture where its client asks nothing else."""
+    """The default settings of a request."""
 
     radius: float | None = None
     """Decide whether this radius holds, with as few votes as that takes (mode decision)."""
     size: Whole | None = None
-    """Side to which images are resized and cropped; the classifier's own by default."""
+    """Side in pixels to which images are resized and cropped; by default the classifier's."""
 
 
 _DOOR: Final = Door()
@@ -142,13 +142,13 @@ def serve(
     door: Door = _DOOR,
     demo: Annotated[bool, FLAG] = False,
 ) -> None:
-    """Answer pictures over HTTP: a label, and a radius within which no change of the pixels alters it.
+    """Serve certified classifications over HTTP: a label, and a radius within which no change of the pixels alters it.
 
     Speaks its own protocol (/v1), the Open Inference Protocol (/v2), and those of Amazon Rekognition, Google Vision, Azure
-    AI Vision and Clarifai: their SDKs need another endpoint and nothing else. Ends on SIGTERM, with what is in progress
-    answered, and exit code 0.
+    AI Vision and Clarifai: in their SDKs only the endpoint changes. On SIGTERM, answers the requests in progress and ends
+    with exit code 0.
 
-    For example:
+    Examples:
 
         dsmooth serve -c efficientnet-lite0 --sigma 0.25 --n0 20 --n 100 --dtype bf16
 
@@ -167,27 +167,27 @@ def serve(
     Parameters
     ----------
     config: Path | None
-        TOML file of a server with several models, in place of all options: the options of the server in a table [server],
-        those of each model in [models.NAME], all without their dashes. The first model answers where none is named.
+        TOML file for several models, instead of all options: server options in a table [server], those of each model in
+        [models.NAME], all without leading dashes. The first model answers requests that name none.
     demo: bool
-        The page, on the classifier and the photographs of `dsmooth demo` (extra demo), which it may attack.
+        Serve the page with the classifier and photographs of `dsmooth demo` (extra demo), with --allow-attack.
     """
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
     samples: Mapping[str, bytes] = {}
     if demo:
         if config is not None or model is not None:
-            raise BadParameter("--demo brings its classifier: leave -c and the TOML file out")
+            raise BadParameter("--demo has its own classifier: leave out -c and the TOML file")
         model, terms, door = _DEMO, replace(terms, n0=20, n=100), replace(door, allow_attack=True)
         samples = _photographs()
     if (config is None) == (model is None):
-        raise BadParameter("expected a classifier (-c), a TOML file that names some, or --demo: give one of them")
+        raise BadParameter("expected one of a classifier (-c), a TOML file of models, or --demo")
     if model is not None:
         wanted = {"default": _Wanted(model, service, terms, usual)}
     else:
         assert config is not None
         if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
-            raise BadParameter(f"options were given beside {config}: put them into that file")
+            raise BadParameter(f"got options besides {config}: put them into that file")
         wanted, door = _read(config)
     _run(wanted, door, samples)
 
@@ -250,9 +250,9 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
     def started(listening: int) -> None:
         for name, served in desk.models.items():
             classifier, law = served.smoothed.classifier.name, served.smoothed.law
-            say(f"{name}: {classifier}, {law}: {served.queue.rate:.0f} samples a second")
+            say(f"{name}: {classifier}, {law}: {served.queue.rate:.0f} samples per second")
         scheme = "http" if door.tls_key is None else "https"
-        say(f"listening on {scheme}://{door.host}:{listening}, with a page at /")
+        say(f"listening on {scheme}://{door.host}:{listening}, web page at /")
         if server.grpc_port is not None:
             say(f"gRPC on port {server.grpc_port}")
 
@@ -262,7 +262,7 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
         desk.close()
         raise
     server.run()
-    note("ended: what was in progress is answered")
+    note("stopped: all requests in progress were answered")
 
 
 def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
@@ -280,7 +280,7 @@ def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
         or not isinstance(server, dict)
         or value.keys() - {"models", "server"}
     ):
-        raise BadParameter(f"{path}: expected tables [models.NAME], and perhaps [server]")
+        raise BadParameter(f"{path}: expected tables [models.NAME], and optionally [server]")
     for name in models:
         if not _NAME.fullmatch(name):  # it stands in addresses, metrics and logs
             raise BadParameter(f"{path}: a model's name has 1 to 64 of A-Z, a-z, 0-9, ., - and _, got {name[:40]!r}")

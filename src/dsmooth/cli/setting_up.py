@@ -1,4 +1,4 @@
-"""Before the first vote: an interruption that is heard at once, and a line on what runs and how long it will take."""
+"""Before the first vote: prompt interruption, and a line on what runs and how long it will take."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _NAMES = {"eager": "torch", "openvino": "OpenVINO", "cuda": "the GPU"}
 
 @contextmanager
 def heard_at_once() -> Iterator[None]:
-    """Inside, an interruption ends the program, whatever native code it is in: only for where nothing is written.
+    """Inside, Ctrl-C ends the program at once, whatever native code is running: only for where nothing is written.
 
-    Python itself hears it when that code returns; compiling a network takes seconds. A thread of its own is told by the
-    signal itself. Outside of the main thread nothing changes.
+    Python itself would react when that code returns, and compiling a network takes seconds. A thread of its own is woken
+    by the signal. Outside the main thread nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,7 +52,7 @@ def heard_at_once() -> Iterator[None]:
 
 
 def tell_pace(smoothed: SmoothedClassifier, shape: tuple[int, ...], samples: int, *, chosen: bool) -> None:
-    """Says what runs the networks, and about how long so many samples take; `chosen`: the user chose the dtype."""
+    """Reports what runs the networks, and roughly how long `samples` take; `chosen`: the user chose the dtype."""
     backend = smoothed.pipeline.backend
     exact = (
         ""

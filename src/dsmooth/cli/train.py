@@ -48,8 +48,7 @@ class _Options(Recipe):
     surrogates: Annotated[tuple[str, ...], Parameter(name="--surrogate"), MANY] = ()
     judged: Annotated[tuple[float, ...], MANY] = ()
     clip: float | None = Recipe.clip
-    """Longest gradient (l2 norm over all weights), so that rare rough batches move the weights no further than others; 0
-    clips nothing."""
+    """Clip gradients to this l2 norm over all weights, so that rare outlier batches do not upset the training; 0: off."""
     # of the parameters of `train`:
     architecture: Annotated[str, _UNSEEN] = Recipe.architecture
     config: Annotated[dict[str, Any], _UNSEEN] = field(default_factory=dict)
@@ -88,8 +87,8 @@ def train(
     """Train a denoiser on images, for the squared error or through frozen classifiers.
 
     The result is OUT/model.safetensors, a self-describing weights file for `--denoiser OUT`; OUT/learning_curve.svg shows
-    how the training went. Every 40th image is held out, to judge the training. After an interruption, the same command with
-    --resume continues from the last checkpoint. It runs on a GPU where there is one.
+    how the training went. Every 40th image is held out for validation. After an interruption, run the same command with
+    --resume to continue from the last checkpoint. Uses a GPU if there is one.
 
     Examples:
 
@@ -106,44 +105,44 @@ def train(
     Parameters
     ----------
     images: list[Path]
-        Folders or zips of images, a CIFAR-10 binary folder (its training batches), .bin files or .npz; each is drawn from
-        equally often. Sub-folders are labels as in `certify`: named by class of the first surrogate or by number.
+        Folders or zips of images, a CIFAR-10 binary folder (its training batches), .bin files or .npz; each is sampled
+        equally often. Subfolders are labels as in `certify`: named after classes of the first surrogate, or numbered.
     out: Path
-        Where checkpoints, metrics.jsonl and model.safetensors go.
+        Folder for checkpoints, metrics.jsonl and model.safetensors.
     data: str
-        What the images are and under which licence, in words, for the file's header.
+        A description of the images and their licence, for the header of the weights file.
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
     architecture: Architecture | None
-        unet and ffdnet are told sigma; dncnn and memnet are blind to it. By default that of --start, or unet.
+        unet and ffdnet take sigma as an input; dncnn and memnet do not. By default that of --start, or unet.
     widths: list[int]
-        unet: channels at each scale; 64 96 160 by default.
+        unet: channels at each scale, finest first; 64 96 160 by default.
     blocks: list[int]
         unet: residual blocks at each scale; 2 each by default.
     decoder_blocks: list[int]
-        unet: residual blocks on the way up, at each scale but the coarsest; as on the way down by default.
+        unet: residual blocks of the decoder, at each scale but the coarsest; by default as in the encoder.
     shuffle: int
-        unet: fold so many pixels a side into channels first; 2 for photographs (the default), 1 for 32-pixel images.
+        unet: pixel-unshuffle factor of the input; 2 for photographs (the default), 1 for 32-pixel images.
     scaled: bool
-        unet: input and answer in units of the noise, for ranges of sigma of several octaves.
+        unet: scale input and output by the noise level, for ranges of sigma over several octaves.
     classes: int
-        unet: a head for so many classes at the coarsest scale, which also tells all pixels what it saw; what the objective
-        head trains.
+        unet: add a head for this many classes at the coarsest scale, whose prediction conditions the decoder; trained by the
+        objective term head.
     norm: bool
-        unet: batch normalisation; a class head learns faster with it.
+        unet: use batch normalisation; a class head learns faster with it.
     sigma_min: float
-        Least noise trained for; by default that of --start, or 0.1.
+        Smallest noise level to train for; by default that of --start, or 0.1.
     sigma_max: float
-        Most noise trained for; by default that of --start, or 0.6.
+        Largest noise level to train for; by default that of --start, or 0.6.
     every: int
-        Steps between evaluations, each with a checkpoint; there is one every minute, too.
+        Steps between evaluations, each with a checkpoint; there is also a checkpoint every minute.
     compiled: bool
-        Let torch.compile make the networks faster, after a minute or two.
+        Compile the networks with torch.compile: faster, after a minute or two of compilation.
     processes: int
-        Share each batch among so many processes of this machine, one for each GPU where there are any; under torchrun they
-        are as many as it starts. The weights are those of one process, but for rounding.
+        Split each batch among this many processes on this machine, one per GPU if there are any; under torchrun, as many as
+        it starts. The weights equal those of one process up to rounding.
     resume: bool
-        Go on with the training in --out, also in another number of processes.
+        Continue the training in --out; the number of processes may differ.
     """
     from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
@@ -178,7 +177,7 @@ def train(
         chosen = replace(chosen, config={**config, "channels": channels})
     compared = yardstick(chosen, sets)
     if compared is not None and speaks:
-        note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes of one core")
+        note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes on one core")
     with training_bar(chosen) if speaks else nullcontext(lambda report: None) as show:
         path = run_training(
             chosen,
@@ -212,7 +211,7 @@ def _network(
 
     if shape and architecture not in (None, "unet"):
         raise BadParameter(
-            f"--{next(iter(shape)).replace('_', '-')} shapes a unet, and the architecture is {architecture}: leave it out"
+            f"--{next(iter(shape)).replace('_', '-')} is for a unet, and the architecture is {architecture}: leave it out"
         )
     source = None if start is None else load_denoiser(start)
     trained = None if source is None else source.sigma_range
@@ -239,5 +238,5 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
             if names is None or Objective.parse(recipe.objective).needs_labels:
                 raise
             sets.append(open_images(path, labels=labels, training=True).without_labels())
-            note(f"going on without labels, which {recipe.objective} does not need: {error}")
+            note(f"continuing without labels, which {recipe.objective} does not need: {error}")
     return sets

@@ -32,7 +32,7 @@ def train_classifier(
     """Train a CIFAR ResNet on noisy images, to be certified without a denoiser (Cohen et al. 2019).
 
     The result is OUT/model.safetensors, for `-c cifar:resnet20@OUT/model.safetensors -d none`. Every 40th image is held
-    out. Interrupted, the same command with --resume goes on from the last checkpoint.
+    out for validation. After an interruption, run the same command with --resume to continue from the last checkpoint.
 
     Examples:
 
@@ -42,29 +42,29 @@ def train_classifier(
     ----------
     images: Path
         Labelled images of 32 x 32 pixels: an .npz, a CIFAR-10 binary folder (its training batches) or .bin file, or a folder
-        with sub-folders named by class (airplane, ..., truck) or number.
+        with subfolders named by class (airplane, ..., truck) or number.
     out: Path
-        Where checkpoints, metrics.jsonl and model.safetensors go.
+        Folder for checkpoints, metrics.jsonl and model.safetensors.
     sigma: float
-        Standard deviation of the noise; pixels are in [0, 1].
+        Noise level: standard deviation, with pixels in [0, 1].
     depth: int
-        20, 32, 44, 56 or 110 layers.
+        Layers of the ResNet: 20, 32, 44, 56 or 110.
     steps: int
         Steps of the optimiser.
     minutes: float
-        Train so many minutes, in place of --steps.
+        Train for this many minutes, instead of --steps.
     batch: int
-        Images a step.
+        Images per step.
     lr: float
-        Peak of the learning rate (AdamW; warm-up, then a cosine to zero).
+        Peak learning rate (AdamW; warm-up, then cosine decay to zero).
     seed: int
-        Decides initial weights, images and noise.
+        Seed of initial weights, images and noise.
     precision: Literal["bf16-mixed", "32-true"]
         bf16-mixed is several times faster on recent CPUs and GPUs.
     every: int
-        Steps between evaluations, each with a checkpoint; there is one every minute, too.
+        Steps between evaluations, each with a checkpoint; there is also a checkpoint every minute.
     resume: bool
-        Go on with the training in --out.
+        Continue the training in --out.
     """
     from dsmooth.classifiers.cifar_resnet import CIFAR10_NAMES
     from dsmooth.images.opening import open_images

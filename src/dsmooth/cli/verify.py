@@ -48,13 +48,13 @@ def verify(
     beacon: Path | None = None,
     public_key: Path | None = None,
 ) -> None:
-    """Check a certificate file or a run. Exit code 0: verified; 1: it does not hold; 2: it cannot be read; 4: consistent.
+    """Check a certificate file or a run. Exit code 0: verified; 1: does not hold; 2: cannot be read; 4: consistent only.
 
-    Nothing that the file says of itself is believed: each claim is computed again from the packed votes, and the noise from
-    the revealed key and the question. With --images, pixels, shapes, labels and completeness are compared. Votes can be
-    invented, so verifying takes the networks (-c, -d): all selection votes and a random part of the others are asked for
-    again, and whatever may be wrong is charged against the radius. Without them a file is consistent at best. Writes
-    nothing.
+    Nothing that the file says about itself is trusted: each claim is recomputed from the packed votes, and the noise from
+    the revealed key and the settings. With --images, pixels, shapes, labels and completeness are compared. Votes could be
+    made up, so verification needs the networks (-c, -d): all selection votes and a random share of the others are
+    recomputed, and those that may be wrong are charged against the radius. Without the networks a file is consistent at
+    best. Writes nothing.
 
     Examples:
 
@@ -78,26 +78,26 @@ def verify(
     classifier: str | None
         The classifier that was certified, as for `dsmooth certify`.
     class_names: Path | None
-        What its classes are called, as for `dsmooth certify`.
+        The names of its classes, as for `dsmooth certify`.
     denoiser: str | None
-        Its denoiser; by default the shipped one that has the digest in the certificate.
+        The denoiser that was certified; by default the shipped one with the digest in the certificate.
     noise: list[str] | None
-        A law of noise of your own that the records name, as import:package.module:factory: code is loaded where you name it,
-        never because a record does.
+        A noise distribution of your own that the records name, as import:package.module:factory. Code is loaded only if you
+        name it here, never because a record does.
     share: float
-        Share of the estimation votes that is asked for again, above 0 up to 1; at least 100 an image.
+        Share of the estimation votes to recompute, above 0 and at most 1; at least 100 votes per image.
     all_votes: bool
-        Ask for all votes again.
+        Recompute all votes.
     again: bool
-        Certify anew under a key of your own; that certificate is the result, whatever the file says. Services, too.
+        Certify again under a new key; that certificate is the result, whatever the file says. Works for services too.
     dtype: Literal["fp32", "bf16", "tf32"]
         With --again: precision of the networks.
     timestamp_roots: Path | None
-        Root certificates (PEM) of the time-stamp authorities that you trust: for keys that were witnessed.
+        Root certificates (PEM) of the time-stamp authorities that you trust, for runs with --witness.
     beacon: Path | None
         The beacon that you trust, as drand's /info describes its chain (JSON); drand's quicknet by default.
     public_key: Path | None
-        The key (PEM) by which a certificate file must be signed.
+        The public key (PEM) that must have signed the certificate file.
     """
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.cascade import cascade_in
@@ -106,7 +106,7 @@ def verify(
     if not 0.0 < share <= 1.0:
         raise BadParameter(f"share must be above 0 and at most 1, got {share}")
     if again and (images is None or classifier is None):
-        raise BadParameter("--again certifies anew: give --images and -c too")
+        raise BadParameter("--again certifies again: pass --images and -c too")
     if public_key is not None and certificate.is_dir():
         raise BadParameter("--public-key is for certificate files: runs are not signed")
     signer = None if public_key is None else read_public_key(public_key)
@@ -146,7 +146,7 @@ class _Means:
 
 @dataclass
 class _Checked:
-    """What came of a run or certificate file."""
+    """The outcome for a run or certificate file."""
 
     evidence: Evidence
     standing: Standing
@@ -188,7 +188,7 @@ def _checked(path: Path, means: _Means, only: Collection[str] | None = None, *, 
     if any(check.outcome is Outcome.FAILS for check in found.checks):
         pass  # nothing is asked of networks, and no memory taken, for what does not hold anyway
     elif network is None:
-        found.tell(Check("replay", Outcome.OPEN, "the votes may be invented", "-c and --images"))
+        found.tell(Check("replay", Outcome.OPEN, "the votes may be made up", "-c and --images"))
     elif means.again and shown is not None:
         for check in _anew(evidence, shown, network, cleaner, means.dtype, means.service):
             found.tell(check)
@@ -204,7 +204,7 @@ def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
     from dsmooth.runs.cascade import cascade_check
 
     if means.again:
-        raise BadParameter("--again is for one run or certificate: give it the folder of a scale")
+        raise BadParameter("--again is for one run or certificate: pass the folder of one sigma")
     cascade = read_cascade(folder)
     checked: list[_Checked] = []
     only = None
@@ -212,7 +212,7 @@ def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
         say(f"{run.folder}:")
         checked.append(_checked(run.folder, means, only, keep=True))
         if [record.digest for record in checked[-1].evidence.records] != [record.digest for record in run.records]:
-            raise BadRun(f"{run.folder}: became another run while it was checked")
+            raise BadRun(f"{run.folder}: changed while it was being checked")
         only = undecided(run.records)
     checked[-1].tell(cascade_check(cascade, [each.replays or {} for each in checked]))
     return checked
@@ -280,7 +280,7 @@ def _images(path: Path, data: Data, evidence: Evidence, classifier: Classifier |
         return images
     good, bad = images.readable()
     if skipped is not None and (not isinstance(skipped, dict) or skipped.keys() != bad.keys()):
-        raise Disproved(f"{path}: the run says that it skipped other images than those that cannot be read")
+        raise Disproved(f"{path}: the images that cannot be read are not those that the run says it skipped")
     for why in bad.values():
         note(f"skipped {why}")
     return good
@@ -359,17 +359,15 @@ def _anew(
         yield Check(
             "again",
             Outcome.FAILS,
-            f"{implausible} of {evidence.count} claims rest on votes that are not of these networks",
+            f"{implausible} of {evidence.count} claims rest on votes that these networks do not give",
         )
     elif confirmed < evidence.count:
-        lost = (
-            f"{evidence.count - confirmed} of {evidence.count} claims are plausible, and not confirmed by other votes"
-        )
+        lost = f"{evidence.count - confirmed} of {evidence.count} claims are plausible, but not confirmed by new votes"
         yield Check("again", Outcome.OPEN, lost, "more votes than the file's n")
     else:
         yield Check(
             "again",
             Outcome.TOLD,
-            f"{confirmed} certificates under a key of your own: those above count{weakest(weaker)}",
+            f"{confirmed} certificates under a new key, listed above, are the result{weakest(weaker)}",
             less=less_of(len(weaker), claims),
         )

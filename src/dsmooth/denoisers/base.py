@@ -1,4 +1,4 @@
-"""The contract that every denoiser keeps."""
+"""The contract of denoisers."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ Denoise = Callable[[Tensor, float], Tensor]
 class Denoiser(nn.Module, ABC):
     """A network that estimates the clean image from the image plus Gaussian noise.
 
-    A subclass writes `forward`; callers use `denoise`, which checks what came back. Shapes: x and the answer are
-    (B, C, H, W) with pixels in the scale [0, 1], noise added and not clipped; sigma is (B,) in the same scale.
+    A subclass implements `forward`; callers use `denoise`, which checks the result. x and the result are (B, C, H, W) with
+    pixels in the scale [0, 1], noise added and not clipped; sigma is (B,) in the same scale.
     """
 
     architecture: ClassVar[str]
-    """The name under which names.py finds the class again."""
+    """The name of the class in names.py."""
 
     blind: ClassVar[bool] = False
-    """True where the network ignores sigma, and so serves only the range that it was trained for."""
+    """True if the network ignores sigma, and so only fits the range that it was trained for."""
 
     in_torch: ClassVar[bool] = True
-    """False where it computes elsewhere: it is called as it is, whatever runs the networks."""
+    """False if it does not run in a backend: it is then called as it is."""
 
     name: str | None = None
-    """What it was loaded as, without the folders on the way; decides nothing."""
+    """The name it was loaded by, without folders; for information only."""
 
     channels: int = 3
     sigma_range: tuple[float, float] | None = None
-    """Smallest and largest sigma that it was trained for; None where that is unknown."""
+    """Smallest and largest sigma that it was trained for; None if unknown."""
 
     data: str = "unknown"
-    """What it was trained on, and under which terms, in words."""
+    """Its training data and their licence, in words."""
 
     metrics: Mapping[str, Any] = MappingProxyType({})
-    """What was measured, and the recipe, where it is known."""
+    """Measurements and the training recipe, if known."""
 
     @property
     @abstractmethod
@@ -61,7 +61,7 @@ class Denoiser(nn.Module, ABC):
         """The estimate of the clean image, (B, C, H, W)."""
 
     def check(self, x: Tensor) -> None:
-        """Raises BadModel where images of this shape are not what the network takes."""
+        """Raises BadModel if the network does not take images of this shape."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise BadModel(
                 f"this {self.architecture} denoiser expects images of {self.channels} channels as (B, C, H, W), "
@@ -75,7 +75,7 @@ class Denoiser(nn.Module, ABC):
 
     @final
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """The estimate of the clean image, floating point, same shape as x; raises BadModel where the network is unfit."""
+        """The estimate of the clean image, floating point, same shape as x; raises BadModel if the network does not fit."""
         self.check(x)
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
         clean: Any = self.forward(x, level)
@@ -102,13 +102,13 @@ class Denoiser(nn.Module, ABC):
     ) -> Path:
         """`folder` holds model.safetensors (float16), config.json and a model card README.md; answers with the folder.
 
-        data, metrics: what the card says; what the denoiser was loaded with by default. license: of the weights, as the
-        Hub names it ("mit").
+        data, metrics: for the model card; by default those that the denoiser was loaded with. license: of the weights, by
+        the Hub's name ("mit").
         """
         return saving.save_folder(self, folder, data=data, metrics=metrics, license=license)
 
     def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
-        """The address of what save_pretrained wrote (`card`: its arguments), on the Hub as "owner/name"."""
+        """Uploads what save_pretrained writes (`card`: its arguments) to the Hub as "owner/name"; returns the address."""
         with tempfile.TemporaryDirectory() as folder:
             return hub.push_folder(self.save_pretrained(folder, **card), repository, private=private)
 

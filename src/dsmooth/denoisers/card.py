@@ -25,7 +25,7 @@ def card(described: Description, license: str | None) -> str:
             "---",
             f"# A denoiser for {served}",
             "",
-            "It takes Gaussian noise out of images, so that any pretrained classifier behind it becomes provably robust.",
+            "It removes Gaussian noise from images, so that any pretrained classifier behind it becomes provably robust.",
             "",
             "```python",
             "from dsmooth import Denoiser, SmoothedClassifier",

@@ -21,10 +21,10 @@ _DISCRETE: Final = ("epsilon", "v_prediction", "sample")
 
 
 class Diffusion(Denoiser):
-    """A network trained to generate, asked once for the clean image (Carlini et al. 2023).
+    """A diffusion model, evaluated once to estimate the clean image (Carlini et al. 2023).
 
-    These networks know images x in [-1, 1], so noise of sigma in [0, 1] is s = 2 sigma to them, and z = 2y - 1 what they are
-    shown. `network` maps (B, C, H, W) and a time (B,) to an answer, of which the first C channels count (some also answer a
+    These networks use images x in [-1, 1], so noise of sigma in [0, 1] is s = 2 sigma to them; their input is z = 2y - 1.
+    `network` maps (B, C, H, W) and a time (B,) to an output, of which the first C channels count (some also predict a
     variance). By `prediction`:
 
     epsilon, v_prediction, sample: the noise (Ho et al. 2020), v (Salimans and Ho 2022) or x itself, from
@@ -35,8 +35,8 @@ class Diffusion(Denoiser):
     flow: the velocity noise - x, from (1 - t) z at t = s / (1 + s) (rectified flow, Liu et al. 2023).
     score: the gradient of the log-density, from z and the time s (Song et al. 2021, variance exploding).
 
-    A time that does not fit makes worse answers, never wrong certificates: the proof asks only that the denoiser is a
-    function. Sides are reflected up to a multiple of `multiple`, then cut off.
+    A wrong time makes worse estimates, never wrong certificates: the proof only needs the denoiser to be a function. Sides
+    are padded by reflection to a multiple of `multiple`, then cropped.
     """
 
     architecture: ClassVar[str] = "diffusion"

@@ -1,6 +1,6 @@
 """Denoisers by name, folder or file.
 
-Architectures are imported by name when they are asked for, so that Denoiser itself can load: imports go one way.
+Architectures are imported by name on demand, so that Denoiser itself can load without an import cycle.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def shipped_with(digest: str) -> Denoiser | None:
 
 
 def certified_denoiser(spec: str | None, digest: str | None, called: object = None) -> Denoiser | None:
-    """The denoiser of that name; where none is named, the one of this digest (None: none), if it comes with the package.
+    """The denoiser of that name; without a name, the shipped one with this digest (None: no denoiser).
 
-    Raises BadModel otherwise, with what the run says it is `called`.
+    Raises BadModel otherwise, with the name that the run gives it (`called`).
     """
     if spec == "none" or (spec is None and digest is None):
         return None
@@ -111,7 +111,7 @@ def _check_size(path: Path, described: Description, arrays: Mapping[str, torch.T
 
 
 def describe(spec: Path | str) -> Description:
-    """What the weights file of that name, folder or path says of itself, or what its arrays show."""
+    """The description in the weights file of that name, folder or path, or inferred from its arrays."""
     path = _path_of(spec)
     arrays, described = read_weights(path)
     return described or _recognise(path, arrays)

@@ -53,18 +53,17 @@ def _blocks(width: int, count: int, norm: bool) -> nn.Sequential:
 
 
 class UNet(Denoiser):
-    """Several scales, one network for a range of sigma: the noise level enters as one more constant channel.
+    """Several scales, one network for a range of sigma: the noise level enters as an additional constant channel.
 
-    widths[i] channels at scale i, blocks[i] residual blocks on the way down and again on the way up; `shuffle` folds
-    shuffle x shuffle pixels into channels first, which makes photographs four times cheaper at 2 (FFDNet's idea, Zhang
-    et al. 2018). The answer is x plus what the network adds (DnCNN's residual learning, Zhang et al. 2017). With `scaled`
-    the network sees and answers in units that fit the noise, so that one network is well-conditioned over several octaves
-    of sigma (section 5 of Karras et al. 2022). `decoder_blocks`: the blocks on the way up, one number a scale but the
-    coarsest, where they are not as many as on the way down. `classes`: the coarsest scale also names the class of the image
-    (`recognise`), and tells all pixels what it saw: with the classifier at hand, the best denoiser recognises and then
-    paints what the classifier wants to see. `norm`: batch normalisation in the residual
-    blocks, which recognition learns faster with. Any height and width: edges are repeated up to a multiple of the total
-    stride, then cut off.
+    widths[i] channels at scale i, blocks[i] residual blocks in the encoder and in the decoder; `shuffle` folds
+    shuffle x shuffle pixels into channels first, which makes photographs four times cheaper at 2 (as in FFDNet, Zhang
+    et al. 2018). The output is x plus a residual (as in DnCNN, Zhang et al. 2017). With `scaled`, input and output are
+    scaled by the noise level, so that one network is well-conditioned over several octaves of sigma (section 5 of Karras
+    et al. 2022). `decoder_blocks`: decoder blocks at each scale but the coarsest, if not as in the encoder. `classes`: a
+    head at the coarsest scale predicts the class of the image (`recognise`) and conditions the decoder on it: for a given
+    classifier, the best denoiser recognises the image first and then renders what the classifier expects. `norm`: batch
+    normalisation in the residual blocks, with which the head learns faster. Any height and width: edges are padded by
+    repetition to a multiple of the total stride, then cropped.
     """
 
     architecture: ClassVar[str] = "unet"

@@ -1,4 +1,4 @@
-"""Denoisers without weights, from scikit-image: what training has to beat."""
+"""Denoisers without weights, from scikit-image: baselines for training."""
 
 from __future__ import annotations
 

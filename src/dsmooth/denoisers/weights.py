@@ -1,4 +1,4 @@
-"""Weights that know what they are: safetensors with the architecture, the sigma range and the story in the header."""
+"""Self-describing weights: safetensors with architecture, sigma range and provenance in the header."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class Description:
-    """What a weights file says of itself."""
+    """The description in a weights file."""
 
     architecture: str
     config: dict[str, Any]

@@ -34,13 +34,13 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
             if getattr(opened, "n_frames", 1) > 1:
                 raise BadImage(f"{name}: expected a still image, got {opened.n_frames} frames")  # type: ignore[attr-defined]
             if any(";16" in str(tile[3]) for tile in opened.tile):
-                raise BadImage(f"{name}: expected 8 bits a channel, got 16 or more (mode {opened.mode})")
+                raise BadImage(f"{name}: expected 8 bits per channel, got 16 or more (mode {opened.mode})")
             opened.load()
             return decoded(opened, name=name, channels=channels, size=size)
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
-        raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got many more") from error
+        raise BadImage(f"{name}: expected at most {MAX_PIXELS:,} pixels, got far more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise BadImage(
             f"{name}: expected a readable {', '.join(FORMATS)} file, got another, broken or truncated one "
@@ -49,7 +49,7 @@ def read_image(file: Path | io.BytesIO, *, name: str, channels: int = 3, size: i
 
 
 def check_bytes(size: int, *, name: str) -> None:
-    """Raises BadImage for an image file of so many bytes that it is none."""
+    """Raises BadImage for an image file of too many bytes."""
     if size > _MOST_BYTES:
         raise BadImage(f"{name}: expected an image file of at most {_MOST_BYTES:,} bytes, got {size:,}")
 
@@ -57,7 +57,7 @@ def check_bytes(size: int, *, name: str) -> None:
 def decoded(image: Image.Image, *, name: str, channels: int = 3, size: int | None = None) -> LabelledImage:
     """An image of Pillow, of 8 bits a channel, as `read_image` gives it."""
     if image.mode.startswith(("I", "F")):
-        raise BadImage(f"{name}: expected 8 bits a channel, got 16 or more (mode {image.mode})")
+        raise BadImage(f"{name}: expected 8 bits per channel, got 16 or more (mode {image.mode})")
     image, steps = _upright(image, channels)
     if size is not None and image.size != (size, size):
         try:
@@ -92,7 +92,7 @@ def centred(image: Image.Image, size: int) -> tuple[Image.Image, list[str]]:
     wide, high = (max(short, round(side * scale)) for side in image.size)
     if wide * high > MAX_PIXELS:
         raise BadImage(
-            f"expected an image of ordinary proportions, got {image.width} x {image.height}: "
+            f"expected an image with a usual aspect ratio, got {image.width} x {image.height}: "
             f"with its shorter side at {short} it would have {wide * high:,} pixels"
         )
     left, top = (wide - size) // 2, (high - size) // 2

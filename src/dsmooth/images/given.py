@@ -1,4 +1,4 @@
-"""What programs hand in as images: arrays, tensors, pictures of Pillow, lists of these, data sets and loaders."""
+"""Images passed from Python: arrays, tensors, Pillow images, lists of these, data sets and loaders."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _ALIKE: Final = 1e-3  # steps of 1/255
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """How images that are handed in become whole bytes; what is done to them is said in a warning, and in `decoding`."""
+    """How images passed from Python become 8-bit pixels; conversions are reported in a warning and in `decoding`."""
 
     channels: int | None = None
-    """3: grey images become RGB, where only these are taken; None where that is not known."""
+    """3: grey images become RGB, for classifiers that only take these; None: unknown."""
     quantise: bool = False
-    """Whether floats in [0, 1] off the grid of 1/255 are rounded to it; they are refused otherwise."""
+    """Whether to round floats in [0, 1] to the grid of 1/255; other values are refused if false."""
     size: int | None = None
     """The side to which images are resized and cropped, as image files are; None leaves them as they are."""
 
     def image(self, given: Any, *, name: str = "image", label: int | None = None) -> LabelledImage:
-        """One image: an array (H, W) or (H, W, C), a tensor (C, H, W) or (H, W, C), or a picture of Pillow.
+        """One image: an array (H, W) or (H, W, C), a tensor (C, H, W) or (H, W, C), or a Pillow image.
 
         Bytes, or floats in [0, 1]. Raises BadImage for anything else.
         """
@@ -43,7 +43,7 @@ class Given:
         else:
             made = self._from_array(given, name)
         if made.decoding:
-            warnings.warn(f"the certificate is about the image as it became: {', '.join(made.decoding)}", stacklevel=2)
+            warnings.warn(f"the certificate is about the converted image: {', '.join(made.decoding)}", stacklevel=2)
         return replace(made, label=label)
 
     def batch(self, given: Any) -> list[LabelledImage] | None:
@@ -63,9 +63,9 @@ class Given:
         return ([self.image(given)], True) if batch is None else (batch, False)
 
     def stream(self, source: Any) -> Iterator[LabelledImage]:
-        """The images of a data set or loader, named by position: it gives images or batches, alone or with their labels.
+        """The images of a data set or loader, named by position: it yields images or batches, alone or with their labels.
 
-        Each is taken when the one before was. Raises BadImage for anything else.
+        They are read lazily. Raises BadImage for anything else.
         """
         position = 0
         for given in _items(source):

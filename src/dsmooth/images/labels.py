@@ -68,7 +68,7 @@ def numbered(base: Path, folders: list[str], reading: Reading) -> Mapping[str, i
         return dict.fromkeys(folders)
     if classes is not None and len(folders) != len(classes):
         raise BadImage(
-            f"{base}: expected sub-folders named by class or class number, or one for each of the {len(classes)} "
+            f"{base}: expected subfolders named by class or class number, or one for each of the {len(classes)} "
             f"classes, got {', '.join(folders[:3])}{' ...' if len(folders) > 3 else ''}; rename them, or pass --labels"
         )
     return {name: i for i, name in enumerate(folders)}

@@ -1,4 +1,4 @@
-"""A path, whatever lies there, as images."""
+"""Any supported path as images."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def open_images(
 ) -> ImageSet:
     """The images at `path`, in a fixed order.
 
-    A folder or .zip of image files (class sub-folders become labels 0, 1, ... in order of name; sub-folders named by
+    A folder or .zip of image files (class subfolders become labels 0, 1, ... in order of name; subfolders named by
     numbers keep their number), a single image file, a CIFAR-10 binary folder (its test images; with `training` those of its
-    five training batches) or .bin file, an .npz with `images` (N, H, W, C) and perhaps `labels`, `indices`; a data set of
-    Hugging Face as Parquet files or as an `imagefolder` (metadata.csv, folders for splits), a tar or a folder of tars
+    five training batches) or .bin file, an .npz with `images` (N, H, W, C) and optionally `labels`, `indices`; a Hugging
+    Face data set as Parquet files or as an `imagefolder` (metadata.csv, folders for splits), a tar or a folder of tars
     (WebDataset), Tiny ImageNet, or ImageNet's validation folder beside its devkit or class index. `labels` is a CSV with
     the columns file and label (or class_index): it chooses the files and their order, relative to the folder or within the
-    zip or tar. With `class_names`, class sub-folders must be named by class or by number, or be as many as there are
-    classes, and labels must be classes. Without `by_order`, the order of sub-folders says nothing: images are unlabelled
-    unless all sub-folders are named by class or by the number of one.
+    zip or tar. With `class_names`, class subfolders must be named by class or by number, or be as many as there are
+    classes, and labels must be valid classes. Without `by_order`, the order of subfolders does not define labels: images
+    are unlabelled unless all subfolders are named by class or class number.
     """
     reading = Reading(None if labels is None else Path(labels), channels, size, class_names, training, by_order)
     try:
@@ -81,7 +81,7 @@ def _open(path: Path, reading: Reading) -> ImageSet:
         raise BadImage(f"{path}: no such file or folder")
     source = _source_of(path)
     if source is not None and source.holds_arrays and (reading.labels is not None or reading.size is not None):
-        raise BadParameter(f"{path} holds pixels and labels of its own: labels and size do not apply to it")
+        raise BadParameter(f"{path} holds its own pixels and labels: labels and size do not apply to it")
     if source is None or not (path.is_dir() or path.is_file()):
         raise BadImage(f"{path}: expected a file or a folder, got a device or pipe")
     return source.open(path, reading)

@@ -1,4 +1,4 @@
-"""Images as arrays of whole bytes: what every certificate is about."""
+"""Images as arrays of 8-bit pixels, which every certificate is about."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_pixels(image: npt.ArrayLike, *, name: str = "image", quantise: bool = 
     """The image as (H, W, C) bytes, C = 1 or 3.
 
     Accepts uint8, or floats that are exactly k/255: certificates are about images on the grid of 1/255, so other floats
-    are refused, not rounded behind the caller's back; with `quantise` they are rounded. (H, W) becomes (H, W, 1).
+    are refused rather than silently rounded; with `quantise` they are rounded. (H, W) becomes (H, W, 1).
     """
     array = as_array(image, name=name)
     if array.ndim == 2:
@@ -46,7 +46,7 @@ def check_pixels(image: npt.ArrayLike, *, name: str = "image", quantise: bool = 
     if low < 0.0 or high > 1.0:
         raise BadImage(
             f"{name}: expected pixels in [0, 1], got [{low:.4g}, {high:.4g}]; "
-            "pass unnormalised images: normalisation belongs to the classifier"
+            "pass unnormalised images: the classifier normalises them"
         )
     grid = np.rint(array.astype(np.float64) * 255.0)
     nearest = (grid / 255.0).astype(array.dtype)

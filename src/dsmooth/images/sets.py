@@ -46,9 +46,9 @@ class ImageSet(Sequence[LabelledImage]):
     fingerprint: str
     _read: Callable[[int], LabelledImage]
     passed_over: tuple[str, ...] = ()
-    """Files that lie beside them and were not taken for images."""
+    """Files beside them that are not images."""
     _stamp: Callable[[int], Stamp] | None = None
-    """What is known of the image at a position without reading it; None where all of them lie in memory."""
+    """What is known about the image at a position without reading it; None if all images are in memory."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -162,8 +162,8 @@ class ImageSet(Sequence[LabelledImage]):
 
 
 def replaced(name: str) -> BadImage:
-    """What is wrong when an image is another one than it was."""
-    return BadImage(f"{name}: the image changed while the run was going on: put the original back")
+    """The error for an image that has changed."""
+    return BadImage(f"{name}: the image changed during the run: restore the original")
 
 
 def image_set(

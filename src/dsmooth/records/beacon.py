@@ -1,8 +1,8 @@
-"""A public randomness beacon: who signs its rounds, when each one comes, and what it says.
+"""A public randomness beacon: who signs its rounds, when each one is due, and its randomness.
 
 drand's unchained rounds: the signature of round r is a BLS signature of SHA-256(r as 8 bytes, big-endian), on G1 of
-BLS12-381 with the public key on G2; the randomness is the SHA-256 of the signature. A key and a round have one valid
-signature only, so nobody who publishes a round can choose what it says.
+BLS12-381 with the public key on G2; the randomness is the SHA-256 of the signature. Key and round determine the only valid
+signature, so whoever publishes a round cannot choose its randomness.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Beacon:
                 raise BadParameter(f"expected a beacon's {name} in whole seconds, got {value!r:.60}")
 
     def time_of(self, number: int) -> datetime:
-        """When this round comes: nobody knows it before."""
+        """When this round is published; it is unknown before."""
         try:
             return datetime.fromtimestamp(self.genesis_time + (number - 1) * self.period, UTC)
         except (OSError, OverflowError, ValueError):
             raise BadParameter(f"expected a round of the beacon, got {number!r:.60}") from None
 
     def round_after(self, moment: datetime) -> int:
-        """The first round that comes at this moment or later."""
+        """The first round at or after this moment."""
         return max(1, -((self.genesis_time - math.ceil(moment.timestamp())) // self.period) + 1)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ chain's hash, which covers all three (a test makes it from them).
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a beacon published: its randomness is the SHA-256 of its signature, or Disproved is raised."""
+    """A published round; raises Disproved unless its randomness is the SHA-256 of its signature."""
 
     number: int
     randomness: bytes
@@ -105,7 +105,7 @@ class Round:
             raise Disproved(f"the randomness of the beacon's round {self.number} is not the SHA-256 of its signature")
 
     def signed(self, beacon: Beacon) -> bool | None:
-        """Whether the beacon signed it; None where no library for that is installed (extra `witness`)."""
+        """Whether the beacon signed it; None if the library for that is not installed (extra `witness`)."""
         try:
             return _bls_holds(bytes.fromhex(beacon.public_key), self.number, self.signature)
         except ModuleNotFoundError:

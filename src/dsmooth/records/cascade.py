@@ -1,7 +1,7 @@
-"""A cascade on disk: a run for each scale, the strongest noise first, of the images that the run before did not decide.
+"""A cascade on disk: a run for each scale, strongest noise first, of the images that the previous run left undecided.
 
-FOLDER/sigma-1, FOLDER/sigma-0.5, ...: each is a run like any other, and can be resumed and verified like one. What the
-cascade promises follows from their votes together.
+FOLDER/sigma-1, FOLDER/sigma-0.5, ...: each is an ordinary run, and can be resumed and verified as one. The certificates of
+the cascade follow from the votes of all of them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class CascadeRun:
 
     @property
     def records(self) -> list[Record]:
-        """One an image, of the strongest scale, in the order of the images."""
+        """One record per image, of the strongest scale, in the order of the images."""
         return sorted(self.scales[0].records, key=lambda record: record.index)
 
     def certificates(self, doubtful: Mapping[tuple[int, str], int] | None = None) -> list[CascadeCertificate]:
-        """What the cascade promises about each image, in the order of the images.
+        """The cascade's certificate of each image, in the order of the images.
 
-        doubtful: how many estimation votes may be wrong, by place of the scale and name of the image.
+        doubtful: how many estimation votes may be wrong, by index of the scale and name of the image.
         """
         drawn: dict[str, list[ScaleVotes]] = {}
         for run in self.scales:
@@ -64,7 +64,7 @@ def scale_folder(folder: Path, sigma: float) -> Path:
 
 
 def undecided(records: Iterable[Record]) -> list[str]:
-    """The images, in their order, that go on to the next scale: no answer has a majority of the selection votes."""
+    """The images, in order, that go on to the next scale: no label has a majority of the selection votes."""
     ranked = sorted(records, key=lambda record: record.index)
     return [record.name for record in ranked if majority(votes_from_json(record.selection)) is None]
 
@@ -102,19 +102,19 @@ def read_cascade(folder: Path) -> CascadeRun:
             raise Disproved(f"{run.folder}: these are not the images that {stronger.folder.name} left undecided")
     if not runs or (undecided(runs[-1].records) and len(runs) < len(cascade.sigmas)):
         following = scale_folder(folder, cascade.sigmas[len(runs)])
-        raise BadRun(f"{folder}: the cascade is unfinished, it lacks {following.name}: go on with --resume")
+        raise BadRun(f"{folder}: the cascade is unfinished, {following.name} is missing: continue with --resume")
     return CascadeRun(folder, cascade, tuple(runs))
 
 
 def _check_scale(run: Run, cascade: Cascade, sigma: float, first: Question) -> None:
     if run.chosen_afterwards or run.question.mode.looks or run.question.bound != cascade.bound.name:
-        raise Disproved(f"{run.folder}: its votes were not asked for as those of one scale of this cascade")
+        raise Disproved(f"{run.folder}: its votes were not drawn for a scale of this cascade")
     if len(run.records) != run.images:
-        raise BadRun(f"{run.folder}: the run is unfinished, {len(run.records)} of {run.images}: go on with --resume")
+        raise BadRun(f"{run.folder}: the run is unfinished, {len(run.records)} of {run.images}: continue with --resume")
     expected: dict[str, Any] = {**first.to_json(Role.SUBJECT, Role.CLAIM), "law": {"name": "gaussian", "sigma": sigma}}
     asked = run.question.to_json(Role.SUBJECT, Role.CLAIM)
     if strange := next((name for name in expected if asked[name] != expected[name]), None):
-        raise Disproved(f"{run.folder}: it was asked with another {strange} than belongs to this scale of the cascade")
+        raise Disproved(f"{run.folder}: its {strange} does not belong to this scale of the cascade")
 
 
 def _images(records: Iterable[Record], names: Iterable[str] | None = None) -> Iterator[tuple[str, str, int | None]]:

@@ -1,6 +1,6 @@
 """A certificate as one file that a third party can check: the claim, the record it rests on, its votes, and the key.
 
-The format is closed: a JSON Schema (certificate_schema.py) says what is in it, and anything else is refused.
+The format is closed: anything that its JSON Schema (certificate_schema.py) does not list is refused.
 Numbers that are not whole are decimal strings, so that no reader rounds them.
 """
 
@@ -47,11 +47,11 @@ class CertificateFile:
     """The packed votes, as the record's `votes` describes them."""
     key: bytes
     name: str | None
-    """What the label is called."""
+    """The name of the label."""
     witness: Witness | None = None
     """The evidence that the key was fixed before the noise could be known; absent from the file where there is none."""
     envelope: Envelope | None = None
-    """What it came in, where it was signed; `text` is what is inside."""
+    """The envelope, if it was signed; `text` is its content."""
 
     def text(self) -> str:
         """The file's text."""
@@ -67,9 +67,9 @@ class CertificateFile:
 
 
 def read_certificate(path: Path) -> CertificateFile:
-    """The certificate in a file; raises BadRun where it is none, Disproved where it contradicts itself.
+    """The certificate in a file; raises BadRun if it is not one, Disproved if it contradicts itself.
 
-    It may be signed; no signature is checked here. The claim must follow from the record's counts, and the record must
+    It may be signed; signatures are not checked here. The claim must follow from the record's counts, and the record must
     carry the digest of its content.
     """
     if not path.is_file():
@@ -101,7 +101,7 @@ def check_certificates_folder(folder: Path) -> None:
 def write_certificates(run: Run, folder: Path) -> list[Path]:
     """`folder` holds one certificate for each image of the finished run, named by its position.
 
-    Abstentions too: they promise nothing, and leaving them out would hide how many there are.
+    Abstentions get one too: leaving them out would hide how many there are.
     """
     if run.key is None:
         raise BadRun(f"{run.folder}: expected a finished run, whose key is revealed: continue with --resume")
@@ -146,7 +146,7 @@ def _parse(text: str) -> CertificateFile:
         told["service"] = strict_json(told["service"])
     record = Record.parse(canonical_json(told))
     if value["claim"] != _claim(record, value["claim"]["name"], old=version == _VERSION_1):
-        raise Disproved("the claim is not the one that follows from the counts in the record")
+        raise Disproved("the claim does not follow from the counts in the record")
     return CertificateFile(
         record,
         base64.b64decode(value["votes"], validate=True),

@@ -40,7 +40,7 @@ def certificate_schema(version: str) -> dict[str, Any]:
         "name": {
             "type": ["string", "null"],
             "maxLength": 1000,
-            "description": "What the label is called; not covered by any digest.",
+            "description": "The name of the label; not covered by any digest.",
         },
         "norm": _ref("norm"),
         "radius": _ref("decimal"),
@@ -48,10 +48,10 @@ def certificate_schema(version: str) -> dict[str, Any]:
         "space": {"const": SPACE},
         "chosen_afterwards": {
             "type": "boolean",
-            "description": "Whether something that decides the claim was chosen after the votes were known.",
+            "description": "Whether a setting that affects the claim was chosen after the votes were known.",
         },
     }
-    against = {"type": "string", "description": "A family of images at all of which the label is claimed too."}
+    against = {"type": "string", "description": "A family of images for all of which the label is claimed too."}
     whole = {
         "schema": {"const": version},
         "claim": {**_object(claim), "properties": {**claim, "against": against}},
@@ -74,7 +74,7 @@ def certificate_schema(version: str) -> dict[str, Any]:
         "description": (
             "With probability at least 1 - alpha over the noise, the smoothed classifier answers `claim.label` at every "
             "image closer than `claim.radius` to the image that `record.image` names, in the l_`claim.norm` distance. "
-            "A label of null promises nothing."
+            "A label of null is an abstention."
         ),
         **_object(whole),
         "properties": {**whole, "witness": _object(witness)},
@@ -261,7 +261,10 @@ _SPECIAL: Final[dict[tuple[type, str], dict[str, Any]]] = {
         "required": ["commitment", "source"],
         "properties": {
             "commitment": _ref("sha256"),
-            "witness": {**_ref("sha256"), "description": "What was time-stamped before the noise could be known."},
+            "witness": {
+                **_ref("sha256"),
+                "description": "Digest of the commitment that was time-stamped before the noise could be known.",
+            },
             "source": {"enum": list(SOURCES), "description": "seed: a user's number, which others can guess."},
         },
         "additionalProperties": {"type": "string", "pattern": "^([0-9a-f]{32})?$"},
@@ -272,7 +275,7 @@ _SPECIAL: Final[dict[tuple[type, str], dict[str, Any]]] = {
                 "type": "string",
                 "description": "Radius of the cover, in l2; 0.0 where no centre was asked about.",
             },
-            "by": {"type": "string", "description": "What makes the images of the family."},
+            "by": {"type": "string", "description": "The software that makes the images of the family."},
             "centres": {
                 "type": "array",
                 "maxItems": MOST_CENTRES,

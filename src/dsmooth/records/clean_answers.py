@@ -1,6 +1,6 @@
-"""What the classifier by itself answers to the images of a run: for people, like the pictures.
+"""The classifier's own answers to the images of a run, without smoothing: for reports only.
 
-No digest covers these answers, no certificate rests on them, and nothing is decided by them.
+No digest covers these answers, and no certificate or decision depends on them.
 """
 
 from __future__ import annotations

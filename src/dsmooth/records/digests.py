@@ -65,12 +65,12 @@ def digest_file(path: Path) -> str:
 
 
 def unknown_digest(function: object) -> str:
-    """What stands for the digest of a plain function, of which nothing tells whether another is the same: its name."""
+    """The placeholder digest of a plain function, which cannot be compared with others: it holds its name."""
     kind = type(function)
     name = getattr(function, "__qualname__", kind.__qualname__)
     return f"{_UNKNOWN}{kind.__module__}.{name}"
 
 
 def is_unknown(digest: str | None) -> bool:
-    """Whether it stands for a function that nothing can tell from another."""
+    """Whether it is the placeholder of a plain function."""
     return digest is not None and digest.startswith(_UNKNOWN)

@@ -108,7 +108,7 @@ class WholeFile:
             os.replace(old, new, src_dir_fd=at, dst_dir_fd=there)
 
     def discard(self) -> None:
-        """Nothing is left of it."""
+        """Nothing of it remains."""
         with suppress(OSError):
             self._file.close()  # a full disk complains a second time
         with suppress(FileNotFoundError), _place(self._temporary, self._inside) as (name, at):

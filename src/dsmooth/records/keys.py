@@ -46,7 +46,7 @@ class Revealed(NamedTuple):
 
     key: bytes
     data: str | None
-    """Digest of names, labels and pixels of all images, of a run that fixed only their listing when it began."""
+    """Digest of names, labels and pixels of all images, for a run that fixed only their listing when it began."""
 
 
 def commitment_of(key: bytes) -> str:
@@ -67,7 +67,7 @@ def read_secret(folder: Path, commitment: str) -> bytes:
     except (OSError, ValueError) as error:
         raise BadRun(f"{path}: expected the secret key of the unfinished run, cannot read it ({error})") from error
     if commitment_of(key) != commitment:
-        raise BadRun(f"{path}: this key is not the one that the run was committed to at its start")
+        raise BadRun(f"{path}: this key does not match the commitment made at the start of the run")
     return key
 
 
@@ -99,9 +99,11 @@ def read_end(folder: Path, commitment: object, records: int, last: str, *, late:
     if end.keys() != fields or not isinstance(end.get("data", ""), str):
         raise BadRun(f"{path}: expected the fields {', '.join(sorted(fields))}, got {', '.join(sorted(end))}")
     if commitment_of(key) != commitment:
-        raise Disproved(f"{path}: the revealed key is not the one that the run was committed to at its start")
+        raise Disproved(f"{path}: the revealed key does not match the commitment made at the start of the run")
     if (end["records"], end["last"]) != (records, last):
-        raise Disproved(f"{path}: the run ended with {end['records']} records, and now has {records} or other ones")
+        raise Disproved(
+            f"{path}: the run ended with {end['records']} records, but now has {records}, or different ones"
+        )
     return Revealed(key, end.get("data"))
 
 
@@ -111,10 +113,10 @@ def is_late(header: Mapping[str, Any]) -> bool:
 
 
 def count_attempts(folder: Path, header: Mapping[str, Any], commitment: str) -> int:
-    """1 + the runs beside `folder` that ask about the same subject (images, networks, noise) under other keys.
+    """1 + the runs beside `folder` with the same subject (images, networks, noise) and other keys.
 
-    Every further attempt is another chance for a false certificate, and the reader should know. What was deleted or lies
-    elsewhere is not seen.
+    Every further attempt is another chance for a false certificate, and readers should know. Runs that were deleted or are
+    elsewhere are not counted.
     """
     others = set()
     for path in folder.absolute().parent.glob("*/run.json"):

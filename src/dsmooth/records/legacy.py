@@ -1,4 +1,4 @@
-"""Records and runs of schemas 1 and 2 in the terms of schema 3: votes that were paid for can be reported and recertified.
+"""Records and runs of schemas 1 and 2, converted to schema 3: old votes can be reported and recertified.
 
 Their noise was addressed by image, law and sigma alone, so alpha, n, norm, mode and bound could have been chosen afterwards:
 `dsmooth verify` never calls them verified.

@@ -6,7 +6,7 @@ header   what was asked (provider, preparation, voting rule) and the commitment 
 try      written before a query is sent, so that what was spent is known after any crash
 answer   the raw answer to the sample at an address; from then on nobody asks for that sample again
 missing  why there is no answer, and never will be
-canary   the answer to an unchanging image; drift: what it, or the model's version, became
+canary   the answer to a fixed image; drift: what it, or the model's version, changed to
 
 A line is handed to the operating system before its vote is counted: it survives the end of the program at any moment. The
 disk is waited for once a second, and before a record that rests on the answers is written: that survives a power cut.
@@ -37,7 +37,7 @@ _SYNC_EVERY = 1.0
 
 
 class Address(NamedTuple):
-    """Which noisy image: sample number `sample` of the stream of an image (its digest) and a phase."""
+    """One noisy image: sample number `sample` of the stream of an image (its digest) and a phase."""
 
     image: str
     phase: str
@@ -46,7 +46,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What came of one sample."""
+    """The outcome of one sample."""
 
     raw: str | None
     """The raw answer as canonical JSON; None where none came."""
@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass
 class QueryLog:
-    """A log as it stands on disk."""
+    """A log as stored on disk."""
 
     path: Path
     header: Mapping[str, Any]
@@ -178,25 +178,25 @@ class QueryLogWriter:
             self.sync()
 
     def sent(self, at: Address | None) -> None:
-        """A query is about to be sent."""
+        """Records that a query is about to be sent."""
         self._write({"kind": "try", "at": at})
 
     def answer(self, at: Address, picture: str, version: str | None, raw: Any) -> None:
-        """An answer came, or was known already for this picture."""
+        """Records an answer, new or already known for this picture."""
         self._write({"kind": "answer", "at": at, "picture": picture, "version": version, "raw": raw})
         self.held.entries[at] = Entry(canonical_json(raw), picture)
 
     def missing(self, at: Address, picture: str | None, why: str) -> None:
-        """No answer came, for good."""
+        """Records that no answer came, finally."""
         self._write({"kind": "missing", "at": at, "picture": picture, "why": why})
         self.held.entries[at] = Entry(None, picture, why)
 
     def canary(self, number: int, version: str | None, raw: Any) -> None:
-        """A canary was answered as ever."""
+        """Records that a canary was answered as before."""
         self._write({"kind": "canary", "canary": number, "version": version, "raw": raw})
 
     def drift(self, why: str, raw: Any) -> None:
-        """The model is no longer the one that was asked before."""
+        """Records that the model changed."""
         self._write({"kind": "drift", "why": why, "raw": raw})
         self.sync()
 

@@ -1,4 +1,4 @@
-"""Question: everything that is asked of an image, in one frozen value.
+"""Question: all settings that a certificate answers, in one frozen value.
 
 Run parameters, records, the check on resuming, the count of attempts, the keys of all noise, the format of certificates and
 the options of `dsmooth certify` are derived from the fields here; nothing else lists them.
@@ -29,18 +29,18 @@ DTYPES: Final = ("fp32", "bf16", "tf32")
 """Precisions in which networks run."""
 
 _TEXTS: Final = ("classifier", "denoiser", "preparation", "bound", "dtype", "backend", "generator")
-_KINDS: Final = {Law: "a law of noise", Mode: "a Mode", str: "text"}
+_KINDS: Final = {Law: "a noise distribution (Law)", Mode: "a Mode", str: "text"}
 
 
 class Role(StrEnum):
     """What a field of a Question decides."""
 
     SUBJECT = "subject"
-    """What is asked: other runs with the same subject, under other keys, are further attempts."""
+    """What is certified: other runs with the same subject, under other keys, are further attempts."""
     CLAIM = "claim"
-    """What is claimed, and at what cost."""
+    """What the certificate states, and at what cost."""
     CIRCUMSTANCE = "circumstance"
-    """How it was computed: recorded, and the same when a run is resumed, but the noise does not depend on it."""
+    """How it was computed: recorded, and kept when a run is resumed, but the noise does not depend on it."""
 
 
 def asked(role: Role, help: str, **default: Any) -> Any:
@@ -49,38 +49,38 @@ def asked(role: Role, help: str, **default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of each image.
+    """The settings under which each image is certified.
 
-    Subject and claim go into the key of every stream of noise: who changes one of them afterwards has other noise, so
-    nothing can be chosen after the votes are known. Circumstances do not: a batch that is halved for memory keeps its
-    noise. Raises BadParameter for values that make no sense, alone or together.
+    Subject and claim enter the key of every noise stream: changing one of them changes the noise, so nothing can be chosen
+    after the votes are known. Circumstances do not: a batch that is halved for lack of memory keeps its noise. Raises
+    BadParameter for values that are invalid, alone or together.
     """
 
     law: Law = asked(Role.SUBJECT, "The noise.")
     classifier: str = asked(Role.SUBJECT, "Digest of the classifier, or why there is none.")
     denoiser: str | None = asked(Role.SUBJECT, "Digest of the denoiser, or why there is none; null for no denoiser.")
-    preparation: str = asked(Role.SUBJECT, "How a denoised image is handed to the classifier.")
+    preparation: str = asked(Role.SUBJECT, "The preprocessing of a denoised image for the classifier.")
     n0: int = asked(Role.CLAIM, "Votes that choose the label.", default=100)
-    n: int = asked(
-        Role.CLAIM, "Votes that bound its probability; the most of them, where the mode is not fixed.", default=1000
+    n: int = asked(Role.CLAIM, "Votes that bound its probability; the maximum if the mode is not fixed.", default=1000)
+    alpha: float = asked(
+        Role.CLAIM, "Failure probability: an upper bound on the chance that a certificate is wrong.", default=0.001
     )
-    alpha: float = asked(Role.CLAIM, "Probability with which a certificate may be wrong.", default=0.001)
     norm: float = asked(
-        Role.CLAIM, "1 to inf: the distance in which the radius is given; by default that of the noise's own theorem."
+        Role.CLAIM,
+        "Norm of the radius, from 1 to inf; by default the native one of the noise (2 for Gaussian, 1 for uniform).",
     )
     mode: Mode = asked(Role.CLAIM, "How the number of votes is decided.", default=FIXED)
     bound: str = asked(
         Role.CLAIM,
-        "For the modes fixed and radius. multiclass certifies more; cohen is what papers quote. The report shows both. "
-        "-randomised: a random number of the image's own makes the bound exact, for a larger radius, and for who may trust "
-        "the key.",
+        "For modes fixed and radius. multiclass certifies more; cohen is what papers report; dsmooth report shows both. "
+        "-randomised: a random number per image makes the bound exact, for larger radii, if the key can be trusted.",
         default="multiclass",
     )
     dtype: str = asked(Role.CIRCUMSTANCE, "Precision of the networks.")
-    backend: str = asked(Role.CIRCUMSTANCE, "What runs the networks.")
-    batch_size: int | None = asked(Role.CIRCUMSTANCE, "Rows of a batch, where they were chosen.", default=None)
-    batch_area: int = asked(Role.CIRCUMSTANCE, "Height x width x rows of a batch, where they were not.")
-    generator: str = asked(Role.CIRCUMSTANCE, "What makes the random words.")
+    backend: str = asked(Role.CIRCUMSTANCE, "Runtime of the networks.")
+    batch_size: int | None = asked(Role.CIRCUMSTANCE, "Rows per batch, if chosen.", default=None)
+    batch_area: int = asked(Role.CIRCUMSTANCE, "Height x width x rows of a batch, if rows were not chosen.")
+    generator: str = asked(Role.CIRCUMSTANCE, "The random generator.")
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -122,9 +122,9 @@ class Question:
 
     @property
     def plan(self) -> Plan:
-        """How many estimation votes an image gets, and the certificate that follows from them."""
+        """The rule for how many estimation votes an image gets, and for the certificate that follows from them."""
         if self.bound == PREDICTION:
-            raise BadParameter("a question for the most probable label alone has no certificate: ask for one")
+            raise BadParameter("a prediction has no certificate: certify the image")
         return self.mode.plan(self.bound, self.law, n=self.n, alpha=self.alpha, norm=self.norm)
 
     @property
@@ -143,28 +143,24 @@ class Question:
 
     @property
     def streams(self) -> tuple[Phase, ...]:
-        """What has a stream of its own: the phases of the votes, and W where the bound is randomised."""
+        """What has its own random stream: the phases of the votes, and W where the bound is randomised."""
         with_weight = self.bound != PREDICTION and self.plan.randomised
         return (*self.demand, *((Phase.BOUND,) if with_weight else ()))
 
     def check_evaluated(self, other: Question, *, service: bool = True) -> None:
         """Raises BadParameter unless answers to this question can be evaluated as answers to the other one.
 
-        They can where fewer of the votes, another alpha or another bound are all that is new; for a `service`, whose answers
-        are logged whole, another voting rule too, which is part of its classifier.
+        They can if only the number of votes (fewer), alpha or the bound differ; for a `service`, whose complete answers are
+        logged, also the voting rule, which is part of its classifier.
         """
         free = {"n0", "n", "alpha", "bound", *(("classifier",) if service else ())}
         mine, others = self.to_json(), other.to_json()
         if strange := next((name for name in mine if name not in free and mine[name] != others[name]), None):
-            raise BadParameter(f"expected votes that are evaluated as they were asked for, got another {strange}")
+            raise BadParameter(f"expected the {strange} that the votes were drawn for, got another")
         if other.plan.randomised and not self.plan.randomised:
-            raise BadParameter(
-                f"the bound {other.bound} has to be asked for before the votes: its W follows from the key"
-            )
+            raise BadParameter(f"the bound {other.bound} must be chosen before the votes: its W follows from the key")
         if other.n0 > self.n0 or other.n > self.n:
-            raise BadParameter(
-                f"expected at most {self.n0} and {self.n} votes, as asked for, got {other.n0} and {other.n}"
-            )
+            raise BadParameter(f"expected at most {self.n0} and {self.n} votes, as drawn, got {other.n0} and {other.n}")
 
     def to_json(self, *roles: Role) -> dict[str, Any]:
         """The fields of these roles (all, where none is named) as JSON."""
@@ -184,7 +180,7 @@ class Question:
             }
         )
         if question.to_json() != value:
-            raise BadParameter("expected a question whose parts agree, got one that would be asked otherwise")
+            raise BadParameter("expected a question in its normal form, got another")
         return question
 
     @classmethod

@@ -1,4 +1,4 @@
-"""JSON from strangers: nested no deeper than it may be, each name of an object once."""
+"""Untrusted JSON: of bounded depth, with unique names."""
 
 from __future__ import annotations
 

@@ -41,15 +41,15 @@ class End(NamedTuple):
 class RecordFile(Sequence[Record]):
     """The records of a run, in the order in which they stand in its file; one at a time is in memory.
 
-    All are checked the first time; later they are known again by the digests of their lines. Those of the first time are
-    all there are: what is appended later is left out. Raises BadRun, with file and byte, where there is damage, or where
-    other records stand there than the first time; Disproved where one contradicts itself, the one before it or the header.
+    All are checked in the first pass; later passes recognise them by the digests of their lines, and ignore records that
+    were appended since. Raises BadRun, with file and byte, for damage, or where records have changed since the first pass;
+    Disproved where a record contradicts itself, the one before it or the header.
     """
 
     folder: Path
     header: Mapping[str, Any]
     questions: tuple[Question, Question | None]
-    """What was asked, and what was asked of the votes afterwards."""
+    """The settings of the votes, and those under which they were evaluated afterwards."""
     start: str
     """Digest of run.json, which the first record names."""
     _end: End | None = field(default=None, init=False)
@@ -132,7 +132,7 @@ class RecordFile(Sequence[Record]):
         return Record.parse_again(line[:-1], *self.questions)
 
     def _others(self) -> BadRun:
-        return BadRun(f"{self.folder / RECORDS}: expected the records that stood there before, found others")
+        return BadRun(f"{self.folder / RECORDS}: expected the records that were there before, found others")
 
     def _unreadable(self, error: OSError) -> BadRun:
         return BadRun(f"{self.folder / RECORDS}: expected a file of records, cannot read it ({error.strerror})")

@@ -39,7 +39,7 @@ _PLACES = 9  # decimals of a radius: rounded down
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One image of a run. Counts are what counts: `answer` and `radius` follow from them and are for reading."""
+    """One image of a run. The counts decide: `answer` and `radius` follow from them, for readers' convenience."""
 
     index: int
     name: str
@@ -48,21 +48,21 @@ class Record:
     shape: tuple[int, int, int]
     """Height, width, channels."""
     decoding: tuple[str, ...]
-    """What was done to the image before the noise."""
+    """The preprocessing of the image before the noise, step by step."""
     label: int | None
     """The true class, where it is known."""
     answer: int | str | None
     radius: str
     asked: Question
-    """What was asked before the first vote: the noise follows from it."""
+    """The settings fixed before the first vote, on which the noise depends."""
     evaluated: Question | None = None
-    """What was asked of the votes afterwards, where that is something else: it was chosen after the votes were known."""
+    """The settings of a later evaluation of the same votes, if they differ: these were chosen after the votes were known."""
     selection: dict[str, Any]
     estimation: dict[str, Any]
     reached: dict[str, Any] | None = None
-    """Where votes were looked at on the way: the votes at the look at which the radius held."""
+    """For modes that stop early: the votes at the look at which the radius held."""
     drawn: int
-    """Samples that were asked for, a few more than counted where a look came late."""
+    """Samples that were drawn; can be a few more than were counted where a look came late."""
     votes: dict[str, Any]
     key: dict[str, str]
     batch: tuple[int, ...]
@@ -82,17 +82,17 @@ class Record:
 
     @property
     def question(self) -> Question:
-        """What the certificate answers."""
+        """The settings that the certificate is for."""
         return self.asked if self.evaluated is None else self.evaluated
 
     @property
     def chosen_afterwards(self) -> bool:
-        """Whether something that decides the claim was chosen after the votes were known."""
+        """Whether a setting that affects the claim was chosen after the votes were known."""
         return self.evaluated is not None
 
     @property
     def addressed(self) -> bool:
-        """Whether the noise follows from all that was asked: not in records of schemas 1 and 2, recertified or not."""
+        """Whether the noise depends on all settings: false for records of schemas 1 and 2, recertified or not."""
         return self.schema == SCHEMA and self.asked.preparation != NOT_RECORDED
 
     @property
@@ -215,7 +215,7 @@ class Record:
         looks = question.mode.looks
         most = question.n
         if (self.cover is not None) != (question.mode.against is not None):
-            raise Disproved(f"expected what mode {question.mode.name} leaves, got the cover {self.cover!r:.80}")
+            raise Disproved(f"expected a cover that fits mode {question.mode.name}, got {self.cover!r:.80}")
         if self.cover is not None:
             looks, most = False, question.n * len(self.cover["centres"])
             if votes_to_json(cover_votes(self).pooled) != self.estimation:
@@ -224,7 +224,7 @@ class Record:
             raise Disproved(f"expected {question.n0} and {most} trials, got {self.selection} and {self.estimation}")
         if self.drawn < selected + estimated or (self.reached is not None) != looks:
             raise Disproved(
-                f"expected the votes that mode {question.mode.name} leaves, got {self.reached}, {self.drawn} drawn"
+                f"expected votes that fit mode {question.mode.name}, got {self.reached}, {self.drawn} drawn"
             )
 
 
@@ -251,10 +251,9 @@ def votes_from_json(value: Any) -> Votes:
 
 
 def certificate_of(record: Record, certifier: Certifier | None = None) -> Certificate:
-    """The certificate that follows from the record's counts, by the bound it was made with unless another is given.
+    """The certificate that follows from the record's counts, by its own bound unless another is given.
 
-    Votes that were looked at on the way allow no other bound than their own (BadParameter), and all outcomes of an
-    enumerated law need none.
+    Votes of modes that stop early allow no other bound than their own (BadParameter); enumerated laws need none.
     """
     question = record.question
     selection, estimation = votes_from_json(record.selection), votes_from_json(record.estimation)
@@ -290,7 +289,7 @@ def cover_votes(record: Record) -> CoverVotes:
     """The votes at the centres that a record of a cover names; raises BadRun for anything that is none."""
     cover, radii = record.cover or {}, {repr(rho): rho for rho in (0.0, *record.question.mode.radii)}
     if cover.keys() != {"rho", "by", "centres"} or not isinstance(cover["by"], str) or cover["rho"] not in radii:
-        raise BadRun(f"expected a cover as centres, by and one of the radii that were asked for, got {cover!r:.200}")
+        raise BadRun(f"expected a cover as centres, by and one of the radii in the settings, got {cover!r:.200}")
     centres = cover["centres"]
     if not isinstance(centres, list) or len(centres) > MOST_CENTRES:
         raise BadRun(f"expected at most {MOST_CENTRES} centres")
@@ -304,7 +303,7 @@ def cover_votes(record: Record) -> CoverVotes:
             continue
         last = votes_from_json(centre["estimation"])
         if last.trials > record.question.n or len(parts) != place:
-            raise Disproved(f"expected at most {record.question.n} votes at each centre, none behind one without any")
+            raise Disproved(f"expected at most {record.question.n} votes at each centre, none after one without")
         parts.append(StoppedVotes(last, votes_from_json(centre["reached"])))
     if len({centre["image"] for centre in centres}) != len(centres):
         raise Disproved("expected each centre once")

@@ -1,14 +1,14 @@
 """A run folder: append-only, crash-safe, one writer at a time.
 
-run.json        the question, fixed before the first image, and the commitment to the key of the noise
-key.secret      the key, while the run goes on
-records.jsonl   one line an image; each holds its own digest and that of the one before (the first: of run.json)
-votes/          one packed file an image, named by its record
-thumbnails/     pictures to look at, and looks/, those of noisy and denoised copies; nothing else reads them
-clean.jsonl     what the classifier alone answers; for people too
+run.json        the settings, fixed before the first image, and the commitment to the noise key
+key.secret      the key, while the run is unfinished
+records.jsonl   one line per image; each holds its own digest and that of the one before (the first: of run.json)
+votes/          one packed file per image, named by its record
+thumbnails/     thumbnails, and looks/, pictures of noisy and denoised copies; only for reports
+clean.jsonl     the classifier's own answers, without smoothing; only for reports
 end.json        the key, revealed when every image has its record
 
-A run of very many images (runs/certify.py) fixes their listing in run.json, and their pixels in end.json.
+A run of very many images (runs/certify.py) fixes their listing in run.json, and the digest of their pixels in end.json.
 """
 
 from __future__ import annotations
@@ -68,28 +68,28 @@ _UNFINISHED = (f".{_HEADER}", f".{SECRET}")
 
 @dataclass(frozen=True)
 class RunHead:
-    """A run as it stands on disk, but for its records."""
+    """A run as stored on disk, without its records."""
 
     folder: Path
     header: Mapping[str, Any]
     torn: int
-    """Bytes of an unfinished last line, which a crash left behind; no part of any record."""
+    """Bytes of an unfinished last line left by a crash; not part of any record."""
     key: bytes | None
-    """The key of the noise; None while the run is unfinished and the key is secret."""
+    """The noise key; None while the run is unfinished and the key is secret."""
 
     question: Question
-    """What its certificates answer."""
+    """The settings that its certificates are for."""
     data: str | None
     """Digest of the names, labels and pixels of all images; None while a late run is unfinished."""
 
     @property
     def schema(self) -> int:
-        """The version of its format; below 3 it can be reported and certified again, and nothing more."""
+        """The version of its format; below 3 it can only be reported and recertified."""
         return int(self.header["schema"])
 
     @property
     def chosen_afterwards(self) -> bool:
-        """Whether something that decides the claims was chosen after the votes were known."""
+        """Whether a setting that affects the claims was chosen after the votes were known."""
         return self.header.get("evaluated") is not None
 
     @property
@@ -105,12 +105,12 @@ class RunHead:
 
     @property
     def addressed(self) -> bool:
-        """Whether the noise follows from all that was asked: not in runs of schemas 1 and 2, recertified or not."""
+        """Whether the noise depends on all settings: false for runs of schemas 1 and 2, recertified or not."""
         return self.schema == SCHEMA and self.question.preparation != NOT_RECORDED
 
     @property
     def asked(self) -> str:
-        """Digest of what was asked, of which images: the log of a service's answers names it."""
+        """Digest of the settings and the images, which the log of a service's answers holds."""
         if self.schema < SCHEMA:
             return digest_json(self.header["parameters"])
         return asked_digest(self.header)
@@ -121,7 +121,7 @@ class RunHead:
         return int(self.header["images"])
 
     def label_name(self, label: int | str) -> str:
-        """The label by the name of its class, with its number where classes share a name; as it is without a name."""
+        """The name of the label's class, with its number where classes share a name; the label itself if it has no name."""
         names = self.header.get("class_names") or []
         if not isinstance(label, int) or not 0 <= label < len(names):
             return str(label)
@@ -137,7 +137,7 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Run(RunHead):
-    """A run as it stands on disk, with its records: all in memory (read_run), or from disk whenever needed (open_run)."""
+    """A run as stored on disk, with its records: all in memory (read_run), or read from disk on demand (open_run)."""
 
     records: Sequence[Record]
 
@@ -150,19 +150,19 @@ class Run(RunHead):
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run was begun in this folder."""
+    """Whether this folder holds a run, finished or not."""
     return (folder / _HEADER).is_file()
 
 
 def read_run(folder: Path | str) -> Run:
-    """The run in `folder`; raises BadRun, naming file and offset, where it is damaged or no run at all."""
+    """The run in `folder`; raises BadRun, naming file and offset, if it is damaged or not a run."""
     file, data = _opened(Path(folder))
     records = list(file)
     return Run(**vars(_head(file, data)), records=records)
 
 
 def open_run(folder: Path | str) -> Run:
-    """The run in `folder`, checked like read_run, of however many records: each is read from there when it is needed."""
+    """The run in `folder`, checked like read_run, for any number of records: they are read from disk on demand."""
     file, data = _opened(Path(folder))
     return Run(**vars(_head(file, data)), records=file)
 
@@ -214,11 +214,11 @@ def _head(file: RecordFile, data: str | None) -> RunHead:
 
 
 class RunWriter:
-    """The one writer of a run folder, while it is open.
+    """The only writer of a run folder, while it is open.
 
-    A new folder gets `header` (question, digest and number of images, commitment) and keeps `key` secret; an existing
-    one must have been made with the same question and images, needs `resume`, and has a key of its own. Raises BadRun,
-    with nothing changed, otherwise and where another writer is at work or something in the folder is a symbolic link.
+    A new folder gets `header` (settings, digest and number of images, commitment) and keeps `key` secret; an existing
+    one must have been made with the same settings and images, needs `resume`, and has its own key. Otherwise, and where
+    another writer is active or anything in the folder is a symbolic link, raises BadRun with nothing changed.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
@@ -257,7 +257,7 @@ class RunWriter:
             raise
 
     def sidecar(self, index: int) -> SidecarWriter:
-        """Where the votes of the image at this position go."""
+        """The writer for the votes of the image at this position."""
         return SidecarWriter(self.folder / _VOTES / f"{index:06d}.{_VOTES}")
 
     def append(self, record: Record) -> Record:
@@ -281,7 +281,7 @@ class RunWriter:
         reveal(self.folder, self.key, len(self.records), self._previous, data)
 
     def retract(self) -> None:
-        """Nothing is left of a new run that was refused before it had a vote; does nothing to any other."""
+        """Removes a new run that was refused before it had a vote; leaves any other alone."""
         if self.new and not self.records:
             with contextlib.suppress(OSError):  # the lock goes last: until then nobody else begins here
                 (self.folder / _VOTES).rmdir()
@@ -317,25 +317,25 @@ def check_free(folder: Path, resume: bool) -> None:
 
 
 def asked_digest(header: Mapping[str, Any]) -> str:
-    """Digest of the question of a run and of its images."""
+    """Digest of the settings of a run and of its images."""
     listing = {"listing": header["listing"]} if header["data"] is None else {}
     return digest_json({"question": header["question"], "data": header["data"], **listing})
 
 
 def check_same(folder: Path, run: Run, header: Mapping[str, Any]) -> None:
-    """Raises BadRun unless the run in this folder asks what this header asks, of the same images."""
+    """Raises BadRun unless the run in this folder has the settings and images of this header."""
     if run.schema != SCHEMA:
         raise BadRun(f"{folder} was made by an older version and cannot be resumed: choose another --out")
     if is_late(header) != run.late or (run.listing != header["listing"] if run.late else run.data != header["data"]):
         raise BadRun(f"{folder} was made with other images or labels: resume with the same, or choose another --out")
     held, wanted = run.question.to_json(), header["question"]
     if run.chosen_afterwards:
-        raise BadRun(f"{folder} was certified again from the answers of another run: it cannot be resumed")
+        raise BadRun(f"{folder} was recertified from the answers of another run: it cannot be resumed")
     for name, value in wanted.items():
         if held[name] != value:
             raise BadRun(
                 f"{folder} was made with {name} {held[name]}, not {value}: "
-                "resume with the same question, or choose another --out"
+                "resume with the same settings, or choose another --out"
             )
 
 
@@ -357,7 +357,7 @@ def _locked(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise BadRun(f"{path.parent}: another process is writing this run; wait for it, or end it") from error
+        raise BadRun(f"{path.parent}: another process is writing this run; wait for it or stop it") from error
     return file
 
 

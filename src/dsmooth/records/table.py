@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dsmooth.errors import require
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "csv_of", "frame_of", "parquet_of"]
 
 _AT_ONCE: Final = 10_000  # rows
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _TEXT, _WHOLE, _NUMBER, _TRUTH = "string", "Int64", "float64", "boolean"
 
 COLUMNS: Final = {
@@ -48,7 +49,8 @@ COLUMNS: Final = {
 }
 """Name and pandas type of each column.
 
-answer: missing where the smoothed classifier abstains; text, where labels are. right: missing where the label is unknown; an
+    answer: missing where the smoothed classifier abstains; text, where labels are. right: missing where the label is
+    unknown; an
 abstention is not right. against: the family of transformations that the answer holds for, too; missing where there is none.
 radius: rounded down, 0 for an abstention. votes: [[label, count], ...] of the estimation, as JSON. image: its digest.
 """
@@ -77,16 +79,17 @@ def _parquet(runs: Sequence[Run], arrow: Any, parquet: Any) -> Iterator[bytes]:
 
 
 def csv_of(runs: Sequence[Run]) -> Iterator[str]:
-    """The same table as CSV, with a heading, line by line; missing values are empty. Needs no package."""
+    """The same table as CSV, with a heading, line by line; missing values are empty. Needs no package.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe: names come from files and services.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    for row in _rows(runs):
-        yield text.getvalue()
+    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\r\n")  # with "\n" it would not quote "\r"
+    for row in chain([{name: name for name in COLUMNS}], _rows(runs)):
         text.seek(0)
         text.truncate()
-        writer.writerow(row)
-    yield text.getvalue()
+        writer.writerow({name: _inert(value) for name, value in row.items()})
+        yield text.getvalue().removesuffix("\r\n") + "\n"
 
 
 class _Pieces(io.RawIOBase):
@@ -160,6 +163,10 @@ def _not_above(radius: str) -> float:
     """The decimal as a float64, never above it: the nearest one can be."""
     value = float(radius)
     return value if Fraction(value) <= Fraction(radius) else math.nextafter(value, 0.0)
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _as(kind: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of the images of a run, for people to look at: no digest covers them and no certificate rests on them."""
+"""Pictures of the images of a run, for reports only: no digest covers them and no certificate depends on them."""
 
 from __future__ import annotations
 

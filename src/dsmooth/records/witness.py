@@ -41,13 +41,13 @@ REQUEST: Final = "request.tsq"
 
 _SCHEMA: Final = "dsmooth-witness-1"
 _SELF_CHOSEN: Final = "self-chosen key, not witnessed"
-_LATE: Final = "self-chosen key, not witnessed, and images that were fixed after it"
+_LATE: Final = "self-chosen key, not witnessed, and images fixed after it"
 _PARALLEL: Final = "commitments made in parallel remain possible"
 
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """What is time-stamped before the beacon's round comes."""
+    """What is time-stamped before the beacon's round is published."""
 
     question: Mapping[str, Any]
     data: str
@@ -125,7 +125,9 @@ class Witness:
     def check_round(self) -> None:
         """Raises Disproved unless the round is the one that was committed to."""
         if self.round.number != self.commitment.round:
-            raise Disproved(f"this is the beacon's round {self.round.number}, committed to is {self.commitment.round}")
+            raise Disproved(
+                f"this is the beacon's round {self.round.number}, not {self.commitment.round} as committed to"
+            )
 
     def check_time(self) -> datetime:
         """The time of the token, its inaccuracy added; its signature is not checked.
@@ -139,7 +141,7 @@ class Witness:
         except ValueError as error:
             raise Disproved(f"the authority's answer holds no time stamp ({error})") from error
         if imprint != hashlib.sha256(self.commitment.text).digest():
-            raise Disproved("the time stamp is about something else than the commitment")
+            raise Disproved("the time stamp is not of this commitment")
         if accuracy is not None:
             time += timedelta(
                 seconds=accuracy.seconds or 0, milliseconds=accuracy.millis or 0, microseconds=accuracy.micros or 0
@@ -161,7 +163,7 @@ class Witness:
         try:
             client.VerifierBuilder(roots=certificates).build().verify_message(self._response(), self.commitment.text)
         except (client.VerificationError, ValueError) as error:
-            raise Disproved("no authority under the given roots signed the time stamp") from error
+            raise Disproved("the time stamp was not signed by an authority under the given roots") from error
 
     def _response(self) -> Any:
         try:
@@ -218,26 +220,26 @@ def witness_of(folder: Path, header: Mapping[str, Any]) -> Witness | None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a key: whether whoever made it may have tried others."""
+    """What is known about a key: whether its maker may have tried others."""
 
     text: str
-    """One clause; it says 'not witnessed' wherever the key is not."""
+    """One clause; it includes 'not witnessed' wherever the key is not."""
     witnessed: bool = False
     false: bool = False
-    """Whether the witness contradicts itself, or what it is about."""
+    """Whether the witness contradicts itself or the run."""
 
 
-UNKEYED: Final = Standing("no key: all outcomes of the noise were asked for, so nothing could be chosen")
+UNKEYED: Final = Standing("no key: all outcomes of the noise were evaluated, so nothing could be chosen")
 """Under an enumerated law no key decides anything."""
 
 
 def key_line(header: Mapping[str, Any], law: Law) -> str:
-    """What a run under this law says of its witness, for who checks nothing: `dsmooth verify` does."""
+    """What a run under this law states about its witness, unchecked: `dsmooth verify` checks it."""
     if isinstance(law, EnumeratedLaw):
         return UNKEYED.text
     if header.get("witness") is None:
         return unwitnessed(late=is_late(header))
-    return "key said to be witnessed; not checked here (dsmooth verify --timestamp-roots)"
+    return "key stated to be witnessed; not checked here (dsmooth verify --timestamp-roots)"
 
 
 def unwitnessed(*, late: bool) -> str:
@@ -263,23 +265,23 @@ def standing(
     try:
         witness.check_round()
         if witness.commitment.beacon != beacon:
-            return Standing("not witnessed: committed to another beacon than the one that you trust (--beacon)")
+            return Standing("not witnessed: the commitment is to another beacon than the one you trust (--beacon)")
         signed = witness.round.signed(beacon)
         if signed is False:
-            raise Disproved(f"the beacon did not sign round {witness.round.number} as it is given")
+            raise Disproved(f"the beacon did not sign round {witness.round.number} as given")
         all_there = digest_json(named) == witness.commitment.data
         if not all_there and not alone:
-            raise Disproved("the commitment is about other images or labels")
+            raise Disproved("the commitment is to other images or labels")
         if roots is None:
             return Standing("not witnessed: the time stamp was not checked (--timestamp-roots)")
         witness.check_token(roots)
         time = witness.check_time()
     except Disproved as error:
-        return Standing(f"false witness: {error}", false=True)
+        return Standing(f"invalid witness: {error}", false=True)
     if signed is None:
         return Standing("time-stamped, beacon's signature not checked (pip install 'dsmooth[witness]'): not witnessed")
     if not all_there:
-        return Standing("not witnessed: whether this image was committed to shows only in the whole run")
+        return Standing("not witnessed: only the whole run can show that this image was committed to")
     turn = f"round {witness.round.number} of the beacon ({_told(witness.commitment.comes)})"
     return Standing(f"key witnessed: fixed by {_told(time)}, before {turn}; {_PARALLEL}", witnessed=True)
 

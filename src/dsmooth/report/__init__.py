@@ -1,10 +1,10 @@
-"""Runs as people read them: never samples, never certifies anything new.
+"""Reports of runs: never samples, never certifies anything new.
 
 summary.py   from records to certified accuracy, abstention and totals; the envelope over several runs
 claims.py    the certificates of a run in little memory
 export.py    markdown and LaTeX tables, Cohen's TSV
 cells.py     text as a cell of one of them
-imported.py  TSV files of other programs, as they stand
+imported.py  TSV files of other programs, as they are
 page.py      one self-contained HTML page, from its sections
 dossier.py   one page for an auditor: claim, threat, method, confidence, evidence
 sections/    one file for each table or picture of the page

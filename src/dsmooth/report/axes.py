@@ -23,7 +23,7 @@ class Drawing:
 
     @property
     def uri(self) -> str:
-        """The picture as the source of an <img>: there it is a document of its own, and no script in it would run."""
+        """The picture as the source of an <img>, where no script in it would run."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
 
 

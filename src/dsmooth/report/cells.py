@@ -1,4 +1,4 @@
-"""Text as a cell of a table: labels, names and bounds can hold anything, and must not make cells or rows of their own."""
+"""Text as a cell of a table: labels, names and bounds can hold anything, and must not add cells or rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def markdown_cell(text: str) -> str:
 
 
 def latex_cell(text: str) -> str:
-    """On one line, with nothing in it that LaTeX would obey."""
+    """On one line, with everything escaped that LaTeX would interpret."""
     return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in one_line(text))
 
 

@@ -1,4 +1,4 @@
-"""One page for an auditor: what is claimed of a run, against whom, by which method, how surely, and on what evidence."""
+"""One page for an auditor: claim, threat model, method, confidence and evidence of runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["dossier_of"]
 
 
 def dossier_of(summary: Summary) -> str:
-    """The page: every figure follows from the recorded votes, everything else is what the runs say of themselves."""
+    """The page: figures are recomputed from the recorded votes, everything else is what the runs state."""
     return page(
         TEMPLATES / "dossier.html",
         styles=("style.css",),
@@ -58,18 +58,21 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
             "denoiser": (header.get("denoiser_name") or "not recorded", question.denoiser)
             if question.denoiser is not None
             else ("none", None),
-            "from denoiser to classifier": (question.preparation, None),
-            "images and labels": (f"{run.images:,} images, {_sizes(run)}", run.data or "named at the end of the run"),
-            "done to the images before the noise": (_steps(run), None),
+            "preprocessing from denoiser to classifier": (question.preparation, None),
+            "images and labels": (
+                f"{run.images:,} images, {_sizes(run)}",
+                run.data or "digest recorded at the end of the run",
+            ),
+            "image preprocessing before the noise": (_steps(run), None),
             "precision, backend": (f"{question.dtype}, {question.backend}", None),
-            "random words": (question.generator, None),
-            "begun": (str(header.get("created", "not recorded")), None),
+            "random generator": (question.generator, None),
+            "started": (str(header.get("created", "not recorded")), None),
         },
         "versions": sorted({(name, value) for record in run.records for name, value in record.versions.items()}),
         "evidence": {
-            "commitment to the key of the noise": str(header.get("key_commitment", "not recorded")),
+            "commitment to the noise key": str(header.get("key_commitment", "not recorded")),
             "key": f"{header.get('key_source') or 'source not recorded'}; {key_line(header, question.law)}",
-            "attempt at this question": str(header.get("attempt", "not recorded")),
+            "attempt at these settings": str(header.get("attempt", "not recorded")),
             "end": "sealed, the key is revealed" if run.key is not None else "open: the key is still secret",
             "digest of the last record": run.records[-1].digest or "not recorded",
             "format of the records": f"schema {run.schema}",
@@ -78,25 +81,25 @@ def _told(summary: Summary, place: int, run: Run) -> dict[str, Any]:
 
 
 def _doubts(run: Run) -> Iterator[str]:
-    """What keeps the figures from being evidence, in sentences."""
+    """What weakens the figures as evidence, in sentences."""
     if len(run.records) != run.images:
         yield f"The run is unfinished: {len(run.records):,} of {run.images:,} images have a record."
     if run.chosen_afterwards:
-        yield "Something that decides the claims was chosen after the votes were known: alpha is not what it says."
+        yield "An option that affects the certificates was chosen after the votes were known: alpha does not hold."
     if not run.addressed:
-        yield "The run was made by an older version: what it asked could have been chosen after the votes were known."
+        yield "The run was made by an older version: its settings could have been chosen after the votes were known."
     if run.header.get("key_source") == "seed":
-        yield "The key of the noise is a seed: whoever knew it knew the noise in advance."
+        yield "The noise key is a seed: anyone who knew it knew the noise in advance."
     if (attempt := run.header.get("attempt", 1)) > 1:
-        yield f"This was attempt {attempt} at the same question: every attempt is another chance for a false certificate."
+        yield f"This was attempt {attempt} with the same settings: every attempt is another chance for a false certificate."
     if run.late:
-        yield "The pixels of the images were named at the end of the run, when its key was known."
+        yield "The digest of the images' pixels was recorded only at the end of the run, when its key was known."
     if loose := sum(record.nondeterministic for record in run.records):
-        yield f"Images at which the classifier answered the same input in different ways: {loose:,}."
+        yield f"Images with identical inputs that the classifier answered differently: {loose:,}."
 
 
 def _makers(run: Run) -> str:
-    """What made the images of a family."""
+    """The software that made the images of a family."""
     return "; ".join(sorted({str(record.cover["by"]) for record in run.records if record.cover is not None}))
 
 

@@ -18,7 +18,7 @@ __all__ = ["index_of", "latex_table", "markdown_table", "percent", "saving", "ta
 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the table, as text: a share in percent, and its lower bound in brackets."""
+    """Heading and rows of the table, as text: shares in percent, with lower bounds in brackets."""
     radii = [f"l{summary.norm:g} r = {radius:.12g}" for radius in summary.radii]
     heading = ["run", "noise", "bound", "abstained", *radii]
     certain = " (certain)" if summary.certain else ""
@@ -57,17 +57,17 @@ def latex_table(summary: Summary) -> str:
 
 
 def index_of(norm: float) -> str:
-    """What stands below the l of a norm: 2, or ∞."""
+    """The index of the l of a norm: 2, or ∞."""
     return "∞" if math.isinf(norm) else f"{norm:g}"
 
 
 def saving(fixed: int, samples: int) -> str:
-    """How the number of samples compares with mode fixed, to be put behind it; nothing where it is the same."""
-    return f": {fixed / samples:.1f} times fewer than the {fixed:,} of mode fixed" if 0 < samples < fixed else ""
+    """A suffix that compares the number of samples with mode fixed; empty where it is the same."""
+    return f", {fixed / samples:.1f} times fewer than the {fixed:,} of mode fixed" if 0 < samples < fixed else ""
 
 
 def tsv(run: Run, certifier: Certifier | None = None) -> Iterator[str]:
-    """The run under the bound that it was made with, unless another is given, in Cohen's format, line by line.
+    """The run under the given bound (by default its own), in Cohen's format, line by line.
 
     idx, label, predict, radius, correct, time; -1 stands for an abstention or an unknown label. Labels that are text are
     escaped (tsv_cell).
@@ -87,6 +87,6 @@ def _cell(cell: Cell) -> str:
 
 
 def percent(share: float, *, up: bool = False) -> str:
-    """One decimal, rounded to the unfavourable side; the 1e-9 undoes the noise of 100 * share."""
+    """One decimal, rounded down (or up); the 1e-9 absorbs the rounding error of 100 * share."""
     tenths = math.ceil(1000.0 * share - 1e-9) if up else math.floor(1000.0 * share + 1e-9)
     return f"{tenths / 10:.1f}"

@@ -22,14 +22,14 @@ _TURNS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 
 
 def filled(template: Path, **values: Any) -> Markup:
-    """The Jinja template with these values, escaped unless they are Markup; it can use others of its folder."""
+    """The Jinja template with these values, escaped unless they are Markup; it can include others of its folder."""
     return Markup(_environment(template.parent).get_template(template.name).render(values))
 
 
 def page(template: Path, *, styles: Sequence[str], script: str | None = None, **values: Any) -> Markup:
     """A whole page, which extends page.html: beside these values it gets `style`, `script` (from TEMPLATES) and `policy`.
 
-    Under the policy a browser obeys no other style or script, and fetches nothing.
+    Under the policy a browser applies no other style or script, and fetches nothing.
     """
     style = "".join((TEMPLATES / name).read_text() for name in styles)
     code = "" if script is None else (TEMPLATES / script).read_text()
@@ -47,7 +47,7 @@ def page(template: Path, *, styles: Sequence[str], script: str | None = None, **
 
 
 def _source(text: str) -> str:
-    """A style or a script as a policy names it."""
+    """A style or a script as the policy refers to it, by its hash."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -61,7 +61,7 @@ def _environment(folder: Path) -> Any:
 
 
 def _upright(value: Any) -> Any:
-    r"""Text in which nothing turns the direction of what follows, as \u202e does: behind it, 19 votes read 91."""
+    r"""Text without direction overrides such as \u202e, after which 19 votes would read 91."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "".join(one_line(c) if c in _TURNS else c for c in value)

@@ -1,7 +1,7 @@
 """Result files of other programs: the TSV of Cohen et al. 2019 and Salman et al. 2020.
 
-They hold no votes: what follows from votes (another alpha or bound, prediction, missing votes, whether a radius is right)
-cannot be derived from them, and alpha, n and sigma are not in them. Only the share that was certified can be shown.
+They hold neither votes nor alpha, n and sigma: nothing that follows from votes (another alpha or bound, a check of a
+radius) can be derived from them. Only the share that was certified can be shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True)
 class Imported:
-    """A result file, as it says of itself."""
+    """A result file, taken at its word."""
 
     name: str
     radii: tuple[float, ...]
@@ -39,7 +39,7 @@ class Imported:
 
 
 def read_tsv(path: Path) -> Imported:
-    """The file; raises BadRun, with the line, where it is not of this kind."""
+    """The file; raises BadRun, with the line, where it is not in this format."""
     try:
         heading, *lines = read_bounded(path, _MOST_BYTES).decode().splitlines() or [""]
     except (OSError, UnicodeDecodeError) as error:
@@ -66,7 +66,7 @@ def read_tsv(path: Path) -> Imported:
 
 
 def imported_table(files: Sequence[Imported], radii: Sequence[float] | None = None) -> str:
-    """Certified accuracy as the files say it, in percent, in markdown."""
+    """Certified accuracy as the files state it, in percent, in markdown."""
     if radii is None:
         reach = max((radius for file in files for radius in file.radii), default=0.0)
         radii = [float(f"{reach * step / _STEPS:.2g}") for step in range(_STEPS)]

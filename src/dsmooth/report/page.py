@@ -54,7 +54,7 @@ def write_report(summary: Summary, out: Path, *, dossier: bool = False) -> Path:
 
 
 def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
-    """The page of these sections, in their order: Registry("section", {**SECTIONS, "mine": "module:Mine"}) has one more."""
+    """The page of these sections, in their order; Registry("section", {**SECTIONS, "mine": "module:Mine"}) adds one."""
     return page(
         TEMPLATES / "report.html",
         styles=("style.css", "report.css"),

@@ -37,8 +37,8 @@ _TAILS: Final = (0.5, 0.3085375, 0.1586553, 0.0668072, 0.0227501, 0.0013499)
 class Cell:
     """Certified accuracy at one radius: the share of the images, and a lower bound on that of the population.
 
-    Without labels it is the share of the images with any certified answer, and there is no bound. Copies of an image are
-    one draw from the population, however many there are.
+    Without labels it is the share of the images with any certified answer, and there is no bound. Copies of an image count
+    as one draw from the population.
     """
 
     share: float
@@ -50,17 +50,17 @@ class RunSummary:
     """One run under one certifier."""
 
     run: int
-    """Its place among the runs; behind them all: the cascade that they make."""
+    """Its index among the runs; one past the last for the cascade that they form."""
     main: bool
-    """Under the bound that is shown first: multiclass, or the run's own where that is special, or no other is allowed."""
+    """Under the bound that is shown first: multiclass, or the run's own where that is special or the only valid one."""
     name: str
-    """Of its folder, with what must be known of the run in brackets."""
+    """The name of its folder, with caveats about the run in brackets."""
     noise: str
     certifier: str
     certificates: Sequence[Certificate | CascadeCertificate]
     labels: Sequence[int | None]
     reached: npt.NDArray[np.float64]
-    """The radii of the images that are certified for the right label (any label, where it is unknown), in rising order."""
+    """The radii of the images certified for the right label (any label, where it is unknown), ascending."""
     cells: tuple[Cell, ...]
     abstained: float
     average_radius: float
@@ -79,18 +79,18 @@ class Summary:
     radii: tuple[float, ...]
     rows: tuple[RunSummary, ...]
     envelope: dict[str, tuple[Cell, ...]]
-    """By certifier; empty unless there are several finished runs on the same images, none of them chosen afterwards."""
+    """By certifier; empty unless there are several finished runs on the same images, none with options chosen afterwards."""
     norm: float
     alpha: float
     labelled: bool
     samples: int
     seconds: float
     samples_if_fixed: int
-    """What mode fixed would have taken."""
+    """Samples that mode fixed would have drawn."""
 
     @property
     def certain(self) -> bool:
-        """Whether nothing is left to chance: all outcomes of the noise were asked for."""
+        """Whether certificates are deterministic: all outcomes of the noise were evaluated."""
         return self.alpha == 0.0
 
     @property
@@ -105,8 +105,8 @@ def summarise(
     """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
 
     Without `cohen`, under the former only. Where the runs are the scales of a cascade, its own row comes last.
-    A run whose votes were looked at on the way stands under the bound of its mode, the only one that they allow.
-    Raises BadRun for runs without records, or of different norm or alpha, which no one table can hold.
+    A run that stopped early appears only under the bound of its mode, the only valid one for its votes.
+    Raises BadRun for runs without records, and for runs that differ in norm or alpha, which do not fit in one table.
     """
     for run in runs:
         if not run.records:
@@ -145,7 +145,7 @@ def summarise(
 
 @dataclass
 class _Columns:
-    """What is said of all runs together, from one reading of the records of each, in the order of the images."""
+    """What a summary needs of a run, from one pass over its records, in the order of the images."""
 
     labels: list[int | None] = field(default_factory=list)
     claims: tuple[Claims, ...] = ()
@@ -197,7 +197,7 @@ def _read(run: Run, other: Run, asked: Question) -> _Columns:
 
 
 def marked(run: Run) -> str:
-    """The name of its folder, and in brackets what must be known of its certificates before they are believed."""
+    """The name of its folder, with caveats about its certificates in brackets."""
     marks = {
         "unfinished": len(run.records) != run.images,
         f"one scale of a cascade, {len(run.records)} images": is_one_scale(run.question.bound),
@@ -209,7 +209,7 @@ def marked(run: Run) -> str:
 
 
 def _default_radii(runs: Sequence[Run], dim: int) -> tuple[float, ...]:
-    """The radii that were in question, or those of six shares of votes under the weakest noise, in the run's own norm."""
+    """The radii of the runs' modes, or those of six shares of votes under the weakest noise, in the runs' norm."""
     asked = {radius for run in runs for radius in run.question.mode.radii}
     if asked:
         return tuple(sorted(asked))
@@ -287,8 +287,8 @@ def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labell
 def _bounds(run: Run) -> tuple[Certifier | None, ...]:
     """The bounds under which its votes are shown, the main one first; None: their own.
 
-    Votes that were looked at on the way, or are all outcomes that there are, allow no other; those of one scale of a cascade
-    say no more under another.
+    Votes of a run that stopped early, and exhaustive votes, allow no other; those of one scale of a cascade say no more
+    under another.
     """
     question = run.question
     if question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound):
@@ -307,7 +307,7 @@ def _values(
 
 
 def _beyond(values: npt.NDArray[np.float64], radius: float) -> int:
-    """How many promise the right label at distances up to and including `radius`."""
+    """How many are certified for the right label at distances up to and including `radius`."""
     return int((values > radius).sum())
 
 

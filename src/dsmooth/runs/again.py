@@ -1,4 +1,4 @@
-"""Certify anew what somebody else certified: with a key of one's own, so that nothing is left to what the file says."""
+"""Certify again what somebody else certified, with a new key, so that nothing depends on what the file states."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def certified_anew(
     for record in evidence.records:
         image = image_of(images, record, alone=evidence.run is None)
         if image is None:
-            raise BadParameter(f"{record.name} is not among the images: give those that were certified")
+            raise BadParameter(f"{record.name} is not among the images: pass the images that were certified")
         if held is None or law != record.law:
             held, law = smoothed(record), record.law
             held.settle(image.pixels.shape)

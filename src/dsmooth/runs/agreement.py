@@ -1,8 +1,8 @@
-"""What a replay of recorded votes shows: how far honest rounding may differ, and what invented votes would look like.
+"""What a replay of recorded votes shows: how many differences rounding explains, and how likely made-up votes are missed.
 
-Networks round otherwise on another machine, backend or library, so a vote near the border of two classes may come out
-otherwise. What a record says of its machine excuses nothing: disagreement is judged by how much of it honest rounding makes,
-and what is tolerated is charged against the claim.
+Networks round differently on another machine, backend or library, so votes near a decision boundary may change. What a
+record states about its machine excuses nothing: differences are judged against what rounding causes, and those that are
+tolerated are charged against the claim.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HONEST: Final = {"fp32": 0.02, "tf32": 0.06, "bf16": 0.15}
 
 
 def tolerated(asked: int, dtype: str, alarm: float = FALSE_ALARM) -> int:
-    """How many of so many votes, asked for again, may differ: more have a probability of at most `alarm` for honest ones."""
+    """How many of the recomputed votes may differ: honest votes exceed it with probability at most `alarm`."""
     rate = _HONEST.get(dtype, _HONEST["bf16"])
     low, high = -1, asked  # more than `high` differ with at most that probability; more than `low` with a larger one
     while high - low > 1:

@@ -45,7 +45,7 @@ def cascade_check(run: CascadeRun, replays: Sequence[Mapping[str, Replay]]) -> C
         elif left.radius < claimed.radius:
             weaker.append(Weaker(record.name, claimed.radius, left))
     if lost:
-        detail = f"{told}; {lost} of them do not survive what may be wrong with their votes"
+        detail = f"{told}; {lost} of them fail if the votes that may be wrong are charged against them"
         return Check("cascade", Outcome.OPEN, detail, "a larger --share, or --all")
     asked_of_all = all(
         replay is not None and replay.asked == record.selection["trials"] + record.estimation["trials"]

@@ -83,36 +83,36 @@ def certify_run(
 ) -> Run:
     """`out` holds one record for each image, each on disk as soon as the image is finished.
 
-    After a crash, `resume` does the unfinished images with the noise that they would have had; with another question it is
-    refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The key of the noise is drawn after
-    images and question are fixed. norm None: that of the noise's own theorem. With a beacon as `witness`, the run is begun
-    and WitnessAwaited raised: with time stamp and round beside it, which comes after `witness_in`, `resume` goes on. With
-    `thumbnails` the folder also holds a small picture of each image, for the report. What the classifier answers to each
-    image without noise and denoiser is kept for the report too, unless it is a service, which would charge for it.
+    After a crash, `resume` certifies the unfinished images with the noise that they would have had; other settings are
+    refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The noise key is drawn after images
+    and settings are fixed. norm None: the native norm of the noise. With a beacon as `witness`, the run is begun and
+    WitnessAwaited raised; once the time stamp and the beacon's round (due after `witness_in`) are there, `resume`
+    continues. With `thumbnails` the folder also holds a small picture of each image, for the report. The classifier's
+    answer to each image without noise and denoiser is kept for the report too, unless it is a service that charges for it.
 
-    Every image is read before the first vote, and run.json names all pixels. With `fix` "listing" (by default of more than
-    MOST_READ_FIRST stored images, without a witness) the run is late: run.json names their listing (names, labels, sizes),
-    each image is read when its turn comes, and all once more at the end, which names the pixels. An image that is replaced
-    meanwhile stops the run in both.
+    Every image is read before the first vote, and run.json holds a digest of all pixels. With `fix` "listing" (by
+    default for more than MOST_READ_FIRST stored images, without a witness) the run is late: run.json holds a digest of
+    their listing (names, labels, sizes); images are read when their turn comes, and once more at the end for the digest
+    of the pixels. In both cases an image that is replaced meanwhile stops the run.
 
-    With `plan` nothing but question, images and key is fixed; then each `shard` of them does its part on whatever machine,
-    and `merge_shards` makes one run of them.
+    With `plan` only settings, images and key are fixed; then each `shard` does its part on any machine, and `merge_shards`
+    makes one run of them.
     """
     out, resume = Path(out), resume or shard is not None
     terms = {"n0": n0, "n": n, "alpha": alpha, "norm": smoothed.law.norm_or_own(norm), "mode": mode}
     asked = smoothed.question(**terms)  # complains of bad numbers before anything is read
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
-        raise BadParameter(f"a witness is for the key of noise that is drawn, and noise {smoothed.law.name} has none")
+        raise BadParameter(f"a witness is for the key of random noise, and noise {smoothed.law.name} has none")
     if mode.against is not None:
         _check_threat(mode.against, smoothed, images)
     if shard is not None and smoothed.classifier.traits.billed:
-        raise BadParameter("one machine asks a service, within one budget: leave out --shard")
+        raise BadParameter("a service is queried by one machine, within one budget: leave out --shard")
     check_free(out, resume)
     check_writable(out)
     if not images:
         raise BadParameter("expected at least one image, got none")
     if len(set(images.names)) != len(images):
-        raise BadParameter("expected each image once, got one twice: a run records an image once")
+        raise BadParameter("expected different images, got one name twice")
     begun = read_run(out) if resume and holds_run(out) else None
     late = _is_to_be_late(images, fix, begun, witnessed=witness is not None)
     if begun is not None:
@@ -129,7 +129,7 @@ def certify_run(
     if late:
         images = images.watched()
         on_notice(
-            f"fixed now: names, labels and sizes of {len(images):,} images; their pixels are named at the end (--fix images "
+            f"fixed now: names, labels and sizes of {len(images):,} images; their pixels come at the end (--fix images "
             "reads all of them first)"
         )
     else:
@@ -158,11 +158,11 @@ def certify_run(
     plain = [what for what in ("classifier", "denoiser") if is_unknown(getattr(question, what))]
     if plain and resume:
         raise BadRun(
-            f"a run with a plain function as {plain[0]} cannot be resumed: nothing shows whether it is the same one"
+            f"a run with a plain function as {plain[0]} cannot be resumed: it cannot be shown to be the same function"
         )
     if plain:
         on_notice(
-            f"the {' and the '.join(plain)} cannot be told apart from another function: this run cannot be resumed, and its "
+            f"plain functions have no digest (here the {' and the '.join(plain)}): this run cannot be resumed, and its "
             "certificates can never be verified"
         )
     place, chosen = out, range(len(images))
@@ -175,7 +175,7 @@ def certify_run(
             on_notice(f"cut off {writer.torn} bytes of an unfinished record; its image is done again")
         if writer.header["attempt"] > 1 and not writer.records:
             on_notice(
-                f"attempt {writer.header['attempt']} at the same question in {out.absolute().parent}; records say so"
+                f"attempt {writer.header['attempt']} with the same settings in {out.absolute().parent}; records say so"
             )
         key = MasterKey(writer.key, writer.header["key_source"])
         if seed is not None and key != MasterKey.draw(seed):
@@ -189,7 +189,7 @@ def certify_run(
         done = {record.name for record in writer.records}
         missing = [i for i in chosen if images.names[i] not in done]
         if done:
-            on_notice(f"{len(done)} of {len(chosen)} images are done; going on with the other {len(missing)}")
+            on_notice(f"{len(done)} of {len(chosen)} images are done; continuing with the other {len(missing)}")
         if plan:
             return read_run(out)
         recorder = _Recorder(smoothed, question, writer, missing, key, promise, thumbnails, on_progress, on_notice)
@@ -202,7 +202,7 @@ def certify_run(
                     out, key_commitment=key.commitment, parameters=asked_digest(header), canaries=canaries
                 ) as recorder.client:
                     if recorder.client.log is not None and recorder.client.log.held.entries:
-                        on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are answered already")
+                        on_notice(f"{len(recorder.client.log.held.entries):,} queries of this run are already answered")
                     recorder.run(images.subset(missing))
         except BadInput:
             if not recorder.samples and (recorder.client is None or not recorder.client.gate.sent):
@@ -217,11 +217,15 @@ def certify_run(
 
 
 def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet) -> None:
-    """Raises BadParameter where a run cannot be against this family of transformations."""
+    """Raises BadParameter where a run cannot certify against this family of transformations."""
     if threat.name not in THREATS:
-        raise BadParameter(f"a run can be against {THREATS}, got {threat.name}: certify single images with your own")
+        raise BadParameter(
+            f"a run can certify against {THREATS}, got {threat.name}: certify single images against your own"
+        )
     if smoothed.classifier.traits.logged:
-        raise BadParameter("--against needs a classifier that runs here: the log of a service has one image a record")
+        raise BadParameter(
+            "--against needs a classifier that runs locally: the log of a service holds one image per record"
+        )
     for shape in {image.pixels.shape for image in images}:
         threat.check(shape)
 
@@ -229,9 +233,9 @@ def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet
 def _is_to_be_late(images: ImageSet, fix: str | None, begun: Run | None, *, witnessed: bool) -> bool:
     """Whether the listing of the images is fixed first, and their pixels last."""
     if fix == "listing" and witnessed:
-        raise BadParameter("a witness is for images that are fixed: leave --fix listing out")
+        raise BadParameter("--witness fixes the images first: leave out --fix listing")
     if fix == "listing" and not images.stored:
-        raise BadParameter("these images lie in memory, and have no listing of files: leave --fix listing out")
+        raise BadParameter("these images are in memory and have no listing of files: leave out --fix listing")
     if begun is None:
         return fix == "listing" or (fix is None and not witnessed and images.stored and len(images) > MOST_READ_FIRST)
     if fix is not None and begun.late != (fix == "listing"):
@@ -312,7 +316,7 @@ class _Recorder:
         if (sidecar := self.sidecars.pop(name, None)) is not None:
             self._progress(name, 0)
             sidecar.abandon()
-        self.on_notice(f"out of memory: {name} starts again in batches of {batch_size}, with the same noise")
+        self.on_notice(f"out of memory: {name} restarts in batches of {batch_size}, with the same noise")
 
     def _finish(self, tally: Tally) -> None:
         now = time.monotonic()
@@ -347,7 +351,7 @@ class _Recorder:
         try:
             add_clean_answer(self.writer.folder, image, self.alone.answer(pixels))
         except (BadModel, MemoryError) as error:
-            self.on_notice(f"the report will not say how accurate the classifier itself is ({error})")
+            self.on_notice(f"the report will not show the classifier's own accuracy ({error})")
             self.alone = None
 
     def _service(self) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ def why_not_made_again(record: Record) -> str | None:
     if rule.threat.lacks is not None:
         return rule.threat.lacks
     here = rule.threat.by
-    return None if here == told["by"] else f"its images were made by {told['by']:.200}; here it is {here}"
+    return None if here == told["by"] else f"its images were made by {told['by']:.200}; here it would be {here}"
 
 
 def chosen_cover(record: Record, image: LabelledImage, selection: Votes) -> Cover | None:

@@ -15,49 +15,48 @@ __all__ = ["same_networks", "same_version"]
 
 
 def same_networks(evidence: Evidence, classifier: Classifier, denoiser: Denoise | None) -> Iterator[Check]:
-    """One check for each thing that the file says of its networks."""
+    """One check for each thing that the file states about its networks."""
     first = evidence.first  # in a run all records have one question, or it was refused when it was read
     if first is not None and first.addressed and first.asked.preparation != classifier.traits.preparation:
-        yield Check("preparation", Outcome.FAILS, f"{first.name}: images are handed to this classifier in another way")
+        yield Check("preparation", Outcome.FAILS, f"{first.name}: this classifier uses other preprocessing")
     for what, digest in {"classifier": classifier.digest(), "denoiser": denoiser_digest(denoiser)}.items():
         if first is not None and getattr(first.asked, what) != digest:
-            yield Check(what, Outcome.FAILS, f"{first.name} and others were certified with another one")
+            yield Check(what, Outcome.FAILS, f"{first.name} and others were certified with a different one")
         elif is_unknown(digest):
-            yield Check(what, Outcome.OPEN, "a plain function: nothing tells whether it is the same one", "a network")
+            yield Check(what, Outcome.OPEN, "a plain function: cannot tell whether it is the same one", "a network")
         else:
-            yield Check(what, Outcome.HOLDS, "this is the one")
+            yield Check(what, Outcome.HOLDS, "same digest")
     called = None if evidence.run is None else evidence.run.header.get("classifier_name")
     if called is not None and called != classifier.name:
         yield Check(
             "called",
             Outcome.TOLD,
-            f"the run calls its classifier {called!r:.80}, and here it is {classifier.name!r:.80}: reports show what the "
-            "run says",
+            f"the run calls its classifier {called!r:.80}, here it is {classifier.name!r:.80}; reports show the run's name",
         )
     yield from _classes(evidence, classifier)
     yield from _names(evidence, classifier)
 
 
 def same_version(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
-    """A check where a service that has answered is at another version of its model than the file says of its votes."""
+    """A check where the service now reports another model version than the file does for its votes."""
     for record in evidence.records:
         told = None if record.service is None else record.service.get("version")
         if record.service is not None and told != classifier.version:
-            what = f"{told!r:.60}, and the service is at {classifier.version!r:.60}"
-            yield Check("version", Outcome.OPEN, f"votes are said to be of the version {what}", "the same version")
+            what = f"{told!r:.60}, but the service is now at {classifier.version!r:.60}"
+            yield Check("version", Outcome.OPEN, f"votes are of model version {what}", "the same version")
             return
 
 
 def _classes(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
-    """How many labels there are, where the bound has to know."""
+    """The number of classes, where the bound depends on it."""
     rule = None if evidence.first is None else top_k_named(evidence.first.question.bound)
     if rule is None or classifier.classes == rule.classes:
         return
-    told = f"the bound is for {rule.classes} classes, and"
+    told = f"the bound is for {rule.classes} classes, but"
     if classifier.classes is None:
-        yield Check("classes", Outcome.OPEN, f"{told} how many there are is not known", "--class-names")
+        yield Check("classes", Outcome.OPEN, f"{told} the classifier's number is unknown", "--class-names")
     else:
-        yield Check("classes", Outcome.FAILS, f"{told} {classifier.classes} are known")
+        yield Check("classes", Outcome.FAILS, f"{told} the classifier has {classifier.classes}")
 
 
 def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
@@ -68,13 +67,13 @@ def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
         return
     what = "name" if told is None else "names"
     if names is None:
-        yield Check(what, Outcome.OPEN, "classes are called as the file says: these have no names", "--class-names")
+        yield Check(what, Outcome.OPEN, "class names as the file states: this classifier has none", "--class-names")
     elif told is not None:
         same = list(told) == list(names)
         yield Check(
             what,
             Outcome.HOLDS if same else Outcome.FAILS,
-            "its classes have these names" if same else "its classes have other names",
+            "same class names" if same else "class names differ",
         )
     else:
         answer = None if evidence.first is None else evidence.first.answer
@@ -82,5 +81,5 @@ def _names(evidence: Evidence, classifier: Classifier) -> Iterator[Check]:
         yield Check(
             what,
             Outcome.HOLDS if same else Outcome.FAILS,
-            "what the label is called" if same else "the label has another name",
+            "same name of the label" if same else "the label has another name",
         )

@@ -41,11 +41,11 @@ def make_looks(
     if not run.addressed:
         raise BadRun(f"{run.folder} was made by an older version: its noise cannot be drawn again")
     if denoiser_digest(denoiser) != run.question.denoiser:
-        raise BadRun(f"{run.folder} was certified with another denoiser: pass its own as -d")
+        raise BadRun(f"{run.folder} was certified with another denoiser: pass the certified one as -d")
     for record in records:
         image = image_of(images, record, alone=False)
         if image is None or digest_image(image.pixels) != record.image:
-            wrong = "is not among the images" if image is None else "has other pixels than those certified"
+            wrong = "is not among the images" if image is None else "does not have the pixels that were certified"
             raise BadRun(f"{record.name} {wrong}: pass the images of {run.folder} as --images")
         sample = Chunk(Phase.ESTIMATION, bytes.fromhex(record.key[Phase.ESTIMATION.value]), 0, 1)
         shown = [image.pixels, *copies(record.law, denoiser, image.pixels, sample)]

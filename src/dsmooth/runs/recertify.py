@@ -86,19 +86,18 @@ def recertify(
     rule: VotingRule | None = None,
     out: Path | None = None,
 ) -> Recertified:
-    """The certificates of a run's finished images from its query log; what is not given stays as it was.
+    """The certificates of a run's finished images from its query log; parameters that are not given keep their values.
 
-    `n0` and `n` take the first so many trials of the log, which must be in it: the trials come from the log, never from
-    a wish. Choosing alpha, n, bound or rule by looking at what comes out spends more than alpha. Raises BadRun where the
-    log is damaged, is not of this run, lacks a sample of a finished image, or gives other votes than the records;
-    `out` is only checked here (`write` fills it).
+    `n0` and `n` use only the first trials of the log, which must hold them. Choosing alpha, n, bound or rule by the result
+    spends more than alpha. Raises BadRun where the log is damaged, belongs to another run, lacks a sample of a finished
+    image, or gives other votes than the records; `out` is only checked here (`write` fills it).
     """
     source = Path(source)
     folder = source.parent if source.is_file() else source
     if source.is_file() and source.name != LOG:
         raise BadRun(f"{source}: expected a run folder or its {LOG}, with every answer; other files hold no votes")
     if not (folder / LOG).is_file():
-        raise BadRun(f"{folder}: expected a run that asked a service (with {LOG}), found none")
+        raise BadRun(f"{folder}: expected a run on a service (with {LOG}), found none")
     if out is not None:
         check_free(out, resume=False)
         check_writable(out)
@@ -139,7 +138,7 @@ def recertify(
         ]
         before = [None if reply is None else held_rule.vote(reply) for reply in replies]
         if (_counted(before[: held.n0]), _counted(before[held.n0 :])) != (record.selection, record.estimation):
-            raise BadRun(f"{log.path}: its answers give other votes for {record.name} than the run's record")
+            raise BadRun(f"{log.path}: its answers give different votes for {record.name} than the run's record")
         votes = [None if reply is None else new_rule.vote(reply) for reply in replies]
         kept = [*votes[:n0], *votes[held.n0 : held.n0 + n]]
         record = replace(
@@ -174,7 +173,7 @@ def _check_together(run: Run, log: QueryLog) -> None:
     if held != (run.header.get("key_commitment"), run.asked):
         raise BadRun(f"{log.path}: expected the log of this run, got that of another")
     if log.drifted:
-        raise BadRun(f"{log.path}: the service's model changed while it was asked; its votes belong to no one function")
+        raise BadRun(f"{log.path}: the service's model changed during the run; its votes are not those of one function")
 
 
 def _raw_of(log: QueryLog, address: Address) -> str | None:

@@ -1,4 +1,4 @@
-"""Ask again for votes that were recorded: the same noise, networks and shape of batches; and judge what comes."""
+"""Recompute recorded votes with the same noise, networks and batch shape, and judge the result."""
 
 from __future__ import annotations
 
@@ -36,27 +36,25 @@ _INVENTED = (0.1, 0.3)
 """Parts of the votes whose invention is spoken of."""
 _MOST_AREA = 1 << 24
 """Height x width x rows of a batch that is asked for again, at most: 334 photographs of 224 pixels."""
-_UNBELIEVED = (
-    "W of a key that is not witnessed may have been chosen, at the price of a hash: verified is what holds without it"
-)
+_UNBELIEVED = "without a witness the key, and with it W, may have been chosen: only what holds without W is verified"
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The votes of one image, asked for again in part."""
+    """A replay of some of the votes of one image."""
 
     asked: int
     different: int
     chance: bool
     """The classifier answers the same rows differently."""
     certificate: Certificate
-    """What is left of the claim when all that may be wrong is charged against it."""
+    """What is left of the claim when all votes that may be wrong are charged against it."""
     selection: Votes
-    """The selection votes, asked for again."""
+    """The recomputed selection votes."""
     selected: bool
     """Whether they choose the same label, and the same cover where there is one."""
     doubtful: int
-    """How many of all estimation votes may be others, with confidence 1 - CONFIDENCE."""
+    """How many of all estimation votes may be wrong, with confidence 1 - CONFIDENCE."""
 
 
 def classifier_like(record: Record, classifier: Classifier) -> Classifier:
@@ -85,7 +83,7 @@ def smoothed_like(
 
 
 def votes_in(record: Record, share: float) -> int:
-    """How many votes a replay of this share asks for: all of the selection, and so many of the estimation."""
+    """How many votes a replay recomputes: all selection votes, and this share of the estimation votes."""
     return int(record.selection["trials"]) + _part(record, record.estimation["trials"], share)
 
 
@@ -201,16 +199,16 @@ def replayed(
     on_votes: Callable[[int], None] = lambda count: None,
     on_replay: Callable[[Record, Replay], None] = lambda record, replay: None,
 ) -> Iterator[Check]:
-    """Whether these are the networks, and a replay of a random part of the votes of each image.
+    """Whether these are the networks, and a replay of a random share of the votes of each image.
 
-    `witnessed`: it is known that nobody chose the key. `on_replay` gets what came of each image whose votes are the
-    networks' own, as far as rounding allows.
+    `witnessed`: it is known that nobody chose the key. `on_replay` gets the replay of each image whose votes match the
+    networks' up to rounding.
     """
     yield from same_networks(evidence, classifier, denoiser)
     if images is None:
-        yield Check("replay", Outcome.OPEN, "votes can only be asked for again on their images", "--images")
+        yield Check("replay", Outcome.OPEN, "recomputing votes needs the images", "--images")
     elif classifier.traits.billed:
-        yield Check("replay", Outcome.OPEN, "a service is not asked for old votes again", "--again, within a budget")
+        yield Check("replay", Outcome.OPEN, "votes of a service are not recomputed", "--again, within a budget")
     else:
         if not witnessed and _is_randomised(evidence):
             yield Check("weight", Outcome.TOLD, _UNBELIEVED)
@@ -236,9 +234,9 @@ def _judged(
         image = image_of(images, record, alone=evidence.run is None)
         found = "it is not among the images" if image is None else recounted(evidence, record, image)
         if image is None or isinstance(found, str):
-            return Check("replay", Outcome.OPEN, f"{record.name}: its votes are none to be asked for again")
+            return Check("replay", Outcome.OPEN, f"{record.name}: its votes cannot be recomputed")
         if record.cover is not None and record.cover["centres"] and found.cover is None:
-            return Check("replay", Outcome.OPEN, f"{image.name}: its centres cannot be made again here")
+            return Check("replay", Outcome.OPEN, f"{image.name}: its centres cannot be recomputed here")
         circumstances = (record.law, record.asked.backend, record.asked.dtype, record.batch[0])
         if circumstances not in made:
             for old in made.values():
@@ -251,10 +249,10 @@ def _judged(
         )
         if replay.chance != record.nondeterministic:
             return Check(
-                "replay", Outcome.FAILS, f"{image.name}: it says otherwise whether the classifier is left to chance"
+                "replay", Outcome.FAILS, f"{image.name}: it states wrongly whether the classifier is deterministic"
             )
         if replay.chance:
-            return Check("replay", Outcome.OPEN, "the classifier brings randomness of its own", "--again")
+            return Check("replay", Outcome.OPEN, "the classifier is not deterministic", "--again")
         asked, different = asked + replay.asked, different + replay.different
         limit = tolerated(replay.asked, record.asked.dtype, FALSE_ALARM / max(1, evidence.count))
         # whoever invents votes does it in the estimation: of the selection all are asked for again
@@ -263,8 +261,8 @@ def _judged(
             return Check(
                 "replay",
                 Outcome.FAILS,
-                f"{image.name}: {replay.different} of {replay.asked} votes are others than the networks give; "
-                f"honest rounding changes at most {limit}",
+                f"{image.name}: {replay.different} of {replay.asked} votes differ from those of the networks; rounding "
+                f"explains at most {limit}",
             )
         on_replay(record, replay)
         if found.certificate.answer is not None:
@@ -277,9 +275,7 @@ def _judged(
     for smoothed in made.values():
         smoothed.close()
     if different > tolerated(asked, _dtype(evidence)):
-        return Check(
-            "replay", Outcome.FAILS, f"{different} of {asked:,} votes are others: more than honest rounding changes"
-        )
+        return Check("replay", Outcome.FAILS, f"{different} of {asked:,} votes differ: more than rounding explains")
     needed = "a larger --share, or --all"
     if not witnessed and _is_randomised(evidence):
         needed = f"{needed}; a witnessed key, with --timestamp-roots"
@@ -287,12 +283,12 @@ def _judged(
 
 
 def _elsewhere(record: Record, smoothed: SmoothedClassifier) -> str:
-    """What is said where the votes are asked for again in another way than the record says, which nobody can check."""
+    """A remark where votes are recomputed under other circumstances than the record states, which cannot be checked."""
     here, asked = smoothed.pipeline.backend, record.asked
     if (here.name, here.dtype, smoothed.batch) == (asked.backend, asked.dtype, record.batch[0]):
         return ""
     told = f"{asked.backend!r:.40} in {asked.dtype}, {record.batch[0]} rows at once"
-    return f", asked by {here.name} in {here.dtype}, {smoothed.batch} rows at once, where the file says {told}"
+    return f", recomputed by {here.name} in {here.dtype}, {smoothed.batch} rows at once, where the file states {told}"
 
 
 def _told(
@@ -312,18 +308,18 @@ def _told(
     )
     certain = all(n == of for n, _, of in samples)
     if certain:
-        detail = f"{same}: all there are"
+        detail = f"{same}, which is all votes"
     else:
-        detail = f"{same}; of an image's estimation votes, invented ones would have been missed: {', '.join(told)}"
+        detail = f"{same}; made-up shares of an image's estimation votes would have been missed: {', '.join(told)}"
     if kept < claims:
-        lost = f"{detail}; {claims - kept} of {claims} claims do not survive what may be wrong with their votes"
+        lost = f"{detail}; {claims - kept} of {claims} claims fail if votes that may be wrong are charged against them"
         return Check("replay", Outcome.OPEN, lost, needed)
     added = "" if certain or not weaker else f"; with {CONFIDENCE:g} added to alpha"
     return Check("replay", Outcome.HOLDS, f"{detail}{weakest(weaker)}{added}", less=less_of(len(weaker), claims))
 
 
 def _part(record: Record, trials: int, share: float) -> int:
-    """How many of so many estimation votes are asked for again."""
+    """How many of the estimation votes are recomputed."""
     if isinstance(record.law, EnumeratedLaw) or record.cover is not None:
         return trials
     return min(trials, max(_LEAST, round(share * trials)))

@@ -1,8 +1,8 @@
-"""One run by many machines: planned once, done in shards that share nothing but a folder, merged into one run.
+"""One run on many machines: planned once, done in shards that share nothing but a folder, merged into one run.
 
-A vote follows from its address and the networks, so who draws it does not matter: the records of merged shards are those
-of a run on one machine, but for times and versions. RUN holds the question and the key of all shards; RUN/shards/03-of-16
-is a run folder about the same images, of which it does every 16th, beginning with the fourth.
+A vote is determined by its address and the networks, whichever machine draws it: the records of merged shards are those of a
+run on one machine, except for times and versions. RUN holds the settings and the key of all shards; RUN/shards/03-of-16
+is a run folder about the same images, of which it does every 16th, starting with the fourth.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ class Shard:
         except BadParameter:
             raise
         except ValueError:
-            raise BadParameter(
-                f"shard must be a number and a count, as 3/16, or auto, or auto/16, got {text[:80]!r}"
-            ) from None
+            raise BadParameter(f"shard must be NUMBER/COUNT, as 3/16, or auto, or auto/16, got {text[:80]!r}") from None
 
     def folder(self, run: Path) -> Path:
         """Where its records go."""
@@ -103,7 +101,7 @@ def plan_of(run: Path, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
         raise BadRun(f"{run} holds no plan: make one with --plan first, so that all shards have one key")
     plan = read_run(run)
     if plan.key is not None:
-        raise BadRun(f"{run} is finished: nothing is left for a shard")
+        raise BadRun(f"{run} is finished: there is nothing left to do")
     check_same(run, plan, header)
     return dict(plan.header), read_secret(run, str(plan.header["key_commitment"]))
 
@@ -115,7 +113,7 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     is not merged twice. The shards are gone afterwards: their votes are in the run.
     """
     if not holds_run(run):
-        raise BadRun(f"{run} holds no run: give the folder that --plan was given")
+        raise BadRun(f"{run} holds no run: pass the --out folder of --plan")
     plan = read_run(run)
     folders = sorted(path.parent for path in (run / SHARDS).glob("*/run.json"))
     if (run / SHARDS).is_symlink() or any(folder.is_symlink() for folder in folders):
@@ -125,19 +123,17 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
         raise BadRun(f"{run} has no shards yet: run `dsmooth certify ... --shard 0/N --out {run}` and so on first")
     for shard in shards:
         if {**shard.header} != {**plan.header}:
-            raise BadRun(f"{shard.folder} is no shard of {run}: it was begun with another question, key or date")
+            raise BadRun(f"{shard.folder} is no shard of {run}: it was begun with other settings, key or date")
         if shard.torn:
-            raise BadRun(f"{shard.folder} has an unfinished record: run its shard again, which goes on there")
+            raise BadRun(f"{shard.folder} has an unfinished record: run that shard again, it continues there")
     found = {record.index: (shard, record) for shard in shards for record in shard.records}
     if sum(len(shard.records) for shard in shards) != len(found):
-        raise BadRun(f"{run}: expected each image in one shard, found one in several: their counts of shards differ")
+        raise BadRun(f"{run}: expected each image in one shard, found one in several: the counts of the shards differ")
     for shard, record in found.values():
         if record.votes["file"] != f"votes/{record.index:06d}.votes":
-            raise BadRun(
-                f"{shard.folder}: expected the votes of {record.name!r} in the file of their number, got another"
-            )
+            raise BadRun(f"{shard.folder}: expected the votes of {record.name!r} in the file of its index, got another")
     if len({record.name for _, record in found.values()}) != len(found):
-        raise BadRun(f"{run}: expected each image in one shard, found one name at two places")
+        raise BadRun(f"{run}: expected each image in one shard, found one name twice")
     held = {record.index for record in plan.records}
     missing = [i for i in range(plan.images) if i not in found and i not in held]
     if missing:

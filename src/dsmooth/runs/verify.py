@@ -1,8 +1,8 @@
-"""Check what was certified. Nothing that is said here is taken from the file: it is made again, or called not verified.
+"""Check what was certified. Nothing is taken from the file on trust: it is recomputed, or reported as not verified.
 
-Without networks the claims are made again from the packed votes (looks, numbers of votes, bounds, radii), the noise
-from the revealed key, the images' digest, shape, names and labels from the images. Votes can be invented; so only who
-has the networks, and asks a random part of the votes again, verifies (replay.py).
+Without networks, claims are recomputed from the packed votes (looks, numbers of votes, bounds, radii), the noise from the
+revealed key, and digests, shapes, names and labels from the images. Votes could be made up, so only a verifier who has the
+networks and recomputes a random share of the votes really verifies (replay.py).
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ MOST_VOTES: Final = 1 << 24
 
 
 class Outcome(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
     OPEN = "not checked"
     TOLD = "note"
-    """Nothing to be checked, but to be known."""
+    """For information only."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     what: str
     outcome: Outcome
@@ -62,7 +62,7 @@ class Check:
     give: str = ""
     """What would let it be checked."""
     less: str = ""
-    """What it leaves of the claims, where that is less than they say."""
+    """What remains of the claims, where that is less than they state."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Evidence:
     """The records of a run or of one certificate file, with their votes and the revealed key."""
 
     records: Iterable[Record]
-    """They can be gone through several times."""
+    """They can be iterated over several times."""
     count: int
     key: bytes | None
     packed: Callable[[Record], bytes]
@@ -79,9 +79,9 @@ class Evidence:
     name: str | None = None
     """What a certificate file calls its label."""
     witness: Witness | None = None
-    """What is said to prove that the key was fixed before the noise could be known."""
+    """Alleged proof that the key was fixed before the noise could be known."""
     envelope: Envelope | None = None
-    """What a certificate file came in, where it was signed."""
+    """The envelope of a certificate file, where it was signed."""
 
     @property
     def first(self) -> Record | None:
@@ -125,7 +125,7 @@ def evidence_of(one: CertificateFile) -> Evidence:
 def verify_evidence(
     evidence: Evidence, images: ImageSet | None, key_standing: Standing | None = None
 ) -> Iterator[Check]:
-    """Everything that needs no network. `key_standing`: what is known of the key; by default, to who trusts no authority."""
+    """All checks that need no network. `key_standing`: what is known of the key; by default, without trusted authorities."""
     if key_standing is None:
         key_standing = standing_of(evidence)
     faults = _Faults()
@@ -146,9 +146,9 @@ def verify_evidence(
             faults.note("key", record, _shared_noise(record, holders, twice))
     many = f"{evidence.count} certificate{'s' * (evidence.count != 1)}"
     yield faults.check(
-        "claims", f"label and radius of {many} follow from the votes, looks and numbers of votes included"
+        "claims", f"label and radius of {many} follow from the votes, including looks and numbers of votes"
     )
-    yield faults.check("circumstances", "batches and generator are those that the question allows")
+    yield faults.check("circumstances", "batches and generator are consistent with the settings")
     if evidence.run is not None:
         yield from _run_checks(evidence.run, images)
     first = evidence.first
@@ -158,12 +158,12 @@ def verify_evidence(
         yield Check(
             "claim",
             Outcome.OPEN,
-            "chosen after the votes: something that decides it was decided when they were known",
-            "a claim that was fixed before",
+            "chosen after the votes: a setting that affects the claims was set when the votes were known",
+            "a run whose settings were fixed first",
         )
     yield _key_check(evidence, faults, key_standing)
     if images is None:
-        yield Check("images", Outcome.OPEN, "shape, pixels and labels stand there as the file says", "--images")
+        yield Check("images", Outcome.OPEN, "shape, pixels and labels are only what the file states", "--images")
         return
     yield faults.check("images", "the pixels and shapes are those certified")
     yield _label_check(evidence, images, faults)
@@ -172,12 +172,14 @@ def verify_evidence(
 def signature_check(evidence: Evidence, public_key: Any) -> Check:
     """Whether the certificate file was signed by this key (of `read_public_key`); None: no key is at hand.
 
-    A signature says who vouches for a certificate. It holds with or without one, so a missing key leaves nothing open.
+    A signature says who vouches for a certificate, which holds with or without one: without a key nothing stays open.
     """
     envelope = evidence.envelope
     if public_key is None:
         names = [] if envelope is None else [name for name, _ in envelope.signatures]
-        return Check("signature", Outcome.TOLD, f"said to be by {', '.join(names)[:80]}; checked with --public-key")
+        return Check(
+            "signature", Outcome.TOLD, f"states that it is by {', '.join(names)[:80]}; pass --public-key to check"
+        )
     if envelope is None:
         return Check("signature", Outcome.FAILS, "it is not signed")
     if not envelope.signed_by(public_key):
@@ -197,16 +199,16 @@ def _trials(record: Record) -> int:
 
 
 def size_of_images(records: Iterable[Record]) -> int | None:
-    """The side to which image files were cut, from what their records say of it; None where they were left as they are.
+    """The side to which image files were resized and cropped, according to their records; None where they were not.
 
-    Other pixels than those certified are noticed by their digest, whatever is said here.
+    If that is wrong, the digest of the pixels will differ.
     """
     cut = (record.shape[0] for record in records if any(step.startswith("centre ") for step in record.decoding))
     return next(cut, None)
 
 
 def image_of(images: ImageSet, record: Record, *, alone: bool) -> LabelledImage | None:
-    """The image of that name; `alone`: the only image there is, whatever it is called."""
+    """The image of that name; `alone`: the only image, whatever its name."""
     found = images.find(record.name)
     return images[0] if found is None and alone and len(images) == 1 else found
 
@@ -240,11 +242,11 @@ def _claim_fault(evidence: Evidence, record: Record, image: LabelledImage | None
     if isinstance(found, str):
         return found
     what = differs(record, found)
-    return None if what is None else f"it says another {what} than follows from its votes"
+    return None if what is None else f"its {what} does not follow from its votes"
 
 
 def recounted(evidence: Evidence, record: Record, image: LabelledImage | None) -> Recount | str:
-    """The claim from its packed votes, for the image's own dimension where it is at hand; or why there is none."""
+    """The claim from its packed votes, for the actual image's dimension where it is given; or why there is none."""
     try:
         labels = evidence.labels(record)
         dim = record.dim if image is None else image.pixels.size
@@ -257,18 +259,18 @@ def recounted(evidence: Evidence, record: Record, image: LabelledImage | None) -
         return str(error)
     except BadInput as error:
         return f"its votes cannot be counted: {error}"
-    return "the number of its votes is none that its question allows" if found is None else found
+    return "its number of votes does not fit its settings" if found is None else found
 
 
 def _cover_check(evidence: Evidence, images: ImageSet | None) -> Check:
-    """Whether centres and radii could be made again; where they are others, the claims already do not hold."""
+    """Whether centres and radii could be recomputed; where they differ, the claims already do not hold."""
     if images is None:
-        return Check("cover", Outcome.OPEN, "its centres stand there as the file says", "--images")
+        return Check("cover", Outcome.OPEN, "its centres are only what the file states", "--images")
     why = next((why for record in evidence.records if (why := why_not_made_again(record)) is not None), None)
     if why is not None:
-        return Check("cover", Outcome.OPEN, why, "what made the images of the family")
+        return Check("cover", Outcome.OPEN, why, "the software that made the images of the family")
     centres = sum(len(record.cover["centres"]) for record in evidence.records if record.cover is not None)
-    return Check("cover", Outcome.HOLDS, f"its {centres:,} centres were made again from the images, all that there are")
+    return Check("cover", Outcome.HOLDS, f"all of its {centres:,} centres were recomputed from the images")
 
 
 def _circumstance_fault(record: Record) -> str | None:
@@ -282,15 +284,15 @@ def _circumstance_fault(record: Record) -> str | None:
     if not 1 <= rows <= LIMITS["batch"]:
         return f"its batch has {rows} rows"
     if record.service is not None and digest_json(_described(record.service)) != record.question.classifier:
-        return "it says of its service what the digest of its classifier denies"
+        return "its service does not match the digest of its classifier"
     if not record.addressed:
         return None
     usual = asked.batch_size or max(1, asked.batch_area // (height * width))
-    return None if rows <= usual else f"its batch has {rows} rows, more than the {usual} that were asked for"
+    return None if rows <= usual else f"its batch has {rows} rows, more than the {usual} in its settings"
 
 
 def _described(service: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides how an image becomes a vote, without what is known only afterwards."""
+    """The fields that decide how an image becomes a vote, without those known only afterwards."""
     return {name: value for name, value in service.items() if name not in ("version", "log")}
 
 
@@ -302,7 +304,7 @@ def _streams(record: Record) -> list[str]:
 
 
 def _shared_noise(record: Record, holders: dict[str, str], twice: frozenset[int]) -> str | None:
-    """Whether a stream has served before; `holders`: the image of each of those whose mark came twice."""
+    """Whether a stream was used before; `holders`: the image of each of those whose mark came twice."""
     drawn = _streams(record)
     for stream in drawn:
         shared = mark(stream) in twice and holders.setdefault(stream, record.image) != record.image
@@ -315,15 +317,15 @@ def _key_fault(evidence: Evidence, record: Record) -> str | None:
     if not record.addressed or evidence.key is None:
         return None
     if commitment_of(evidence.key) != record.key["commitment"]:
-        return "the revealed key is not the one that was committed to"
+        return "the revealed key does not match the commitment"
     witness, key = evidence.witness, MasterKey(evidence.key, "")
     if witness is not None:
         key = key.witnessed(witness.round.randomness)
     if record.key.get("witness") != (None if witness is None else witness.commitment.digest):
-        return "it names another witness than there is"
+        return "it names a different witness"
     for phase, expected in key.streams(record.asked, record.image).items():
         if expected.hex() != record.key.get(phase.value):
-            return f"the {phase} stream does not follow from the key and the question"
+            return f"the {phase} stream does not follow from the key and the settings"
     return None
 
 
@@ -335,9 +337,9 @@ def _key_check(evidence: Evidence, faults: _Faults, key_standing: Standing) -> C
         return Check(
             "key",
             Outcome.OPEN,
-            "votes of an older version: their noise does not follow from all that was asked, so alpha, n or the bound "
-            "may have been chosen after the votes",
-            "votes of this version: certify again",
+            "votes of an older version: their noise does not depend on all settings, so alpha, n or the bound may have "
+            "been chosen after the votes",
+            "votes of this version, by certifying again",
         )
     if evidence.key is None:
         return Check(
@@ -345,7 +347,7 @@ def _key_check(evidence: Evidence, faults: _Faults, key_standing: Standing) -> C
         )
     if key_standing == UNKEYED:
         return Check("key", Outcome.HOLDS, key_standing.text)
-    told = "the noise follows from the key that was committed to, and from the question"
+    told = "the noise follows from the committed key and the settings"
     if key_standing.false:
         return Check("key", Outcome.FAILS, key_standing.text)
     return Check("key", Outcome.HOLDS, f"{told}; {key_standing.text}")
@@ -355,23 +357,23 @@ def _image_fault(record: Record, image: LabelledImage | None) -> str | None:
     if image is None:
         return "is not among the images"
     if digest_image(image.pixels) != record.image:
-        return "these are other pixels than those certified"
+        return "these are not the pixels that were certified"
     if image.pixels.shape != record.shape:
-        return f"it says shape {record.shape}, and the image has {image.pixels.shape}"
-    return None if image.decoding == record.decoding else "it says that the image was made in another way than here"
+        return f"it states shape {record.shape}, but the image has {image.pixels.shape}"
+    return None if image.decoding == record.decoding else "it states other preprocessing of the image than here"
 
 
 def _place_fault(evidence: Evidence, record: Record, images: ImageSet) -> str | None:
-    """Whether a run says another place of it than it has among the images."""
+    """Whether a run states another index of it than it has among the images."""
     if evidence.run is None or (record.index < len(images) and images.names[record.index] == record.name):
         return None
-    return "it stands at another place among the images"
+    return "it has another index among the images"
 
 
 def _label_fault(record: Record, image: LabelledImage | None) -> str | None:
     if image is None or image.label is None or record.label == image.label:
         return None
-    return "it says another true class than the images' own labels"
+    return "its true class differs from the image's label"
 
 
 def _label_check(evidence: Evidence, images: ImageSet, faults: _Faults) -> Check:
@@ -379,39 +381,41 @@ def _label_check(evidence: Evidence, images: ImageSet, faults: _Faults) -> Check
         return faults.check("labels", "")
     if any(label is None for label in images.labels):
         if any(record.label is not None for record in evidence.records):
-            return Check("labels", Outcome.OPEN, "true classes stand there as the file says", "the images' labels")
-        return Check("labels", Outcome.HOLDS, "none are said")
-    return faults.check("labels", "true classes are the images' own")
+            return Check("labels", Outcome.OPEN, "true classes are only what the file states", "the images' labels")
+        return Check("labels", Outcome.HOLDS, "the file states none")
+    return faults.check("labels", "true classes match the images' labels")
 
 
 def _listing_check(run: RunHead, images: ImageSet | None) -> Check:
-    """Whether the images that a late run named last are those that it listed first."""
-    told = "names, labels and sizes of the images were fixed first, their pixels after the key"
+    """Whether the images that a late run digested last are those that it listed first."""
+    told = "names, labels and sizes of the images were fixed before the key, their pixels only after it"
     if images is None:
         return Check("listing", Outcome.OPEN, told, "--images")
     listing = images.listing()
     if listing is None:
         return Check("listing", Outcome.OPEN, told, "--images as files, as they were certified")
     if listing != run.listing:
-        return Check("listing", Outcome.FAILS, "these are not the names, labels and sizes that the run listed first")
+        return Check("listing", Outcome.FAILS, "these are not the names, labels and sizes in the run's listing")
     return Check("listing", Outcome.HOLDS, told)
 
 
 def _run_checks(run: RunHead, images: ImageSet | None) -> Iterator[Check]:
-    """What a run says of itself as a whole: complete, of these images, and how many others there are beside it."""
+    """Checks of a run as a whole: complete, of these images, and how many other attempts lie beside it."""
     if run.key is None:
-        yield Check("chain", Outcome.OPEN, "the run is unfinished: its end is open", "the finished run (--resume)")
+        yield Check("chain", Outcome.OPEN, "the run is unfinished", "the finished run (--resume)")
     elif images is None:
-        yield Check("chain", Outcome.OPEN, "whether images were left out cannot be seen", "--images")
+        yield Check("chain", Outcome.OPEN, "cannot tell whether images were left out", "--images")
     elif len(images) != run.images or data_digest(images) != run.data:
         yield Check(
-            "chain", Outcome.FAILS, "these are not the images and labels of the run: some are others, or left out"
+            "chain", Outcome.FAILS, "these are not the images and labels of the run: some differ or are missing"
         )
     else:
         yield Check(
-            "chain", Outcome.HOLDS, f"all {run.images} images are in it; nothing was added, left out or cut off"
+            "chain", Outcome.HOLDS, f"all {run.images} images are included; nothing was added, left out or cut off"
         )
     if run.late:
         yield _listing_check(run, images)
     if run.schema == SCHEMA and (seen := count_attempts(run.folder, run.header, str(run.header["key_commitment"]))) > 1:
-        yield Check("attempts", Outcome.TOLD, f"{seen} runs about the same subject, under other keys, lie here")
+        yield Check(
+            "attempts", Outcome.TOLD, f"{seen} runs of the same images, networks and noise, with other keys, are here"
+        )

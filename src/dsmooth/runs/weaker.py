@@ -1,4 +1,4 @@
-"""Claims of which less was verified than they say: how that is told."""
+"""Claims verified only within a smaller radius than they state, and how that is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Weaker(NamedTuple):
 
 
 def weakest(weaker: Sequence[Weaker]) -> str:
-    """What is said of them, those that lose most first; nothing where there are none."""
+    """A suffix that lists them, largest loss first; empty where there are none."""
     told = [
         f"{name}: verified within l{left.norm:g} {round_down(left.radius)} (claimed {round_down(claimed)})"
         for name, claimed, left in sorted(weaker, key=lambda one: one.left.radius / one.claimed)[:_NAMED]
@@ -35,5 +35,5 @@ def weakest(weaker: Sequence[Weaker]) -> str:
 
 
 def less_of(count: int, claims: int, what: str = "claims") -> str:
-    """The same for a last line."""
+    """The same, for the last line of the output."""
     return f"{count} of {claims} {what} within a smaller radius" if count else ""

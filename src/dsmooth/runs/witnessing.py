@@ -1,4 +1,4 @@
-"""Witnessed runs: begun, stopped until a time stamp and a beacon's round are there, then resumed and judged."""
+"""Witnessed runs: begun, stopped until the time stamp and the beacon's round are there, then resumed and checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def appointment(beacon: Beacon, after: timedelta) -> dict[str, Any]:
     """The beacon and its first round after so long from now, for a run's header."""
     if after <= timedelta():
         raise BadParameter(
-            f"expected a round after now, got one after {after}: nothing could be time-stamped before it"
+            f"expected a round in the future, got one after {after}: nothing could be time-stamped before it"
         )
     require("rfc3161_client", "witness")  # before anything is written
     return {"beacon": beacon.to_json(), "round": beacon.round_after(datetime.now(UTC) + after)}
@@ -46,7 +46,7 @@ def witnessed(folder: Path, header: Mapping[str, Any], key: MasterKey) -> tuple[
         commitment.write(folder)
         comes = f"{commitment.comes:%Y-%m-%d %H:%M:%S} UTC"
         raise WitnessAwaited(
-            f"{folder} waits for its witness: {TOKEN} and {ROUND} in {place}",
+            f"{folder} is waiting for its witness: {TOKEN} and {ROUND} in {place}",
             (
                 f"before {comes}: send {place / 'request.tsq'} to a time-stamp authority (POST, "
                 f"application/timestamp-query), and keep its answer as {place / TOKEN}",
@@ -58,7 +58,7 @@ def witnessed(folder: Path, header: Mapping[str, Any], key: MasterKey) -> tuple[
         witness.check_round()
         witness.check_time()
         if witness.round.signed(commitment.beacon) is False:
-            raise Disproved(f"the beacon did not sign round {witness.round.number} as it is given")
+            raise Disproved(f"the beacon did not sign round {witness.round.number} as given")
     except Disproved as error:
         raise Disproved(f"{place}: {error}; no vote was drawn") from error
     return key.witnessed(witness.round.randomness), commitment.digest
@@ -74,10 +74,10 @@ def standing_of(evidence: Evidence, roots: bytes | None = None, beacon: Beacon =
         return standing(None, [], alone=True, roots=roots, beacon=beacon, late=late)
     commitment, named = witness.commitment, {}
     if commitment_of(evidence.key) != commitment.key:
-        return Standing("false witness: the commitment is about another key", false=True)
+        return Standing("invalid witness: the commitment is to another key", false=True)
     for record in evidence.records:
         if record.asked.to_json() != commitment.question:
-            return Standing("false witness: the commitment is about another question", false=True)
+            return Standing("invalid witness: the commitment is to other settings", false=True)
         named[record.index] = [record.name, record.label, record.image]
     told = [named[index] for index in sorted(named)]
     return standing(witness, told, alone=evidence.run is None, roots=roots, beacon=beacon)

@@ -1,23 +1,23 @@
-"""The gateway: a certified answer over HTTP, in front of any classifier (extra `serve`). No file here samples or certifies.
+"""The gateway: certified answers over HTTP, in front of any classifier (extra `serve`). No file here samples or certifies.
 
-faces/         the ways to ask over HTTP, one file each
-rpc/           those over gRPC
+faces/         the HTTP protocols, one file each
+rpc/           the gRPC protocols
 page/          the page: HTML, CSS, JavaScript; openapi.json describes the protocol
 showing.py     what the page shows beside certificates
-server.py      uvicorn, slow heads, the end
+server.py      uvicorn, slow clients, shutdown
 app.py         all faces behind one guard
-settings.py    where to listen, and who is let in
-guard.py       what holds for every request: origin, size, time, log
-complaints.py  what libraries complain of, as lines of the log
+settings.py    where to listen, and who may connect
+guard.py       limits on every request: origin, size, time; the log
+complaints.py  warnings and errors of libraries, as lines of the log
 callers.py     keys and quotas
 sigv4.py       the signatures of AWS's SDKs
-desk.py        the core: a picture is put to the vote, and its answer recorded
+desk.py        the core: a picture is classified by vote, and its answer recorded
 served.py      a smoothed classifier, warm, under a name
-admission.py   who may wait, and who is told to come back later
-answers.py     what a client is told
-archive.py     certificates that were answered
-jobs.py        certificates that take longer than somebody waits
-metrics.py     what is measured
+admission.py   which requests may wait, and which are told to come back later
+answers.py     the answers that clients get
+archive.py     certificates given in earlier answers
+jobs.py        certificates that take longer than a client waits
+metrics.py     Prometheus metrics
 tracing.py     where the time of a request goes
 telemetry.py   both, sent by OpenTelemetry
 refusals.py    why a request is not answered

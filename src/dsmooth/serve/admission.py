@@ -56,13 +56,13 @@ class Queue:
         within = self.deadline if deadline is None else deadline
         with self._lock:
             if len(self._places) >= self._most:
-                raise Refused("full", f"{self._most} requests wait already; ask again later", retry_after=within)
+                raise Refused("full", f"{self._most} requests are already waiting; try again later", retry_after=within)
             now, planned = self._clock(), _MARGIN * within
             if samples / self.rate > planned:
                 raise Refused(
                     "bad_request",
-                    f"expected what takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
-                    "second: ask for fewer (n0, n), or for a job",
+                    f"expected a request that takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
+                    "second: request fewer (n0, n), or submit a job",
                 )
             place = Place(self, samples, now + within)
             each = (1 + len(self._places)) / self.rate  # seconds of a vote
@@ -71,7 +71,7 @@ class Queue:
                 queued = sum(one.left for one in self._places)
                 raise Refused(
                     "overloaded",
-                    f"{queued:,} votes are queued at {self.rate:.0f} a second; ask again in {math.ceil(late)} s",
+                    f"{queued:,} votes are queued at {self.rate:.0f} a second; try again in {math.ceil(late)} s",
                     retry_after=late,
                 )
             if not self._places:

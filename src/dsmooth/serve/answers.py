@@ -1,4 +1,4 @@
-"""What a client is told: a certificate or a prediction, in the words that all faces share."""
+"""The answer to a client: a certificate or a prediction, with the fields that all faces share."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Answer:
     question: Question
     promise: Certificate | Prediction
     name: str | None
-    """What people call the answer; None: abstains."""
+    """The name of the answer; None: abstains."""
     image: str
-    """Digest of the image that was asked about, after decoding and cropping."""
+    """Digest of the image, after decoding and cropping."""
     commitment: str
-    """SHA-256 of the key of the noise."""
+    """SHA-256 of the noise key."""
     id: str | None = None
     """Of the certificate, where there is one: a prediction has none."""
     document: bytes = b""
@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def votes(self) -> Votes:
-        """The votes that the promise rests on."""
+        """The votes that the answer rests on."""
         return self.promise.estimation if isinstance(self.promise, Certificate) else self.promise.votes
 
     @property

@@ -42,10 +42,6 @@ def gateway(desk: Desk, settings: Settings, *, log: Log = to_stderr, **limits: A
 async def _unknown(request: Request, error: Exception) -> Response:
     """An address or method that no face has."""
     status = error.status_code if isinstance(error, HTTPException) else 404
-    said = (
-        "no face has this method here"
-        if status == 405
-        else "no face has this address: docs/guide/gateway.md lists them"
-    )
+    said = "method not allowed here" if status == 405 else "no such address: docs/guide/gateway.md lists them"
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     return JSONResponse({"error": said}, status, headers)

@@ -79,14 +79,14 @@ class Callers:
         if not self._callers:
             return LOCAL
         if not key:
-            raise Refused("unauthenticated", "expected a key of this server, got none")
+            raise Refused("unauthenticated", "expected an API key of this server, got none")
         offered = hashlib.sha256(key.encode()).hexdigest()
         found = None
         for caller in self._callers:
             if hmac.compare_digest(offered, caller.sha256):
                 found = caller
         if found is None:
-            raise Refused("unauthenticated", "expected a key of this server, got another")
+            raise Refused("unauthenticated", "expected an API key of this server, got another")
         return found
 
     def of_signature(self, headers: Mapping[str, str], query: str, body: bytes) -> Caller:
@@ -99,7 +99,7 @@ class Callers:
             told, self._aws_secrets[told.access_key] if known else secrets.token_hex(), headers, query, body
         )
         if found is None:
-            raise Refused("unauthenticated", "the signature is not the one of this request under its key")
+            raise Refused("unauthenticated", "the signature does not match this request and its key")
         return found
 
     def request(self, caller: Caller) -> None:
@@ -134,7 +134,7 @@ class Callers:
                 if wait > 0.0:
                     raise Refused(
                         "quota",
-                        f"the quota of this key ({most:g} {what} in {seconds:g} s) is used up; ask again in "
+                        f"the quota of this key ({most:g} {what} in {seconds:g} s) is used up; try again in "
                         f"{math.ceil(wait)} s",
                         retry_after=wait,
                     )
@@ -182,7 +182,7 @@ def read_callers(path: Path) -> list[Caller]:
 def _caller(row: Any, where: str) -> Caller:
     if not isinstance(row, dict) or not {"name", "sha256"} <= row.keys() <= _FIELDS:
         raise BadParameter(
-            f"{where}: expected name, sha256, and perhaps {', '.join(sorted(_FIELDS - {'name', 'sha256'}))}"
+            f"{where}: expected name, sha256, and optionally {', '.join(sorted(_FIELDS - {'name', 'sha256'}))}"
         )
     if not _matches(_NAME, row["name"]):
         raise BadParameter(f"{where}: a name has 1 to 32 of a-z, 0-9, - and _, got {str(row['name'])[:40]!r}")

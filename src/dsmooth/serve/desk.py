@@ -1,6 +1,6 @@
-"""The core of the gateway: a picture comes in, is put to the vote beside all others, and its answer goes out.
+"""The core of the gateway: pictures come in, are classified by vote together with all others, and answers go out.
 
-Faces translate; here it is decided who may ask, how long it may take, and what is recorded.
+Faces translate; this decides who may ask, how long it may take, and what is recorded.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ out and the votes so far count for nothing."""
 
 @dataclass(frozen=True)
 class Request:
-    """One picture and what is asked of it."""
+    """One picture and its settings."""
 
     served: Served
     question: Question
@@ -66,7 +66,7 @@ class Request:
     """An image file, or pixels of the classifier's own size."""
     caller: Caller
     job: bool = False
-    """A job may take an hour, and gives way to everything that somebody waits for."""
+    """Whether it is a job, which may take an hour and has lower priority than waiting requests."""
     deadline: float | None = None
     """Seconds within which it is answered; None: the operator's."""
 
@@ -103,7 +103,7 @@ class Desk:
             traits, limits = served.smoothed.classifier.traits, served.smoothed.classifier.limits
             if traits.billed and limits.price is None and callers.counts_dollars:
                 raise BadParameter(
-                    f"keys have dollars_per_day, and the price of {served.smoothed.classifier.name} is not known: pass "
+                    f"keys have dollars_per_day, but the price of {served.smoothed.classifier.name} is not known: pass "
                     "--price (dollars per 1,000 queries)"
                 )
         self.samples = dict(samples)
@@ -118,7 +118,7 @@ class Desk:
 
     @property
     def ready(self) -> bool:
-        """Whether everything answers, as far as is known."""
+        """Whether all models answer, as far as is known."""
         return not self.draining and all(served.ready for served in self.models.values())
 
     def model(self, name: str | None = None) -> Served:
@@ -132,12 +132,12 @@ class Desk:
     async def ask(
         self, request: Request, *, on_begun: OnBegun = lambda commitment: None, on_labels: OnLabels = lambda *_: None
     ) -> Answer:
-        """The answer, once all its votes are there; raises Refused. Whoever stops waiting cancels it.
+        """The answer, once all its votes are there; raises Refused. Cancelled if the caller stops waiting.
 
         At the deadline a prediction abstains, and a certificate is refused.
         """
         if self.draining:
-            raise Refused("draining", "the server is closing; ask again in a moment", retry_after=5.0)
+            raise Refused("draining", "the server is shutting down; try again in a moment", retry_after=5.0)
         served, question = request.served, request.question
         samples = question.n + (0 if question.bound == PREDICTION else question.n0)
         queue = served.jobs if request.job else served.queue
@@ -215,7 +215,7 @@ class Desk:
                 )
         except OSError as error:  # an answer whose record is lost would be worth nothing to whoever checks it
             raise Refused(
-                "failed", f"the certificate could not be recorded ({error.strerror}); ask again later"
+                "failed", f"the certificate could not be recorded ({error.strerror}); try again later"
             ) from error
         self.metrics.certified(certificate)
         return _answer(served, kept, cached=False)
@@ -254,7 +254,7 @@ class Desk:
         except OSError:
             found = None
         if found is None:
-            raise Refused("not_found", "expected the id of a certificate of this caller, got none of those kept here")
+            raise Refused("not_found", "no certificate with this id is kept here for this caller")
         return found
 
     def close(self) -> None:

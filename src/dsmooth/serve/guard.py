@@ -104,14 +104,14 @@ class Guard:
             note["reason"] = "draining"
             self._metrics.refused("draining")
             if not status:
-                closing = Refused("draining", "the server closed before the answer came; ask again", retry_after=5.0)
+                closing = Refused("draining", "the server closed before the answer came; try again", retry_after=5.0)
                 await _plain(closing)(scope, receive, sent)
         except Exception as error:
             # a fault of this program: whoever asked learns nothing of it, the operator where it is
             note.update(reason="failed", error=type(error).__name__, where=where_of(error))
             self._metrics.refused("failed")
             if not status:
-                await _plain(Refused("failed", "the server failed; its log says where"))(scope, receive, sent)
+                await _plain(Refused("failed", "the server failed; see its log"))(scope, receive, sent)
         finally:
             self._held -= reading.size
             seconds = time.monotonic() - started
@@ -124,14 +124,12 @@ class Guard:
     def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
         if self._private and _name(f"//{host}") not in _LOOPBACK:
-            raise Refused("forbidden", "expected a Host header that names this machine (localhost): use that address")
+            raise Refused("forbidden", "expected a Host header that names this machine: use the address localhost")
         origin = headers.get("origin")
         if origin is not None and _host_of(origin) != host.lower():
-            raise Refused("forbidden", "a page of another origin may not use this server")
+            raise Refused("forbidden", "pages of other origins may not use this server")
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refused(
-                "unsupported", "expected a body as it is, got a compressed one: send it without Content-Encoding"
-            )
+            raise Refused("unsupported", "expected an uncompressed body: send it without Content-Encoding")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._most_body:
             raise self._too_large()
@@ -147,7 +145,7 @@ class Guard:
         if whole > self._most_body:
             raise self._too_large()
         if self._held > _MOST_HELD * self._most_body:
-            raise Refused("full", "too many uploads at once; ask again in a moment", retry_after=1.0)
+            raise Refused("full", "too many uploads at once; try again in a moment", retry_after=1.0)
 
 
 class _Reading:
@@ -167,7 +165,7 @@ class _Reading:
                 message = await self._receive()
         except TimeoutError:
             seconds = self._guard._body_seconds
-            raise Refused("timeout", f"expected the whole body within {seconds:g} s: send it faster") from None
+            raise Refused("timeout", f"expected the whole body within {seconds:g} s") from None
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.size += size

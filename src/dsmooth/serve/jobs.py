@@ -65,7 +65,7 @@ class Job:
             self.refusal = Refused("closed", "the job was cancelled")
             raise
         except Exception:
-            self.refusal = Refused("failed", "the server failed; its log says where")
+            self.refusal = Refused("failed", "the server failed; see its log")
             raise
         finally:
             self._changed.set()
@@ -156,13 +156,13 @@ class Jobs:
             job = self._jobs.get(known[0])
             if job is not None and known[1] != asked:
                 raise Refused(
-                    "bad_request", "this Idempotency-Key was used for another picture or question: choose another"
+                    "bad_request", "this Idempotency-Key was used for another picture or other settings: use a new one"
                 )
             if job is not None and job.state != "failed":
                 return job
         open_jobs = sum(job.long and job.state in ("waiting", "voting") for job in self._jobs.values())
         if request.job and open_jobs >= request.served.limits.most_jobs:
-            raise Refused("full", f"{open_jobs} jobs are under way; ask again later", retry_after=10.0)
+            raise Refused("full", f"{open_jobs} jobs are in progress; try again later", retry_after=10.0)
         job = Job(request)
         self._jobs[job.id] = job
         if once is not None:
@@ -180,7 +180,7 @@ class Jobs:
         """The caller's job of that id; raises Refused (404), also for another caller's."""
         job = self._jobs.get(name)
         if job is None or job.caller.name != caller:
-            raise Refused("not_found", "expected the id of a job of this caller, got none of those known here")
+            raise Refused("not_found", "no job with this id is known here for this caller")
         return job
 
     async def finish(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What is measured while the gateway runs, in the words of Prometheus: base units, and labels of few values."""
+"""Prometheus metrics of the gateway: base units, and labels with few values."""
 
 from __future__ import annotations
 
@@ -28,29 +28,32 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "dsmooth_requests", "Requests that were answered.", ["face", "method", "code"], registry=self.registry
+            "dsmooth_requests", "Requests answered.", ["face", "method", "code"], registry=self.registry
         )
         self._duration = Histogram(
             "dsmooth_request_duration_seconds",
-            "From the request's head to the response's end.",
+            "Time from the request's head to the end of the response.",
             ["face"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._rejections = Counter(
-            "dsmooth_rejections", "Requests that were refused, by reason.", ["reason"], registry=self.registry
+            "dsmooth_rejections", "Requests refused, by reason.", ["reason"], registry=self.registry
         )
         self._wait = Histogram(
             "dsmooth_queue_wait_seconds",
-            "From the session's door to the first votes.",
+            "Time from submission to the first votes.",
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._samples = Counter("dsmooth_samples", "Votes that were drawn for clients.", registry=self.registry)
+        self._samples = Counter("dsmooth_samples", "Votes drawn for clients.", registry=self.registry)
         self._missing = Counter(
-            "dsmooth_missing_votes", "Trials without a usable answer.", ["reason"], registry=self.registry
+            "dsmooth_missing_votes",
+            "Trials without a usable answer (missing votes).",
+            ["reason"],
+            registry=self.registry,
         )
-        self._abstentions = Counter("dsmooth_abstentions", "Certificates that promise nothing.", registry=self.registry)
+        self._abstentions = Counter("dsmooth_abstentions", "Certificates that abstain.", registry=self.registry)
         self._radius = Histogram(
             "dsmooth_certified_radius",
             "Radii of certificates, in the norm of the question.",
@@ -104,14 +107,22 @@ class _Queues(Collector):
 
     def collect(self) -> Iterator[Any]:
         """The gauges, read now."""
-        images = GaugeMetricFamily("dsmooth_queue_images", "Requests that wait.", labels=["model", "queue"])
-        samples = GaugeMetricFamily("dsmooth_queue_samples", "Votes to come, at most.", labels=["model", "queue"])
-        rate = GaugeMetricFamily("dsmooth_samples_per_second", "Measured while busy.", labels=["model", "queue"])
-        fill = GaugeMetricFamily("dsmooth_batch_fill_ratio", "Of the rows so far, those asked for.", labels=["model"])
-        upstream = CounterMetricFamily(
-            "dsmooth_upstream_requests", "Tries at a service: answered or failed.", labels=["provider", "code"]
+        images = GaugeMetricFamily("dsmooth_queue_images", "Requests waiting.", labels=["model", "queue"])
+        samples = GaugeMetricFamily(
+            "dsmooth_queue_samples", "Upper bound on votes still to be drawn.", labels=["model", "queue"]
         )
-        dollars = CounterMetricFamily("dsmooth_upstream_cost_dollars", "Sent, at its price.", labels=["model"])
+        rate = GaugeMetricFamily(
+            "dsmooth_samples_per_second", "Samples per second, measured while busy.", labels=["model", "queue"]
+        )
+        fill = GaugeMetricFamily(
+            "dsmooth_batch_fill_ratio", "Share of batch rows that were requested, not padding.", labels=["model"]
+        )
+        upstream = CounterMetricFamily(
+            "dsmooth_upstream_requests", "Queries to a service, answered or failed.", labels=["provider", "code"]
+        )
+        dollars = CounterMetricFamily(
+            "dsmooth_upstream_cost_dollars", "Cost of the queries sent, at the service's price.", labels=["model"]
+        )
         for name, served in self._desk.models.items():
             for kind, queue in (("requests", served.queue), ("jobs", served.jobs)):
                 images.add_metric([name, kind], queue.requests)

@@ -30,11 +30,13 @@ class Refused(Exception):
 def refusal_of(error: DsmoothError) -> Refused:
     """What a client hears of an error of the core."""
     if isinstance(error, Expired):
-        return Refused("expired", "not all votes came before the deadline; a certificate of fewer is none: try later")
+        return Refused(
+            "expired", "not all votes came before the deadline, and fewer votes make no certificate: try again later"
+        )
     if isinstance(error, SessionClosed):
-        return Refused("draining", "the server is closing; ask again in a moment", retry_after=5.0)
+        return Refused("draining", "the server is shutting down; try again in a moment", retry_after=5.0)
     if isinstance(error, ServiceStopped):
-        return Refused("upstream", f"the service behind this server gave out: {error}")
+        return Refused("upstream", f"the service behind this server failed: {error}")
     if isinstance(error, BadInput) and not isinstance(error, BadModel):
         return Refused("bad_request", str(error))
     return Refused("failed", f"nothing was certified: {error}")

@@ -39,11 +39,11 @@ class Limits:
     """n0 + n of one request; a job may have 100 times as many."""
     most_alpha: float = 0.05
     deadline: float = 60.0
-    """Seconds within which a request is answered, or refused."""
+    """Seconds within which a request is answered or refused."""
     most_requests: int = 256
-    """Requests that wait at once."""
+    """Most requests waiting at a time."""
     most_jobs: int = 16
-    """Jobs that are not finished."""
+    """Most unfinished jobs."""
 
 
 class Served:
@@ -64,7 +64,7 @@ class Served:
     ) -> None:
         side = size or smoothed.classifier.input_size
         if not side:
-            raise BadParameter(f"{smoothed.classifier.name} takes images of any size: choose one with --size")
+            raise BadParameter(f"{smoothed.classifier.name} takes images of any size: set one with --size")
         self.name, self.smoothed, self.terms, self.limits = name, smoothed, dict(terms), limits
         self.size, self.shape = side, (side, side, _CHANNELS)
         smoothed.question(**self.terms)  # complains of bad numbers before anything is warmed
@@ -166,7 +166,7 @@ class Served:
         if question.n0 + question.n > most:
             raise Refused(
                 "bad_request",
-                f"expected at most {most:,} votes (n0 + n), got {question.n0 + question.n:,}: ask for fewer",
+                f"expected at most {most:,} votes (n0 + n), got {question.n0 + question.n:,}: request fewer",
             )
         if question.alpha > self.limits.most_alpha:
             raise Refused("bad_request", f"alpha must be at most {self.limits.most_alpha:g}, got {question.alpha:g}")
@@ -180,7 +180,9 @@ class Served:
 
 def _check_names(asked: Mapping[str, object], known: tuple[str, ...]) -> None:
     if "seed" in asked:
-        raise Refused("bad_request", "a seed is refused: the noise follows from a fresh key that nobody could choose")
+        raise Refused(
+            "bad_request", "a seed is not accepted: the noise comes from a new random key that nobody could choose"
+        )
     if unknown := sorted(set(asked) - set(known)):
         raise Refused("bad_request", f"expected parameters among {', '.join(known)}, got {unknown[0][:40]!r}")
 
@@ -209,7 +211,7 @@ def _mode(asked: Mapping[str, object]) -> Mode:
     name = str(asked.get("mode", "curve" if "radii" in asked else "decision"))
     radii: tuple[float, ...] = ()
     if "radius" in asked and "radii" in asked:
-        raise Refused("bad_request", "radius is for mode decision and radii for mode curve: give one of them")
+        raise Refused("bad_request", "radius is for mode decision and radii for mode curve: pass one of them")
     if "radius" in asked:
         radii = (float(_number(asked, "radius")),)
     elif "radii" in asked:

@@ -67,9 +67,9 @@ class _Patient(H11Protocol):
 
 
 class Server:
-    """A gateway on an address. `run` blocks until it is told to end, by SIGTERM, SIGINT or `stop`.
+    """A gateway on an address. `run` blocks until SIGTERM, SIGINT or `stop`.
 
-    Then nothing new is accepted, and what is in progress, jobs included, has `settings.drain` seconds. on_start is called
+    Then nothing new is accepted, and work in progress, including jobs, has `settings.drain` seconds. on_start is called
     with the port once it listens.
     """
 

@@ -30,11 +30,11 @@ class Settings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_proxy: bool = False
-    """Somebody else speaks TLS in front of this server."""
+    """A proxy in front of this server terminates TLS."""
     most_body: int = 10_000_000
     """Bytes of a request."""
     drain: float = 30.0
-    """Seconds that requests in progress have when the server is told to end."""
+    """Seconds that requests in progress may take when the server is shutting down."""
 
     def __post_init__(self) -> None:
         for name, port in (("port", self.port), ("grpc_port", self.grpc_port)):
@@ -46,11 +46,11 @@ class Settings:
             raise BadParameter("limits must be positive: --drain (seconds) and the bytes of a body")
         if not self.private and self.keys is None:
             raise BadParameter(
-                f"{self.host} can be reached by others: give --keys, the file of those who may ask, or listen on 127.0.0.1"
+                f"{self.host} can be reached from other machines: pass --keys, a file of API keys, or listen on 127.0.0.1"
             )
         if not self.loopback and self.tls_key is None and not self.behind_proxy:
             raise BadParameter(
-                f"{self.host} would carry keys in the clear: give --tls-certificate and --tls-key, or --behind-proxy"
+                f"{self.host} would send keys unencrypted: pass --tls-certificate and --tls-key, or --behind-proxy"
             )
         if self.tls_certificate is not None and self.tls_key is not None:
             try:

@@ -71,10 +71,12 @@ def check_signature(
     except ValueError:
         raise Refused("unauthenticated", "expected x-amz-date as YYYYMMDDTHHMMSSZ") from None
     if abs(clock() - at) > _SKEW or date[:8] != told.day:
-        raise Refused("unauthenticated", "expected a request signed within 5 minutes: set the clock, and sign it anew")
+        raise Refused(
+            "unauthenticated", "expected a request signed within the last 5 minutes: check the clock, and sign it again"
+        )
     payload = hashlib.sha256(body).hexdigest()
     if headers.get("x-amz-content-sha256", payload) != payload:
-        raise Refused("unauthenticated", "the body is not the one whose hash the request names")
+        raise Refused("unauthenticated", "the body does not match the hash in the request")
     lines = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in told.headers]
     canonical = "\n".join(["POST", "/", query, *lines, "", ";".join(told.headers), payload])
     scope = f"{told.day}/{told.region}/rekognition/aws4_request"
@@ -83,7 +85,7 @@ def check_signature(
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     if not hmac.compare_digest(hmac.new(key, text.encode(), "sha256").hexdigest(), told.signature):
-        raise Refused("unauthenticated", "the signature is not the one of this request under its key")
+        raise Refused("unauthenticated", "the signature does not match this request and its key")
 
 
 def read_secrets(path: Path) -> dict[str, str]:

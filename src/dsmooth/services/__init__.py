@@ -1,4 +1,4 @@
-"""What is elsewhere: classifiers as services (what is sent, what comes back, what it costs), and weights. No torch.
+"""Remote classifiers (requests, answers, costs) and remote weights. No torch.
 
 provider.py        the contract of adapters: dated terms, the request, the answer; how tries fail
 connections.py     what holds for every SDK over HTTP: no redirect, bounded answers, sockets that close in time
@@ -8,7 +8,7 @@ catalogue.py       names -> adapters and their terms
 pictures.py        pixels -> the PNG that is sent
 voting.py          many tags -> one vote: top label, label map, presence of a label
 gate.py            which query may be sent, and when: rate, budget, circuit breaker
-reach.py           whether anybody listens at an address
+reach.py           whether a server is listening at an address
 hub.py             files of repositories on the Hugging Face Hub
-client.py          many queries at once: tries, back-off, time limits, the cache, the log
+client.py          concurrent queries: retries, back-off, timeouts, cache and log
 """

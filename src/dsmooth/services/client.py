@@ -1,4 +1,4 @@
-"""Many queries at once, each tried until it is answered or given up; what was answered is never asked again."""
+"""Concurrent queries, each tried until it is answered or given up; what was answered is never queried again."""
 
 from __future__ import annotations
 
@@ -212,9 +212,7 @@ class Client:
     def _drifted(self, what: str, raw: Any) -> None:
         if self.log:
             self.log.drift(what, raw)
-        why = (
-            f"{self.provider.name} is no longer the model of this run: {what}; its votes are of no use, start a new run"
-        )
+        why = f"{self.provider.name} is no longer the model of this run: {what}; its votes cannot be used, start a new run"
         self.gate.close(why)
         raise ServiceStopped(why)
 
@@ -231,9 +229,7 @@ class Client:
                 try:
                     raw, reply = self._couriers.submit(self._answer, None, png).result()
                 except QueryFailed as error:
-                    why = (
-                        f"{self.provider.name} did not answer a canary: {self._clean(error)}; go on later with --resume"
-                    )
+                    why = f"{self.provider.name} did not answer a canary: {self._clean(error)}; continue later with --resume"
                     self.gate.close(why)
                     raise ServiceStopped(why) from error
                 self._check_version(reply, raw)

@@ -28,18 +28,18 @@ class Limits:
     """What may be sent, and how."""
 
     concurrency: int = 32
-    """Queries in flight."""
+    """Most queries in flight."""
     rate: float | None = None
-    """Queries a second."""
+    """Most queries per second."""
     time_limit: float = 10.0
-    """Seconds for one try, from its first byte to the answer's last."""
+    """Timeout of one try in seconds, from its first byte to the answer's last."""
     tries: int = 5
-    """Of the identical bytes, the first one included."""
+    """Most tries of the same query, the first one included."""
     max_queries: int | None = None
-    """Retries count, and so do the queries of earlier parts of a run."""
+    """Most queries of a run, including retries and its earlier parts."""
     max_dollars: float | None = None
     price: float | None = None
-    """Dollars per 1,000 queries; whether a failed one is charged is the provider's secret, so all count."""
+    """Dollars per 1,000 queries; providers do not say whether failed ones are charged, so all count."""
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, "concurrency", most=_MOST_AT_ONCE)
@@ -121,11 +121,11 @@ class Gate:
             elif self._failures >= self._most_failures:
                 self._break(
                     f"{self.name} failed {self._failures} times in a row, last with: {why}; the run is partial, "
-                    "go on later with --resume"
+                    "continue later with --resume"
                 )
             elif wait is not None and wait > LONGEST_WAIT:
                 self._break(
-                    f"{self.name} asks to wait {wait:.0f} s ({why}); the run is partial, then continue with --resume"
+                    f"{self.name} asks to wait {wait:.0f} s ({why}); the run is partial, continue after that with --resume"
                 )
             elif wait is not None:
                 self._next = max(self._next, time.monotonic() + wait)

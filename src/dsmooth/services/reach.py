@@ -1,4 +1,4 @@
-"""Whether anybody listens at an address: one connection before a run, in place of all its tries."""
+"""Whether a server is listening at an address: one connection before a run, rather than failing tries."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def check_listening(address: str, *, seconds: float, proxied: bool) -> None:
         why = error.strerror or str(error) or type(error).__name__
         port = f":{parts.port}" if parts.port else ""
         raise ServiceStopped(
-            f"nobody answers at {parts.scheme}://{parts.hostname}{port} ({why}): check the address, and that the service "
+            f"no answer at {parts.scheme}://{parts.hostname}{port} ({why}): check the address, and that the service "
             "runs; nothing was sent"
         ) from error

@@ -90,7 +90,7 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Presence:
-    """0 where `label` is among the answers with at least this score, else 1. An empty answer says nothing."""
+    """0 where `label` is among the answers with at least this score, else 1. An empty answer is no vote."""
 
     label: str
     threshold: float = 0.5

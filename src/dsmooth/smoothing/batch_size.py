@@ -40,7 +40,7 @@ class BatchSizes:
     def halve(self, shape: tuple[int, ...], rows: int) -> int:
         """Memory did not suffice for so many rows: from now on at most half as many; raises BadModel below one."""
         if rows == 1:
-            raise BadModel("the memory does not suffice for a single image: use smaller networks")
+            raise BadModel("not enough memory for a single image: use smaller networks")
         self._halved[shape] = min(self.rows(shape), rows // 2)
         return self._halved[shape]
 

@@ -1,4 +1,4 @@
-"""Blocks that are asked again: a classifier that answers them differently is no longer the one that was asked."""
+"""Blocks that are repeated: a classifier that answers them differently has changed."""
 
 from __future__ import annotations
 

@@ -24,13 +24,13 @@ __all__ = ["CascadedClassifier"]
 
 
 class CascadedClassifier:
-    """A pretrained classifier whose answer is that of the strongest noise under which any answer has a majority.
+    """A pretrained classifier smoothed at several noise levels: the largest sigma at which a label has a majority decides.
 
-    Where strong noise recognises an image its radius is large; where it does not, weaker noise is asked. The scales are one
-    classifier, and one certificate is for all of them: no best of several is chosen afterwards.
+    Images recognised under strong noise get a large radius; for the others, smaller sigmas decide. All scales together are
+    one classifier with one certificate: no best of several is chosen afterwards.
 
     sigmas: two or more standard deviations of Gaussian noise, pixels in [0, 1].
-    classifier, denoiser, options: as for SmoothedClassifier, which each scale is; the networks are loaded once for each.
+    classifier, denoiser, options: as for SmoothedClassifier, one of which serves each scale, with its own networks.
 
         cascaded = CascadedClassifier(model, "cifar10-white", sigmas=[1.0, 0.5, 0.25])
         certificate = cascaded.certify(image)
@@ -45,9 +45,7 @@ class CascadedClassifier:
         **options: Any,
     ) -> None:
         if strange := {"law", "sigma", "certifier"} & options.keys():
-            raise BadParameter(
-                f"a cascade has Gaussian noise of its sigmas and a bound of its own: leave {strange} out"
-            )
+            raise BadParameter(f"a cascade has Gaussian noise of its sigmas and its own bound: leave out {strange}")
         self.cascade = Cascade(tuple(sigmas))
         loaded = load_classifier(classifier) if isinstance(classifier, str) else as_classifier(classifier)
         if isinstance(denoiser, str | Path):
@@ -99,7 +97,7 @@ class CascadedClassifier:
         """The cascade's answer at an image or each image of a batch, or an abstention.
 
         Each scale that an image reaches draws n votes.
-        An answer that is given is another than the cascade's with probability at most alpha.
+        An answer differs from the cascade's with probability at most alpha.
         """
         listed, alone = self.scales[0].given.listed(images)
         batch = [image.pixels for image in listed]
@@ -118,7 +116,7 @@ class CascadedClassifier:
         return predictions[0] if alone else predictions
 
     def close(self) -> None:
-        """Lets the networks go."""
+        """Releases the networks."""
         for scale in self.scales:
             scale.close()
 

@@ -1,4 +1,4 @@
-"""Addresses of noise: the noise of a sample follows from its address, so whoever asks for it gets the same."""
+"""Addresses of noise: the noise of a sample is determined by its address, wherever it is drawn."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """The secret from which all noise of a run follows."""
+    """The noise key: the secret that determines all noise of a run."""
 
     value: bytes
     source: str
     """"os" for the operating system's randomness, "seed" for a user's number: reproducible, hence not secret."""
     randomness: bytes = b""
-    """What a beacon said after the key was committed to; without a witness nothing."""
+    """A beacon's randomness, published after the key was committed to; empty without a witness."""
 
     def __post_init__(self) -> None:
         if len(self.value) != _KEY_BYTES:
@@ -42,7 +42,7 @@ class MasterKey:
 
     @classmethod
     def draw(cls, seed: int | None = None) -> MasterKey:
-        """A fresh key from the operating system, or the key that belongs to this seed."""
+        """A new random key from the operating system, or the key that belongs to this seed."""
         if seed is None:
             return cls(secrets.token_bytes(_KEY_BYTES), "os")
         seed = check_seed(seed)

@@ -1,4 +1,4 @@
-"""What fits together in shape and hardly in sense: said before votes are spent on it."""
+"""Warnings, before votes are spent, about parts that fit in shape but hardly go together."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FEW = 10  # labels that say nothing of their classes yet
 
 
 def mismatches(classifier: Classifier, denoiser: object, law: Law) -> Iterator[str]:
-    """A line for each way in which denoiser, classifier and noise were made for different things."""
+    """A line for each way in which denoiser, classifier and noise do not go together."""
     trained = getattr(denoiser, "sigma_range", None)
     if trained is not None and not trained[0] <= law.level <= trained[1]:
         yield f"the denoiser was trained for sigma {trained[0]:g} to {trained[1]:g}; {law.level:g} is outside"
     noise = noise_of(denoiser)
     if noise is not None and noise != _SEEN_AS.get(law.name, law.name):
-        yield f"the denoiser was trained for {noise} noise, and this is {law.name} noise: expect fewer right answers"
+        yield f"the denoiser was trained for {noise} noise, not for {law.name} noise: expect fewer correct answers"
     name, side = getattr(denoiser, "name", None), classifier.input_size
     if name not in TRAINED_SIDE or side is None:
         return
@@ -48,6 +48,6 @@ def strange_labels(labels: Sequence[int | None], class_names: Sequence[str] | No
     if class_names is None or len(known) < _FEW or max(known) >= len(class_names) / _FEW:
         return None
     return (
-        f"labels go from {min(known)} to {max(known)}, and the classifier knows {len(class_names):,} classes: if they count "
-        "other things, every answer will be called wrong"
+        f"labels go from {min(known)} to {max(known)}, but the classifier has {len(class_names):,} classes: if they number "
+        "other classes, every answer will count as wrong"
     )

@@ -1,4 +1,4 @@
-"""The open door: images come in from any thread at any time, and their votes come out as they finish."""
+"""A session: images come in from any thread at any time, and their votes come out as they finish."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def no_restart(key: str, batch_size: int) -> None:
 
 
 class Handle:
-    """An image that was submitted, and the answer to come."""
+    """The future result of a submitted image."""
 
     def __init__(self, cancel: Callable[[], None]) -> None:
         self._future: Future[Tally] = Future()
         self._cancel = cancel
 
     def result(self, timeout: float | None = None) -> Tally:
-        """All its votes, waited for; raises what went wrong, or TimeoutError after so many seconds."""
+        """Waits for all its votes; raises what went wrong, or TimeoutError after `timeout` seconds."""
         return self._future.result(timeout)
 
     @property
@@ -89,7 +89,7 @@ class Handle:
         self._future.add_done_callback(lambda _: call())
 
     def cancel(self) -> None:
-        """The answer is not wanted any more: at most the blocks under way are still worked on."""
+        """Cancels the image; blocks in progress are still finished."""
         self._cancel()
 
 
@@ -118,7 +118,7 @@ def _end_all() -> None:
 
 
 class Session:
-    """One base classifier, loaded, probed and warmed once, which any number of threads ask.
+    """One base classifier, loaded, probed and warmed once, shared by any number of threads.
 
     `about` is a question of its own: every question must have the same noise, networks and preparation. Images of one shape
     share batches, whose composition changes no vote. It ends with `close`, or when nobody holds it any more.
@@ -141,7 +141,7 @@ class Session:
         urgency: Urgency = USUAL,
         on_votes: OnVotes = no_votes,
     ) -> Handle:
-        """The image is put to the vote; returns at once. `key` decides the noise: by default a fresh one is drawn now.
+        """Submits an image; returns at once. `key` determines the noise: by default a new random one.
 
         `on_votes` is called by the session's thread, and must be quick.
         """
@@ -170,7 +170,7 @@ class Session:
         on_restart: OnRestart = no_restart,
         on_notice: OnNotice = log_notice,
     ) -> Iterator[Tally]:
-        """The votes of a stream of images of any length, as each is finished; the next image is taken when there is room.
+        """The votes of a stream of images of any length, each as soon as it is finished; images are read as there is room.
 
         Everything is read and called by the thread that iterates. Leaving the iteration cancels what is open.
         """
@@ -201,7 +201,7 @@ class Session:
             for _, event in events:
                 if isinstance(event, Restarted):
                     raise BadParameter(
-                        "these batches do not fit into the memory here, and votes from smaller ones may differ by rounding"
+                        "these batches do not fit into memory here, and votes from smaller ones may differ by rounding"
                     )
                 if isinstance(event, Voted):
                     yield from event.labels
@@ -215,12 +215,12 @@ class Session:
 
     @property
     def workers(self) -> int:
-        """Blocks that can be worked on at a time, for now."""
+        """Blocks that can currently be processed in parallel."""
         return self._loop.engine.workers
 
     @property
     def fill_ratio(self) -> float:
-        """Of all rows of the batches so far, the part that somebody asked for; 1 before the first."""
+        """The share of batch rows so far that were requested, not padding; 1 before the first."""
         return self._loop.samples / self._loop.rows if self._loop.rows else 1.0
 
     def close(self) -> None:

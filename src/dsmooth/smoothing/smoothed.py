@@ -1,4 +1,4 @@
-"""SmoothedClassifier: the name users type."""
+"""SmoothedClassifier, the main entry point."""
 
 from __future__ import annotations
 
@@ -57,33 +57,34 @@ __all__ = ["SmoothedClassifier"]
 
 
 class SmoothedClassifier:
-    """A pretrained classifier, unchanged, whose answers come with a proof.
+    """A pretrained classifier, unchanged, with certified answers: the smoothed classifier.
 
     classifier: any torch.nn.Module from (B, C, H, W) images in [0, 1] to (B, K) logits (wrap it in TorchClassifier to
-        add a normalisation or class names), a Classifier, a spec string such as "timm:resnet50", a model with
+        add normalisation or class names), a Classifier, a spec string such as "timm:resnet50", a model with
         predict_proba or predict, or any function from images to scores or labels (see FunctionClassifier).
     denoiser: a Denoiser, any callable (x, sigma) -> x, the name of a shipped one, a folder or file, or None.
-    sigma: standard deviation of Gaussian noise, pixels in [0, 1]; or a Law, such as Uniform(levels=127).
+    sigma: noise level, the standard deviation of Gaussian noise with pixels in [0, 1]; or a Law, such as
+        Uniform(levels=127).
     dtype: "fp32" for the networks as they are, "bf16", which is several times faster on recent processors, "tf32" (GPUs
-        only), or "auto": bf16 where the processor computes in it and the networks run in it, else fp32.
-    backend: what runs the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
-        fastest that is installed and can run them; where one cannot, auto warns and takes the next.
-    batch, workers: rows at once (None: chosen by image size and backend), and threads or processes (None: one per core).
-    certifier: the bound of the modes fixed and radius; multiclass by default. TopK(5, classes=1000) for a weaker claim.
-    ahead: whether rows of a batch that would be empty go to votes that a mode may turn out not to need (they are not
-        counted then); False where every vote costs money.
-    engine: where the networks run: "threads" of this process; "ray", processes of this machine; "ray:auto", those of the
-        Ray cluster that this process runs in (extra ray; docs/guide/cluster.md). It changes no vote.
-    gpus: with ray, the part of a GPU that each process takes (None: one where the backend is cuda).
-    quantise: whether floats in [0, 1] between whole steps of 1/255 are rounded to them, with a warning; otherwise they are
-        refused, because certificates are about images on that grid.
-    resize: whether images become as large as the classifier takes them (`input_size`): resized and cropped like files.
+        only), or "auto": bf16 if processor and networks support it, else fp32.
+    backend: runtime of the networks: "eager" (torch), "openvino" (2 to 3 times faster on a CPU), "cuda", or "auto", the
+        fastest that is installed and can run them; if one cannot, auto warns and takes the next.
+    batch, workers: rows per batch (None: chosen by image size and backend), and threads or processes (None: one per core).
+    certifier: the bound for modes fixed and radius; multiclass by default. TopK(5, classes=1000) for top-k certificates.
+    ahead: whether to fill empty rows of a batch with votes that the mode may turn out not to need (and then not count);
+        False where every vote costs money.
+    engine: where the networks run: "threads" of this process; "ray", processes on this machine; "ray:auto", processes on
+        the Ray cluster that this process runs in (extra ray; docs/guide/cluster.md). It does not affect votes.
+    gpus: with ray, GPUs per process, possibly a fraction (None: 1 for the backend cuda).
+    quantise: whether floats in [0, 1] off the grid of 1/255 are rounded to it, with a warning; otherwise they are refused,
+        because certificates are about images on that grid.
+    resize: whether images are resized and cropped to the classifier's `input_size`, as image files are.
     mirror: whether the classifier's logits are averaged over each denoised image and its mirror image, at twice its cost:
-        another function, which is right more often where left and right mean nothing.
+        another function, more accurate where left and right do not matter.
 
     Backend, dtype and batch are recorded; none of them changes the noise. A certificate is about the networks as they ran:
-    in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the
-    first image; `close`, or leaving a `with`, lets them go.
+    in bf16 some votes differ from those in fp32. The networks are loaded and probed once, with the first image; `close`,
+    or leaving a `with` block, releases them.
 
         smoothed = SmoothedClassifier(model, "photo", sigma=0.25)
         certificate = smoothed.certify(image)        # uint8, H x W x C
@@ -146,18 +147,18 @@ class SmoothedClassifier:
 
     @property
     def pipeline(self) -> Pipeline:
-        """What is smoothed, as it runs here."""
+        """The base classifier as it runs here."""
         return self._worker.pipeline
 
     @property
     def sizes(self) -> BatchSizes:
-        """Rows of the batches of each shape of images."""
+        """Rows per batch for each image shape."""
         backend = self.pipeline.backend
         return BatchSizes(size=self.batch, area=self._area or backend.area, most=backend.most_rows)
 
     @property
     def session(self) -> Session:
-        """The open door to these networks: opened when first used, and open until `close`."""
+        """The session of these networks: opened on first use, until `close`."""
         if self._session is None:
             self._session = Session(
                 engine_named(self._spread, self._worker),
@@ -169,7 +170,7 @@ class SmoothedClassifier:
         return self._session
 
     def question(self, **terms: Any) -> Question:
-        """What is asked of an image, with these terms (n0, n, alpha, norm, mode, bound) in place of the usual ones."""
+        """The settings for an image, with these terms (n0, n, alpha, norm, mode, bound) instead of the defaults."""
         terms.setdefault("norm", self.law.norm)
         terms.setdefault("bound", self.certifier.name)
         return Question(
@@ -185,10 +186,10 @@ class SmoothedClassifier:
         )
 
     def settle(self, shape: tuple[int, ...], *, samples: int = 0) -> None:
-        """From now on backend, dtype and batch stay as they are, chosen for images (H, W, C).
+        """Fixes backend, dtype and batch, chosen for images (H, W, C).
 
-        What "auto" stands for gives way to the next where it cannot run these networks, with a warning. Where `samples` are
-        so many that measuring pays, the batch is the fastest of a few sizes.
+        If the choice of "auto" cannot run these networks, the next one is taken, with a warning. If there are enough
+        `samples` for measuring to pay off, the batch is the fastest of a few sizes.
         """
         failed: BadModel | None = None
         while len(self._candidates) > 1 or failed is not None:
@@ -204,14 +205,14 @@ class SmoothedClassifier:
                 failed = error
         self._candidates = self._candidates[:1]
         if failed is not None:
-            warnings.warn(f"{failed}; going on with {' in '.join(self._candidates[0])}", stacklevel=2)
+            warnings.warn(f"{failed}; continuing with {' in '.join(self._candidates[0])}", stacklevel=2)
         if self.batch is None and self._area is None:
             rows = fastest_batch(self.pipeline, shape, self.sizes.rows(shape), samples)
             self._area = rows * shape[0] * shape[1]
             self.close()
 
     def seconds_a_sample(self, shape: tuple[int, ...]) -> float | None:
-        """About how long a sample of an image (H, W, C) takes here, all workers at work; None where that is not known."""
+        """Approximate seconds per sample of an image (H, W, C), with all workers busy; None if unknown."""
         if self.classifier.traits.billed or not self._here:
             return None
         try:
@@ -221,7 +222,7 @@ class SmoothedClassifier:
         return seconds / self.pipeline.backend.workers
 
     def adopt(self, question: Question) -> None:
-        """Backend and batch are those of an earlier run, where the caller has not chosen others."""
+        """Takes backend and batch from an earlier run, unless the caller has chosen others."""
         backend, dtype = self._candidates[0]
         held = (
             backend if self._chosen["backend"] else question.backend,
@@ -246,14 +247,14 @@ class SmoothedClassifier:
     ) -> Certificate | list[Certificate]:
         """The certificate of an image, or the list of those of a batch.
 
-        An image is an array (H, W, C) with 1 or 3 channels, a tensor (C, H, W) or a picture of Pillow; a batch has one axis
-        more, or is a list of images. Grey becomes RGB, with a warning, where denoiser or classifier take nothing else.
+        An image is an array (H, W, C) with 1 or 3 channels, a tensor (C, H, W) or a Pillow image; a batch has one axis
+        more, or is a list of images. Pixels are uint8, or floats that are exactly k/255; anything else raises BadImage
+        (see `quantise`). Grey becomes RGB, with a warning, if denoiser or classifier take nothing else.
         n0 votes choose the label, n others bound its probability; each certificate is wrong with probability at most
-        alpha. norm: the distance in which the radius is given, by default that of the noise's own theorem (2 for
-        Gaussian noise, 1 for uniform). `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5))
-        stops when it is settled which of these radii hold. uint8, or floats that are exactly k/255; anything else
-        raises BadImage (see `quantise`). `seed` makes the noise reproducible; without it the noise follows from a fresh
-        key of the operating system.
+        alpha. norm: the norm of the radius, from 1 to inf, by default the native norm of the noise (2 for Gaussian, 1 for
+        uniform). `mode` says how many of the n votes are drawn: Mode("curve", radii=(0.25, 0.5)) stops once it is known
+        which of these radii hold. `seed` makes the noise reproducible; without it the noise comes from a new random key of
+        the operating system.
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         asked = self.question(**terms)  # complains of bad numbers first
@@ -276,9 +277,9 @@ class SmoothedClassifier:
         mode: Mode = FIXED,
         seed: int | None = None,
     ) -> Iterator[tuple[LabelledImage, Certificate]]:
-        """The images of a data set or DataLoader with their certificates, as each is finished; of any length.
+        """The images of a data set or DataLoader of any length with their certificates, each as soon as it is finished.
 
-        `source` gives images or batches, alone or with their labels; an image's name is its position. Terms as in `certify`.
+        `source` yields images or batches, alone or with labels; an image's name is its position. Terms as in `certify`.
         """
         terms = {"n0": n0, "n": n, "alpha": alpha, "norm": self.law.norm_or_own(norm), "mode": mode}
         self.question(**terms)  # complains of bad numbers first
@@ -294,10 +295,10 @@ class SmoothedClassifier:
     def predict(
         self, images: Any, *, n: int = 100, alpha: float = 0.001, seed: int | None = None
     ) -> Prediction | list[Prediction]:
-        """The most probable answer under the noise for an image or each image of a batch, or an abstention.
+        """The most probable label under the noise for an image or each image of a batch, or an abstention.
 
-        An answer that is given is wrong, in the sense that another label is more probable, with probability at most
-        alpha. Images and seed as in `certify`.
+        An answer is wrong, meaning that another label is more probable, with probability at most alpha. Images and seed as
+        in `certify`.
         """
         terms = {"n": n, "alpha": alpha, "bound": PREDICTION}
         self.question(**terms)  # complains of bad numbers first
@@ -317,9 +318,9 @@ class SmoothedClassifier:
         urgency: Urgency = USUAL,
         on_votes: OnVotes = no_votes,
     ) -> Handle:
-        """One image is put to the vote beside all others that are, from any thread; returns at once.
+        """Submits one image, from any thread, to be processed together with all others; returns at once.
 
-        The key of its noise is drawn from the operating system now. The votes come out of the handle:
+        Its noise key is drawn from the operating system now. The handle gives the votes:
         `handle.result().certificate(question)`.
         """
         asked = self.given.image(image)
@@ -336,7 +337,7 @@ class SmoothedClassifier:
         on_restart: OnRestart = no_restart,
         on_notice: OnNotice = log_notice,
     ) -> Iterator[Tally]:
-        """The votes on a stream of images of any length, as each image is finished."""
+        """The votes on a stream of images of any length, each image as soon as it is finished."""
         return self.session.drain(images, question, key, on_votes=on_votes, on_restart=on_restart, on_notice=on_notice)
 
     def replay(
@@ -350,7 +351,7 @@ class SmoothedClassifier:
         return self.session.replay(image, streams, samples, on_chance)
 
     def close(self) -> None:
-        """The session is closed, where there is one; the next image opens another."""
+        """Closes the session, if there is one; the next image opens another."""
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -370,7 +371,7 @@ class SmoothedClassifier:
 
     def _side(self) -> int:
         if self.classifier.input_size is None:
-            raise BadParameter(f"{self.classifier.name} does not say which size it takes: resize images yourself")
+            raise BadParameter(f"{self.classifier.name} does not state its image size: resize the images yourself")
         return self.classifier.input_size
 
     def _try(self, shape: tuple[int, ...]) -> None:
@@ -401,7 +402,7 @@ def _law(sigma: float | Law | None, law: Law | None) -> Law:
         raise BadParameter("pass the noise once: sigma=0.25 for Gaussian noise, or law=Uniform(levels=127) for another")
     given: Any = sigma if law is None else law
     if isinstance(given, list | tuple) and len(given) > 1:
-        raise BadParameter(f"several sigmas are one classifier as CascadedClassifier(..., sigmas={list(given)})")
+        raise BadParameter(f"for several sigmas use CascadedClassifier(..., sigmas={list(given)})")
     return introduce(given) if isinstance(given, Law) else Gaussian(given)  # it complains
 
 

@@ -1,4 +1,4 @@
-"""One image being put to the vote."""
+"""The votes of one image as they come."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ class Tally:
 
     @property
     def drawn(self) -> int:
-        """Samples that were asked for in all, counted or not: what the image costs."""
+        """Samples drawn in total, counted or not: the cost of the image."""
         return self.asked.total()
 
     def votes(self, phase: Phase) -> Votes:
         """The votes of a phase in whose number they had no say; raises BadParameter where a rule looked at them."""
         if isinstance(self.demand[phase], StoppingRule):
             raise BadParameter(
-                "these votes were looked at on the way: take tally.estimation, which only their rule can read"
+                "these votes were seen by a stopping rule: use tally.estimation, which only that rule can read"
             )
         return self._votes(phase)
 
@@ -137,19 +137,19 @@ class Tally:
 
     @property
     def estimation(self) -> Outcome:
-        """What came out of the estimation, in the type that says whether votes were looked at on the way."""
+        """The estimation votes, in the type that says whether a stopping rule saw them."""
         if Phase.ESTIMATION in self.rules:
             return StoppedVotes(self._votes(Phase.ESTIMATION), self._best)
         return self._votes(Phase.ESTIMATION)
 
     def certificate(self, question: Question) -> Certificate:
-        """What these votes promise, in answer to the question that they were asked for."""
+        """The certificate of these votes, for the settings that they were drawn for."""
         selection = self.votes(Phase.SELECTION) if Phase.SELECTION in self.demand else _NONE
         weight = weight_of(self.streams.get(Phase.BOUND))
         return question.plan.certify(selection, self.estimation, self.image.pixels.size, weight)
 
     def prediction(self, question: Question) -> Prediction:
-        """The most probable label by these votes, in answer to the question that they were asked for."""
+        """The prediction of these votes, for the settings that they were drawn for."""
         if isinstance(question.law, EnumeratedLaw):
             return predict_exactly(self.votes(Phase.ESTIMATION))
         return predict_votes(self.votes(Phase.PREDICTION), question.alpha)

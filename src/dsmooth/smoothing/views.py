@@ -1,4 +1,4 @@
-"""What people are shown beside certificates: noisy and denoised copies, and the classifier alone. Nothing here is a vote."""
+"""Illustrations beside certificates: noisy and denoised copies, and the classifier alone. Nothing here is a vote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CPU = torch.device("cpu")
 
 
 class Alone:
-    """A classifier by itself, without noise and denoiser, in fp32 on the CPU: its answers promise nothing."""
+    """A classifier by itself, without noise and denoiser, in fp32 on the CPU: its answers are not certified."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._pipeline = Pipeline(classifier, None, 0.0, Eager("fp32", 1))

@@ -9,11 +9,11 @@ __all__ = ["population_lower_bound"]
 
 
 def population_lower_bound(correct: int, images: int, alpha: float, *, delta: float = 0.05) -> float:
-    """A lower bound, at confidence 1 - delta, on the share of the population that is truly robust and right.
+    """A lower bound, at confidence 1 - delta, on the share of the population that is truly robust and correct.
 
     `correct` of `images` sampled images were certified for the right label at the radius in question, each certificate
-    false with probability at most alpha. A share p of truly robust images shows as at most p + (1 - p) alpha, which is
-    solved for p. In [0, 1].
+    false with probability at most alpha. With a share p of truly robust images, at most p + (1 - p) alpha are expected to be
+    certified, which is solved for p. In [0, 1].
 
     Source: docs/theory.md, claim 7 (Clopper and Pearson 1934 for the sampling of images).
     """

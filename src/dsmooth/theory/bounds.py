@@ -1,7 +1,7 @@
 """Exact binomial confidence bounds, rounded so that a bound stays a bound in floating point.
 
-Everything here speaks of the *small* probability: the tail 1 - pA of the winning class, and the probability pB of a
-rival. Near p = 1 a float64 holds 1 - p far more precisely than p, and the radius lives on that difference.
+Everything here is in terms of the *small* probability: the tail 1 - pA of the top class, and the probability pB of a
+rival. Near p = 1 a float64 holds 1 - p far more precisely than p, and the radius depends on that difference.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def check_seed(value: object) -> int:
 
 
 def clopper_pearson_upper(count: int, trials: int, alpha: float, *, weight: float = 1.0) -> float:
-    """An upper bound on a probability that was seen `count` times in `trials` independent trials.
+    """An upper bound on the probability of an event that occurred `count` times in `trials` independent trials.
 
     The bound is below the truth with probability at most alpha, whatever the truth is; it lies in (0, 1]. With
     count = n - k it bounds 1 - p for k successes, which is the lower bound CPL(k, n, alpha) on p in the form that
@@ -146,6 +146,6 @@ def _upper(count: int, trials: int, alpha: float, weight: float) -> float:
 
 
 def round_down(value: float, places: int = 4) -> str:
-    """The number with so many decimals, never above it: for numbers that are a guarantee."""
+    """The number as text with `places` decimals, rounded down: for numbers that are guarantees."""
     text = f"{value:.{places + 20}f}"  # a float64 of this size has no digits beyond; cutting them off rounds down
     return text[: text.index(".") + places + 1]

@@ -1,4 +1,4 @@
-"""Several strengths of noise as one classifier: the strongest under which an answer has a majority gives it."""
+"""Several noise levels as one classifier: the largest sigma at which a label has a majority decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class ScaleVotes:
-    """What was drawn at one scale for one image."""
+    """The votes at one scale for one image."""
 
     selection: Votes
     estimation: Votes
@@ -30,7 +30,7 @@ class ScaleVotes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeCertificate:
-    """What is promised about one image by the cascade: as a Certificate, of all its scales together."""
+    """The certificate of a cascade for one image: like a Certificate, for all its scales together."""
 
     answer: Label | None
     radius: float
@@ -38,7 +38,7 @@ class CascadeCertificate:
     alpha: float
     dim: int
     scale: Gaussian | None
-    """The noise under which the answer was given; None where no scale gave one."""
+    """The noise of the scale that decided; None for an abstention."""
 
     @property
     def abstained(self) -> bool:
@@ -55,9 +55,9 @@ class CascadeCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """The classifier that answers what has more than half of the probability under the strongest noise where anything has.
+    """The classifier whose answer is the label with a probability above 1/2 at the largest sigma where there is one.
 
-    sigmas: two or more, kept in falling order. Below the smallest it abstains.
+    sigmas: two or more, kept in falling order. If no label has such a probability at any of them, it abstains.
 
     Source: Jeong and Shin 2023 (arXiv 2303.04115) with 1/2 for their threshold; bounds and levels as in docs/theory.md,
     claim 23.
@@ -78,7 +78,7 @@ class Cascade:
 
     @property
     def bound(self) -> OneScale:
-        """What the votes of one scale are drawn for: its name says of which cascade they are a part."""
+        """The bound that the votes of one scale are drawn for; its name identifies the cascade."""
         return OneScale(self)
 
     def certify(
@@ -100,12 +100,10 @@ class Cascade:
         decided = [majority(votes.selection) for votes in scales]
         reached = len(scales)
         if any(label is not None for label in decided[:-1]) or not 0 < reached <= len(self.sigmas):
-            raise BadParameter("expected votes of no scale behind the one whose selection votes have a majority")
+            raise BadParameter("expected no votes of scales after the one whose selection votes have a majority")
         answer = decided[-1]
         if answer is None and reached < len(self.sigmas):
-            raise BadParameter(
-                "expected votes of the next scale too: no answer has a majority of these selection votes"
-            )
+            raise BadParameter("expected votes of the next scale too: no label has a majority of these selection votes")
         law = self.laws[reached - 1]
         norm, radius = law.norm_or_own(norm), 0.0
         if answer is not None:
@@ -128,13 +126,13 @@ class Cascade:
         )
 
     def level(self, alpha: float) -> float:
-        """What each scale may spend of alpha where its votes both decide that it answers, and what (`predict`)."""
+        """The share of alpha for each scale in `predict`, where its votes decide both whether it answers and with what."""
         return check_level(alpha) / len(self.sigmas)
 
     def predict(self, scales: Sequence[Votes], *, alpha: float) -> Prediction | None:
-        """The answer by the prediction votes of the first scales, strongest first; None where the next scale is to be asked.
+        """The answer from the prediction votes of the first scales, strongest first; None if votes of the next are needed.
 
-        With probability at least 1 - alpha an answer that is given is the cascade's.
+        With probability at least 1 - alpha an answer is the cascade's.
         """
         from scipy import special  # help is written without it
 

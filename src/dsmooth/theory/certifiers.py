@@ -34,11 +34,10 @@ RANDOMISED: Final = "-randomised"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What is promised about one image.
+    """The certificate of one image.
 
     With probability at least 1 - alpha over the noise, the smoothed classifier answers `answer` at every image closer
-    than `radius` in the l_`norm` distance; pixels count in [0, 1]. `answer` is None where nothing is promised (abstain),
-    and the radius is then 0.
+    than `radius` in the l_`norm` distance, with pixels in [0, 1]. For an abstention `answer` is None and the radius 0.
     """
 
     answer: Label | None
@@ -51,13 +50,13 @@ class Certificate:
     selection: Votes
     estimation: Votes
     tail: float
-    """An upper bound on 1 - P(answer), of the confidence that the certifier spends on it."""
+    """An upper bound on 1 - P(answer), at the share of alpha that the certifier spends on it."""
     rival: float
-    """An upper bound on the probability of any other label; where `top` is above 1, what stands in its place."""
+    """An upper bound on the probability of any other label; for `top` above 1, the quantity that replaces it."""
     top: int = 1
-    """The promise is that the answer stays among so many most probable labels."""
+    """k of a top-k certificate: the answer stays among this many most probable labels."""
     threat: Threat | None = None
-    """Where the promise is also made at every image of a family, and as far as the radius around each of its centres."""
+    """The family at whose images the answer also holds, and within the radius of each of its centres; else None."""
     centres: int = 0
     """Of the cover of this family."""
 
@@ -73,12 +72,12 @@ class Certificate:
 
     @property
     def against(self) -> str:
-        """What is covered beside small changes, in words and numbers; empty for most certificates."""
+        """What the certificate covers besides small changes, in words and numbers; usually empty."""
         return "" if self.threat is None else f"{self.threat.words} ({self.centres} centre{'s' * (self.centres != 1)})"
 
     @property
     def extents(self) -> dict[str, float]:
-        """How far brightness and the like may change on their own, under noise that has them; pixels in [0, 1]."""
+        """How far each lighting parameter may change alone, if the noise includes it; pixels in [0, 1]."""
         return self.law.allowed(self.radius if self.norm == self.law.norm else self.radius_in(self.law.norm))
 
     @property
@@ -87,7 +86,7 @@ class Certificate:
         return {name: f"{int(LEVELS * extent)}/{LEVELS}" for name, extent in self.extents.items()}
 
     def covers(self, image: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
-        """Whether the promise that was made at `image` holds at `other`; both (H, W, C) bytes of one shape."""
+        """Whether the certificate of `image` covers `other`; both (H, W, C) bytes of one shape."""
         if image.dtype != np.uint8 or other.dtype != np.uint8 or image.shape != other.shape or image.size != self.dim:
             raise BadParameter(
                 f"expected two uint8 images of {self.dim} numbers and one shape, "
@@ -97,7 +96,7 @@ class Certificate:
         return self.law.covers(steps, radius, norm=self.norm)
 
     def radius_in(self, norm: float) -> float:
-        """The same promise in another norm; 0.0 where the certificate abstained."""
+        """The radius in another norm; 0.0 for an abstention."""
         return (
             0.0 if self.answer is None else self.law.radius(tail=self.tail, rival=self.rival, norm=norm, dim=self.dim)
         )
@@ -117,8 +116,8 @@ class Certificate:
 class Certifier(Protocol):
     """Turns votes into bounds on pA and pB, and those into a certificate.
 
-    The number of votes was fixed before the first of them was seen. There is no look: a rule that may look is a
-    StoppingRule (stopping.py), and its StoppedVotes are refused here.
+    The number of votes must be fixed before the first of them is seen. Rules that stop early are StoppingRules
+    (stopping.py), and their StoppedVotes are refused here.
     """
 
     @property
@@ -126,7 +125,7 @@ class Certifier(Protocol):
 
     @property
     def randomised(self) -> bool:
-        """Whether it makes use of `weight`."""
+        """Whether it uses `weight`."""
 
     def certify(
         self,
@@ -243,10 +242,10 @@ class Multiclass:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """All outcomes of an EnumeratedLaw were asked for: shares of votes are probabilities, and nothing is left to chance.
+    """For an EnumeratedLaw, all outcomes of which are evaluated: shares of votes are probabilities, and alpha is 0.
 
-    The answer is the label with the most votes, the smallest of those with as many. Missing votes count for its rivals,
-    and so does, where a rival would win a tie, one vote more. There is no selection, and alpha is 0.
+    The answer is the label with the most votes, the smallest in a tie. Missing votes count for its rivals, plus one vote
+    where a rival would win a tie. There are no selection votes.
     """
 
     name: str = field(default="exact", init=False)
@@ -305,8 +304,8 @@ def settled(selection: Votes, estimation: object) -> Label | None:
     """The selected label, where the number of estimation votes is one that was settled before any of them was seen."""
     if isinstance(estimation, StoppedVotes):
         raise BadParameter(
-            "this bound is for a number of votes fixed in advance, and these were looked at on the way: "
-            "only the rule that looked can certify from them"
+            "this bound is for a number of votes fixed in advance, but these were drawn by a rule that "
+            "can stop early: only that rule can certify from them"
         )
     return selected(selection)
 

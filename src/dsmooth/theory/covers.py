@@ -47,7 +47,7 @@ class CoverVotes:
 
     @property
     def pooled(self) -> Votes:
-        """All votes together: what was drawn, not what is concluded from."""
+        """All votes together: what was drawn, not what the certificate rests on."""
         counts: Counter[Label] = Counter()
         for part in self.parts:
             counts.update(part.last.counts)
@@ -109,7 +109,7 @@ class CoverRule:
         return covers[min(rho for rho in likely if len(covers[rho].centres) == fewest)]
 
     def held(self, selection: Votes, part: StoppedVotes, rho: float, dim: int) -> bool:
-        """Whether the votes at one centre hold."""
+        """Whether the claim holds by the votes at one centre."""
         return not self.rule(rho).certify(selection, part, dim).abstained
 
     def certify(

@@ -1,4 +1,4 @@
-"""How the number of votes is decided, and what may be concluded from votes that were drawn in that way."""
+"""How the number of votes is decided, and what votes that were drawn in that way can certify."""
 
 from __future__ import annotations
 
@@ -90,15 +90,15 @@ class _WithoutLooks:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How many votes an image gets, n at most.
+    """How many votes an image gets, at most n.
 
-    fixed: n of them, for comparison with papers.
-    curve: which of `radii` hold? Stops when that is settled.
-    decision: does the one radius in `radii` hold? Stops when that is settled.
-    rivals: curve and decision bound the strongest rival's probability too, so that radii hold below P(answer) = 1/2 as well.
-    radius: as many as the selection votes make worth it, where a vote costs `price` sigmas of radius (by default 0.1 / n).
-    cover: does the answer hold at every image of the family `against`? n votes at most at each centre of a cover, whose
-        radius is one of `radii` (by default a half, one and two levels of the noise).
+    fixed: exactly n, for comparison with papers.
+    curve: which of `radii` hold? Stops once that is known.
+    decision: does the one radius in `radii` hold? Stops once that is known.
+    rivals: curve and decision also bound the strongest rival's probability, to certify below P(answer) = 1/2 too.
+    radius: a number chosen from the selection votes, if a vote costs `price` sigmas of radius (by default 0.1 / n).
+    cover: does the answer hold at every image of the family `against`? At most n votes at each centre of a cover, whose
+        radius is one of `radii` (by default 0.5, 1 and 2 sigma).
     """
 
     name: str = "fixed"
@@ -116,7 +116,7 @@ class Mode:
         if self.name == "decision" and len(radii) != 1:
             raise BadParameter(f"mode decision needs one radius, got {list(radii) or 'none'}")
         if self.name == "curve" and not radii:
-            raise BadParameter("mode curve needs the radii in question, got none")
+            raise BadParameter("mode curve needs radii, got none")
         if self.against is not None and self.name != "cover":
             raise BadParameter(f"a family of transformations belongs to mode cover, got mode {self.name}")
         if self.name == "cover" and (not isinstance(self.against, Threat) or 0.0 in radii):
@@ -128,18 +128,18 @@ class Mode:
                 f"rivals belong to the modes curve and decision, got {self.rivals!r} with mode {self.name}"
             )
         if self.name != "radius" and self.price is not None:
-            raise BadParameter(f"the price of a vote (lambda) belongs to mode radius, got it with mode {self.name}")
+            raise BadParameter(f"the price of a vote (lambda) belongs to mode radius, got mode {self.name}")
         object.__setattr__(self, "radii", radii)
         if self.price is not None:
             object.__setattr__(self, "price", _number(self.price, "lambda"))
 
     @property
     def looks(self) -> bool:
-        """Whether votes are looked at before the last of them."""
+        """Whether it can stop early."""
         return bool(self.radii)
 
     def settled(self, law: Law, n: int) -> Mode:
-        """The mode with its price or radii spelled out, where it has any."""
+        """The mode with its default price or radii filled in."""
         if self.name == "radius" and self.price is None:
             return replace(self, price=_ALL_VOTES / n)
         if self.name == "cover" and not self.radii:
@@ -149,7 +149,7 @@ class Mode:
     def plan(self, certifier: Certifier | str, law: Law, *, n: int, alpha: float, norm: float | None = None) -> Plan:
         """The mode with its numbers. `certifier`, or its name, is the bound of modes without looks; others bring theirs.
 
-        An enumerated law leaves no choice: all of its outcomes are asked for, and the certificate is exact.
+        An enumerated law leaves no choice: all of its outcomes are evaluated, and the certificate is exact.
         """
         if isinstance(law, EnumeratedLaw):
             return _WithoutLooks(law.samples, Exact(), law, 0.0, law.norm_or_own(norm))
@@ -158,12 +158,10 @@ class Mode:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")
         bound = certifier_named(certifier) if isinstance(certifier, str) else certifier
         if (self.looks or self.against is not None) and (bound.randomised or isinstance(bound, TopK)):
-            raise BadParameter(
-                f"mode {self.name} brings its own bound, got {bound.name}, which is for fixed and radius"
-            )
+            raise BadParameter(f"mode {self.name} has its own bound, got {bound.name}, which is for fixed and radius")
         if self.against is not None:
             if norm != law.norm:
-                raise BadParameter(f"a cover is measured in l2: leave --norm out, got {norm:g}")
+                raise BadParameter(f"a cover is measured in l2: leave out --norm, got {norm:g}")
             return CoverRule(threat=self.against, radii=self.settled(law, n).radii, most=n, law=law, alpha=alpha)
         if self.looks:
             rule = RivalsRule if self.rivals else RadiiRule

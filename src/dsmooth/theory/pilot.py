@@ -1,4 +1,4 @@
-"""The number of votes sized by the selection votes: few where more would hardly raise the bound.
+"""The number of votes chosen from the selection votes: few where more would hardly raise the bound.
 
 The number follows from the n0 selection votes alone. Given those it is a constant, the n votes are independent of it, and
 any bound for a fixed number holds at its full alpha (docs/theory.md, claim 13).

@@ -17,7 +17,7 @@ __all__ = ["Prediction", "left_behind", "predict_exactly", "predict_votes"]
 class Prediction:
     """The smoothed classifier's answer at one image, or None (abstain).
 
-    With probability at least 1 - alpha an answer that is given is the most probable label under the noise.
+    With probability at least 1 - alpha an answer is the most probable label under the noise.
     """
 
     answer: Label | None
@@ -62,7 +62,7 @@ def left_behind(votes: Votes, label: Label, rule: TopK, alpha: float) -> bool:
 
 
 def predict_votes(votes: Votes, alpha: float) -> Prediction:
-    """The top label where it beats the runner-up beyond chance, else abstention; the missing vote for the runner-up.
+    """The top label if it beats the runner-up beyond chance, else an abstention; missing votes count for the runner-up.
 
     Source: Cohen et al. 2019, PREDICT, by Hung and Fithian 2019: the two-sided binomial test of k1 in k1 + k2 at 1/2.
     """

@@ -1,4 +1,4 @@
-"""The rule of stopping.py with the strongest rival's probability bounded too: radii hold below P(class A) = 1/2 as well.
+"""The rule of stopping.py with the strongest rival's probability bounded too, to certify below P(class A) = 1/2 as well.
 
 Source: docs/theory.md, claim 28.
 """
@@ -57,7 +57,7 @@ class RivalsRule(RadiiRule):
     def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
         """The certificate of the best look; abstains where no radius in question held."""
         if not isinstance(estimation, StoppedVotes):
-            raise BadParameter("expected votes that the rule has looked at, got votes of a number fixed in advance")
+            raise BadParameter("expected votes of a rule that stops early, got a number of votes fixed in advance")
         label, best = selected(selection), estimation.best
         tail, rival = 1.0, 1.0
         if label is not None:

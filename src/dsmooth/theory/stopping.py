@@ -1,4 +1,4 @@
-"""Rules that look at the votes on the way, and stop when the question is settled.
+"""Early stopping: rules that look at the votes as they come, and stop once the result is known.
 
 Which of the radii r_1 < r_2 < ... hold? (One radius: certify it or stop.) A radius is certified at a look when the evidence
 of mixture.py, at level (1 - w) alpha, or the Clopper-Pearson bound on all N votes, at level w alpha, rejects
@@ -37,7 +37,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look came to."""
+    """The outcome of a look."""
 
     held: int
     """How many claims hold, of those that the rule can make, the weakest first."""
@@ -124,7 +124,7 @@ class RadiiRule:
     def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
         """The certificate at the largest radius that held at the best look; abstains where none did."""
         if not isinstance(estimation, StoppedVotes):
-            raise BadParameter("expected votes that the rule has looked at, got votes of a number fixed in advance")
+            raise BadParameter("expected votes of a rule that stops early, got a number of votes fixed in advance")
         label, best, last = selected(selection), estimation.best, estimation.last
         held = 0 if label is None else self.look(selection, best, held=0, dim=dim).held
         tail = self.tails(dim)[held - 1] if held else 1.0
@@ -166,7 +166,7 @@ def _place(trials: int, most: int) -> int:
     places = looks(most)
     place = bisect_left(places, trials)
     if place == len(places) or places[place] != trials:
-        raise BadParameter(f"{trials} votes are none of the numbers at which this rule looks (at most {most})")
+        raise BadParameter(f"this rule does not look at {trials} votes (at most {most})")
     return place
 
 

@@ -1,4 +1,4 @@
-"""Votes in, certificate out, for a weaker claim: the answer stays among the first few."""
+"""Votes in, top-k certificate out: the answer stays among the k most probable labels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NAME: Final = re.compile(r"top-([1-9][0-9]{0,6})-of-([1-9][0-9]{0,6})")
 class TopK:
     """The answer stays among the `top` most probable labels: fewer than `top` others are as probable.
 
-    classes: how many labels the classifier can answer with. It has to be known before the votes, because alpha / classes
-    is spent on the bound of each.
+    classes: the number of the classifier's classes, which must be known before the votes, because alpha / classes is spent
+    on the bound of each.
 
     top: at most 1,000.
 
@@ -35,7 +35,7 @@ class TopK:
     def __post_init__(self) -> None:
         top, classes = check_count(self.top, "top", most=1000), check_count(self.classes, "classes", most=9_999_999)
         if top >= classes:
-            raise BadParameter(f"of {classes} labels every one is among the first {top}: choose a smaller top")
+            raise BadParameter(f"every one of {classes} labels is in the top {top}: choose a smaller top")
         object.__setattr__(self, "top", top)
         object.__setattr__(self, "classes", classes)
 

@@ -1,4 +1,4 @@
-"""Votes: how many answers went to each label, and how that may be read."""
+"""Votes: how many answers went to each label, and what may be concluded from them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_utf8(text: str) -> bool:
 
 
 class Phase(StrEnum):
-    """What votes are for; each phase has its own stream of noise."""
+    """The purpose of votes; each phase has its own noise stream."""
 
     SELECTION = "selection"
     ESTIMATION = "estimation"
@@ -83,26 +83,26 @@ class Votes:
         return self.counts.get(label, 0)
 
     def ranked(self) -> list[tuple[Label, int]]:
-        """Labels by falling count; equal counts in order of label, so that the order is a function of the counts."""
+        """Labels by falling count, ties in order of label: the order depends only on the counts."""
         return sorted(self.counts.items(), key=lambda item: (-item[1], str(type(item[0])), item[0]))
 
     def strongest_rival(self, label: Label) -> int:
-        """The most votes that a label other than this one can have had: the missing count as its votes."""
+        """The most votes that another label can have had, with the missing ones counted as its own."""
         return max((count for other, count in self.counts.items() if other != label), default=0) + self.missing
 
 
 @dataclass(frozen=True, slots=True)
 class StoppedVotes:
-    """Votes whose number was decided by looking at them. Only the rule that looked can conclude anything from them.
+    """Votes whose number depends on the votes themselves. Only the stopping rule can conclude anything from them.
 
-    Deliberately not `Votes`: a bound for a number of trials fixed in advance, applied at the moment of one's choice,
-    is wrong far more often than its alpha (from 5 % to 18 % with 20 looks).
+    Deliberately not `Votes`: a bound for a number of trials fixed in advance, applied at a chosen moment, is wrong far more
+    often than its alpha (from 5 % to 18 % with 20 looks).
     """
 
     last: Votes
-    """All that were counted until the rule stopped."""
+    """All votes counted until the rule stopped."""
     best: Votes
-    """Those counted at the look at which the rule held the most; none where it never held anything."""
+    """The votes at the look at which the rule certified the most; none if it never certified anything."""
 
     def __post_init__(self) -> None:
         part = self.best.missing <= self.last.missing and all(
@@ -113,7 +113,7 @@ class StoppedVotes:
 
 
 def selected(selection: Votes) -> Label | None:
-    """The label to be certified, from the selection votes alone: anything else would spend the estimation twice."""
+    """The label to certify, chosen from the selection votes alone, so that the estimation votes stay independent of it."""
     if selection.trials < 1:
         raise BadParameter("expected at least one vote to select the label, got none")
     ranked = selection.ranked()

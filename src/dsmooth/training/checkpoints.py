@@ -36,7 +36,7 @@ class TrainingFolder:
             if self.path.exists() and not self.path.is_dir():
                 raise BadRun(f"{self.path} is a file: choose a folder for --out")
             if next(self.path.glob("*.safetensors"), None) or self.checkpoints():
-                raise BadRun(f"{self.path} holds weights of another origin: choose another --out")
+                raise BadRun(f"{self.path} holds weights that are not from a training: choose another --out")
             return
         if not resume:
             raise BadRun(f"{self.path} already holds a training: pass --resume to continue it, or choose another --out")

@@ -36,7 +36,7 @@ class ClassifierRecipe(TrainingPlan):
     """Everything that decides the weights, apart from the images.
 
     depth: of a CIFAR ResNet (20, 32, 44, 56, 110) for 10 classes of 32 x 32 images. sigma: of the noise on every training
-    image. padding: images are moved by up to so many pixels.
+    image. padding: images are shifted by up to this many pixels.
     """
 
     depth: int = 20
@@ -59,7 +59,7 @@ def train_classifier(
     every: int = 1000,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> Path:
-    """`out/model.safetensors` holds a classifier that noise hardly troubles: for cifar:resnet20@out/model.safetensors.
+    """`out/model.safetensors` holds a classifier trained on noisy images, for cifar:resnet20@out/model.safetensors.
 
     Held-out images, checkpoints and resumption as in `denoising.train`; the accuracy is that under noise.
     """

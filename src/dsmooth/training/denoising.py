@@ -46,14 +46,13 @@ def train(
 ) -> Path:
     """`out/model.safetensors` holds the averaged weights; `out/metrics.jsonl` the course of the training.
 
-    Every 40th image is held out: it judges the training every `every` steps and takes no other part. A checkpoint is
-    written then and every minute, all or nothing, and the last two are kept; with `resume` the training goes on from the
-    newest as if it had never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves
-    the checkpoints as they were. `compiled` hands the denoiser (on a GPU the classifiers too) to torch.compile, which takes
-    a minute first.
+    Every 40th image is held out, and used only for validation every `every` steps. A checkpoint is written then and every
+    minute, all or nothing, and the last two are kept; with `resume` the training continues from the newest as if it had
+    never stopped (bit for bit on a CPU). A loss that is not finite raises TrainingDiverged and leaves the checkpoints as
+    they were. `compiled` passes the denoiser (on a GPU the classifiers too) to torch.compile, which takes a minute first.
 
-    Several `processes` (or torchrun's) share each batch, with the same images and noise as one: the weights are those of
-    one but for rounding, and a training can go on with another number of them. The folder is for all to read.
+    Several `processes` (or torchrun's) share each batch, with the same images and noise as one: the weights equal those of
+    one up to rounding, and a training can continue with another number of them. All must be able to read the folder.
     """
     fabric = fabric_for(recipe, processes)
     device: torch.device = fabric.device
@@ -179,7 +178,7 @@ def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objec
     if objective.needs_labels and None in labels:
         raise BadImage(
             f"the objective needs the label of every image, {labels.count(None)} of {len(labels)} have none: "
-            "use class sub-folders, --labels or the objective stab"
+            "use class subfolders, --labels or the objective stab"
         )
     if objective.head > 0.0:
         classes = denoiser.classes if isinstance(denoiser, UNet) else 0

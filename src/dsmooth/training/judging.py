@@ -1,4 +1,4 @@
-"""How good denoised images are: against the clean ones, and in the eyes of classifiers."""
+"""The quality of denoised images: compared with the clean ones, and by the accuracy of classifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a denoiser is trained for. Quick to import: the command line reads it."""
+"""The objectives that a denoiser is trained for. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Objective:
     mse: the mean squared error of each image, divided by its sigma.
     stability: cross-entropy between classifier(denoised) and the classifier's own answer on the clean image.
     classification: cross-entropy between classifier(denoised) and the true label.
-    consistency: how far the predictions under two draws of the noise are from their mean (Kullback-Leibler divergence), plus
-        a twentieth of the mean's entropy (Jeong and Shin 2020): large radii want the same answer under every draw.
-    head: cross-entropy between the denoiser's own class head and the true label. It teaches the network to recognise what
-        it sees, which a frozen classifier behind it teaches badly: there, an untrained network gets nowhere.
+    consistency: divergence (Kullback-Leibler) of the predictions under two draws of the noise from their mean, plus a
+        twentieth of the mean's entropy (Jeong and Shin 2020): large radii need the same answer under every draw.
+    head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
+        image, which gradients through a frozen classifier hardly do for an untrained network.
     """
 
     mse: float = 0.0
@@ -65,7 +65,7 @@ class Objective:
         if not all(0.0 < weight < math.inf for weight in weights.values()):
             raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
         if weights.keys() == {"consistency"}:
-            raise BadParameter("consistency alone is satisfied by one answer for everything: add stab or clf")
+            raise BadParameter("consistency alone is minimised by one answer for everything: add stab or clf")
         return cls(**weights)
 
     @property
@@ -75,7 +75,7 @@ class Objective:
 
     @property
     def draws(self) -> int:
-        """How many draws of the noise each image of a batch is needed under."""
+        """The number of noise draws for each image of a batch."""
         return 2 if self.consistency > 0.0 else 1
 
     @property
@@ -85,5 +85,5 @@ class Objective:
 
     @property
     def without_classifier(self) -> Objective:
-        """The terms that ask no classifier."""
+        """The terms that need no classifier."""
         return replace(self, stability=0.0, classification=0.0, consistency=0.0)

@@ -1,4 +1,4 @@
-"""How weights move: optimiser, learning rate, averaging, and for how long. Quick to import: the command line reads it."""
+"""The optimisation: optimiser, learning rate, averaging and length. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _SWITCH = 5 / 9  # of the training: epoch 50 of 90
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that decides the course of the weights, apart from the loss."""
+    """Everything about the optimisation, apart from the loss."""
 
     steps: int = 30_000
     """Steps of the optimiser."""
     horizon: int | None = None
-    """Steps for which the learning rate is laid out, where that is not `steps`: for a training that stops early, to be
-    gone on from in another way."""
+    """Length of the learning-rate schedule in steps, if not `steps`: for a training that stops early and is continued in
+    another way."""
     minutes: float | None = None
-    """Train so many minutes, in place of --steps; as repeatable as the clock."""
+    """Train for this many minutes, instead of --steps; not exactly reproducible."""
     batch: int = 16
-    """Patches a step."""
+    """Patches per step."""
     optimizer: Literal["adamw", "muon", "adam", "adam-then-sgd"] = "adamw"
-    """muon (Jordan et al. 2024) moves convolutions, but for the first and the last, and AdamW everything else;
-    adam-then-sgd goes on with momentum SGD after five ninths (epoch 50 of 90)."""
+    """muon (Jordan et al. 2024) for all convolutions but the first and the last, with AdamW for everything else;
+    adam-then-sgd switches to momentum SGD after five ninths (epoch 50 of 90)."""
     lr: float = 1e-3
-    """Peak of the learning rate."""
+    """Peak learning rate."""
     schedule: Literal["cosine", "linear", "stepped"] = "cosine"
-    """cosine and linear: warm-up, then down to zero; stepped: a tenth after each third (Salman et al. 2020)."""
+    """cosine and linear: warm-up, then decay to zero; stepped: divided by 10 after each third (Salman et al. 2020)."""
     weight_decay: float = 1e-4
-    """Of the optimiser."""
+    """Weight decay of the optimiser."""
     clip: float | None = 0.1
-    """Longest gradient (l2 norm over all weights), so that rare rough batches move the weights no further than others."""
+    """Clip gradients to this l2 norm over all weights, so that rare outlier batches do not upset the training."""
     average: float = 0.999
-    """Decay of the moving average of the weights, which is what is kept; 0 keeps the last weights."""
+    """Decay of the exponential moving average of the weights, which is the result; 0 uses the last weights."""
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     """bf16-mixed is several times faster on recent CPUs and GPUs."""
     seed: int = 0
-    """Decides initial weights, images and noise."""
+    """Seed of initial weights, images and noise."""
 
     def __post_init__(self) -> None:
         from dsmooth.theory.bounds import check_count, check_seed  # here: SciPy is slow to import

@@ -1,4 +1,4 @@
-"""What decides a denoiser's weights, apart from the images. Quick to import: the command line reads it."""
+"""Everything that determines a denoiser's weights, apart from the images. Quick to import: the command line reads it."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(TrainingPlan):
-    """Everything that decides the weights, apart from the images."""
+    """Everything that determines the weights, apart from the images."""
 
     architecture: str = "unet"
     """As in denoisers.weights."""
     config: dict[str, Any] = field(default_factory=lambda: {"widths": [64, 96, 160], "blocks": [2, 2, 2]})
-    """What builds the architecture."""
+    """The configuration of the architecture."""
     sigma_range: tuple[float, float] = (0.1, 0.6)
-    """Least and most noise; the same twice for one noise only."""
+    """Smallest and largest sigma; equal for a single noise level."""
     noise: Literal["gaussian", "uniform", "splitting"] = "gaussian"
-    """The law of noise to be trained under; sigma is its standard deviation: that of uniform noise, and about that of
-    splitting noise, is levels / 883."""
+    """The noise distribution to train under; sigma is its standard deviation: levels / 883 for uniform noise, and
+    approximately for splitting noise."""
     brightness: float = 0.0
-    """Standard deviation of noise on the brightness beside it, pixels in [0, 1]; for `certify --brightness`."""
+    """Standard deviation of additional noise on the brightness, pixels in [0, 1]; for `certify --brightness`."""
     colour: float = 0.0
-    """The same for each channel."""
+    """The same for each colour channel; for `certify --colour`."""
     ramp: float = 0.0
-    """The same for light from a side, at the edge of the image."""
+    """The same for light from one side, at the edge of the image; for `certify --ramp`."""
     judged: tuple[float, ...] = ()
-    """Sigmas at which held-out images are judged; the ends and the middle of the range by default."""
+    """Sigmas for validation on held-out images; by default the ends and the middle of the range."""
     sigma_law: Literal["uniform", "log-uniform"] = "uniform"
-    """How sigma is drawn for each image: log-uniform gives each octave the same share."""
+    """Distribution of sigma over images: log-uniform gives each octave the same share."""
     objective: str = "mse"
-    """mse (squared error); stab (the classifier's own answers on clean images; no labels); clf (true labels); head (true
-    labels for the denoiser's own class head); or a weighted sum such as "clf + head + 2.5 mse"; in a sum, cons too (the
-    same answer under two draws of the noise). To fine-tune an mse denoiser, name it with --start."""
+    """mse (squared error); stab (stability: the classifier's own answers on clean images; no labels); clf (true labels);
+    head (true labels for the denoiser's own class head); or a weighted sum such as "clf + head + 2.5 mse", which may
+    include cons (consistency under two draws of the noise). To fine-tune an mse denoiser, pass it as --start."""
     surrogates: tuple[str, ...] = ()
-    """Classifiers that stab and clf ask, in turn, and that judge held-out images: the forms of `certify -c` but for
-    onnx. Name the classifier to protect, or, where only queries to it are possible, others."""
+    """Surrogate classifiers for stab and clf, used in turn, and for validation: as in `certify -c`, except onnx. Name the
+    classifier to protect or, if it can only be queried, others."""
     mirrored: bool = False
-    """Surrogates are asked about each image and its mirror image, and their logits averaged: for `certify --mirror`."""
+    """Average the surrogates' logits over each image and its mirror image; for `certify --mirror`."""
     alone: float = 0.0
-    """The share of the training, from its start, in which no classifier is asked: only mse and head count there."""
+    """The first share of the training, from 0 to 1, without surrogates: only mse and head count there."""
     temperature: float = 1.0
-    """What the logits of surrogates are divided by; 4 serves strong noise better than 1."""
+    """Temperature that divides the surrogates' logits; under strong noise 4 works better than 1."""
     cut: float | None = None
-    """Longest gradient that one image's loss may send back through a surrogate; nothing is cut by default."""
+    """Clip the gradient of each image's loss through a surrogate to this l2 norm; by default off."""
     patch: int = 64
-    """Pixels a side of a patch."""
+    """Side of a patch in pixels."""
     turns: bool = True
-    """Quarter turns of patches, for images without an up."""
+    """Rotate patches by multiples of 90 degrees, for images without a preferred orientation."""
     zoom: bool = True
-    """Half of the patches from up to twice their size, where images are large enough."""
+    """Take half of the patches from squares of up to twice the size, scaled down, where images are large enough."""
     mirror: bool = True
-    """Half of the images are mirrored; not for digits and letters."""
+    """Mirror half of the images; not for digits and letters."""
     padding: int | None = None
-    """Whole images of one size, moved by up to so many pixels, in place of patches: 4 for 32-pixel images."""
+    """Train on whole images of one size, shifted by up to this many pixels, instead of patches: 4 for 32-pixel images."""
     distort: float = 0.0
-    """With --padding: images are also turned (radians), scaled and changed in contrast by up to so much, 0.1 for example."""
+    """With --padding: also rotate (radians), scale and change the contrast of images by up to this much, say 0.1."""
     start: str | None = None
-    """A denoiser (name, folder or file) to go on from, in place of random weights."""
+    """A denoiser (name, folder or file) to start from, instead of random weights."""
 
     def __post_init__(self) -> None:
         from dsmooth.theory.bounds import check_count  # here: SciPy is slow to import
@@ -80,7 +80,7 @@ class Recipe(TrainingPlan):
         if any(self.light.values()):
             Lighting(low, **self.light)  # complains of what is no strength
             if self.noise != "gaussian":
-                raise BadParameter(f"noise on the light goes with gaussian noise, got {self.noise}")
+                raise BadParameter(f"noise on the lighting needs gaussian noise, got {self.noise}")
         if not 0.0 < self.temperature < math.inf:
             raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         if self.cut is not None and not 0.0 < self.cut < math.inf:
@@ -96,11 +96,13 @@ class Recipe(TrainingPlan):
         if self.batch % objective.draws:
             raise BadParameter(f"consistency takes each image twice: expected an even batch, got {self.batch}")
         if objective.asks_classifier and not self.surrogates:
-            raise BadParameter(f"the objective {self.objective!r} asks a classifier: name at least one --surrogate")
+            raise BadParameter(f"the objective {self.objective!r} needs a classifier: pass at least one --surrogate")
         if not 0.0 <= self.alone <= 1.0:
             raise BadParameter(f"expected alone as a share from 0 to 1, got {self.alone}")
         if self.alone and not (objective.mse or objective.head):
-            raise BadParameter(f"{self.objective!r} has nothing to learn alone: add mse or head to the objective")
+            raise BadParameter(
+                f"{self.objective!r} has no term for the part without surrogates (alone): add mse or head to the objective"
+            )
 
     @property
     def light(self) -> dict[str, float]:

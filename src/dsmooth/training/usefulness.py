@@ -1,4 +1,4 @@
-"""How far a trained denoiser is from a useful one: beside no denoiser and a shipped one, on the same held-out images."""
+"""How far a trained denoiser is from a useful one: compared with none and with a shipped one on the same held-out images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def usefulness(denoiser: Denoiser, recipe: Recipe, sets: Sequence[ImageSet]) -> 
         far = "worse than nothing"
     return (
         f"{own:.1f} dB at sigma {sigma:g}, where noisy images have {nothing:.1f} dB and the shipped {name} {other:.1f} dB "
-        f"({minutes} min of one core): {far}"
+        f"({minutes} min on one core): {far}"
     )
 
 

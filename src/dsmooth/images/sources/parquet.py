@@ -47,7 +47,7 @@ class Parquet:
     @staticmethod
     def open(path: Path, reading: Reading) -> ImageSet:
         if reading.labels is not None:
-            raise BadParameter(f"{path} holds labels of its own: --labels does not apply to it")
+            raise BadParameter(f"{path} holds its own labels: --labels does not apply to it")
         files = _files(path) if path.is_dir() else [path]
         split = chosen_split([part for file in files if (part := split_of(file.name))], training=reading.training)
         tables = [_Table.of(file) for file in files if split is None or split_of(file.name) == split]

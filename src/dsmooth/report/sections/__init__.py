@@ -4,14 +4,14 @@ base.py      the contract: Section (of all runs) and RunSection (of each run)
 totals.py    samples, seconds, and what every certificate promises
 subjects.py  what was smoothed in each run, by name
 accuracy.py  the table of certified accuracy
-controls.py  the slider of the radius and the filter of the images
+controls.py  the radius slider and the image filter
 curve.py     certified accuracy against radius, drawn
 images.py    the images of all runs, with each run's answer, radius and votes
 classes.py   the classes of a run, each by itself
-light.py     how far brightness, colour and light from a side may change
+light.py     how far brightness, colour and side light may change
 covers.py    how many images keep their answer under a family of transformations
 attack.py    what `dsmooth attack` found in a run
-question.py  what was asked of each image of a run, and the commitment to its key
+question.py  the settings of a run, and the commitment to its key
 known.py     the order in which they stand on the page
 
 The Jinja template of each lies beside it, under the same name.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from dsmooth.report.export import index_of, table_cells
+from dsmooth.report.export import index_of, percent, table_cells
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
-from dsmooth.report.summary import RunSummary, Summary
-from dsmooth.theory.bounds import round_down
+from dsmooth.report.sections.curve import slider_radii
+from dsmooth.report.summary import Summary
 
 __all__ = ["Accuracy"]
 
@@ -21,22 +20,23 @@ class Accuracy(Section):
 
     def _html(self, summary: Summary) -> Markup:
         heading, rows = table_cells(summary)
-        moving = [_of_run(row) for row in summary.rows] + [{"envelope": name} for name in summary.envelope]
         return filled(
             Path(__file__).with_suffix(".html"),
             summary=summary,
             heading=heading,
-            rows=list(zip(rows, moving, strict=True)),
+            rows=list(zip(rows, _shares(summary), strict=True)),
             norm=index_of(summary.norm),
             several=not all(row.main for row in summary.rows),
             stopped=any(run.question.mode.looks for run in summary.runs),
         )
 
 
-def _of_run(row: RunSummary) -> dict[str, Any]:
-    """What the script needs to say the share at any radius."""
-    return {
-        "bound": row.certifier,
-        "images": len(row.labels),
-        "radii": " ".join(round_down(radius, 9) for radius in row.reached.tolist()),
-    }
+def _shares(summary: Summary) -> list[str]:
+    """For each row of the table, its shares at the radii of the slider: as many for a million images as for one."""
+    radii = [float(radius) for radius in slider_radii(summary)]
+    rows = [[row.share(radius) for radius in radii] for row in summary.rows]
+    envelopes = [
+        map(max, *(shares for row, shares in zip(summary.rows, rows, strict=True) if row.certifier == name))
+        for name in summary.envelope
+    ]
+    return [" ".join(map(percent, shares)) for shares in [*rows, *envelopes]]

@@ -56,9 +56,9 @@ def _searched(finding: Finding) -> Markup:
 def _drawn(curve: Curve) -> str:
     """Accuracy against the strength of the attack, without defence, smoothed, and certified: the source of an <img>."""
     lines = (
-        ("classifier alone, attacked", curve.undefended, "#c8553d", "--"),
+        ("undefended classifier, attacked", curve.undefended, "#c8553d", "--"),
         ("smoothed, attacked", curve.smoothed, "#0b6e99", "-"),
-        ("certified: no attack goes below", curve.certified, "#588157", ":"),
+        ("certified: lower bound for any attack", curve.certified, "#588157", ":"),
     )
 
     def draw(axes: Any) -> None:

@@ -1,4 +1,4 @@
-"""The contract of sections: what is known of runs in, one table or picture of the page out."""
+"""The contract of sections: from the summary of runs to one table or picture of the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Section(ABC):
 
     @final
     def html(self, summary: Summary) -> Markup | None:
-        """The part as HTML, complete in itself; None where there is nothing to show.
+        """The part as self-contained HTML; None where there is nothing to show.
 
         Raises BadParameter for text that is not escaped (anything but Markup), and for a part that fetches something.
         """
@@ -34,7 +34,7 @@ class Section(ABC):
 
 
 class RunSection(ABC):
-    """A part of the page that every run has; neighbouring ones stand together, under the heading of their run."""
+    """A part of the page that every run has; consecutive ones are grouped under the heading of their run."""
 
     @final
     def html(self, summary: Summary, run: Run) -> Markup | None:
@@ -53,7 +53,7 @@ def _checked(section: object, html: object) -> Markup | None:
         raise BadParameter(f"section {_name(section)} must answer Markup, which is escaped, got {type(html).__name__}")
     if outside := _OUTSIDE.search(html):
         raise BadParameter(
-            f"section {_name(section)} must bring all that it shows, because the page is one file, "
+            f"section {_name(section)} must be self-contained, because the page is one file, "
             f"got {html[outside.start() : outside.start() + 80]!r}"
         )
     return html

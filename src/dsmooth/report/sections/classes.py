@@ -1,4 +1,4 @@
-"""The classes of a run, each by itself."""
+"""Results of a run by class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPEN: Final = 20  # more classes than these are folded away
 
 
 class Classes(RunSection):
-    """A row for each true class, in their order; nothing where labels are missing or all the same."""
+    """A row for each true class, in order; nothing where labels are missing or all the same."""
 
     def _html(self, summary: Summary, run: Run) -> Markup | None:
         row = next(row for row in summary.rows if row.main and summary.runs[row.run] is run)

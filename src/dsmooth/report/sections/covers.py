@@ -1,4 +1,4 @@
-"""How many images keep their answer under a whole family of transformations, and what that took."""
+"""How many images keep their answer under a whole family of transformations, and at what cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Covers"]
 
 
 class Covers(RunSection):
-    """A row for each radius of a cover that was chosen; nothing for runs that are not against a family."""
+    """A row for each cover radius that was chosen; nothing for runs that are not against a family."""
 
     def _html(self, summary: Summary, run: Run) -> Markup | None:
         threat = run.question.mode.against

@@ -15,14 +15,15 @@ from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
 from dsmooth.report.summary import Summary
 
-__all__ = ["Curve", "curve_of", "reach_of"]
+__all__ = ["Curve", "curve_of", "reach_of", "slider_radii"]
 
 _COLOURS: Final = ("#0b6e99", "#c8553d", "#588157", "#7d5ba6", "#b08900", "#444444")
 _POINTS: Final = 400
+_POSITIONS: Final = 1000  # of the slider, beside 0
 
 
 class Curve(Section):
-    """The picture beside the table."""
+    """The table as a picture."""
 
     def _html(self, summary: Summary) -> Markup:
         return filled(Path(__file__).with_suffix(".html"), drawing=curve_of(summary), what=summary.what)
@@ -34,8 +35,13 @@ def reach_of(summary: Summary) -> float:
     return largest * 1.05 or max(summary.radii) or 1.0
 
 
+def slider_radii(summary: Summary) -> list[str]:
+    """The radii at which the slider can stand, from 0 to the end of the picture, as they are shown."""
+    return [f"{radius:.4f}" for radius in np.linspace(0.0, reach_of(summary), 1 + _POSITIONS)]
+
+
 def curve_of(summary: Summary) -> Drawing:
-    """A line for each run (dotted: the same votes under Cohen's bound), and behind them the envelope of several."""
+    """A line for each run (dotted: the same votes under Cohen's bound), and the envelope of several runs behind them."""
     radii = np.linspace(0.0, reach_of(summary), _POINTS)
 
     def draw(axes: Any) -> None:

@@ -31,7 +31,7 @@ _TOP: Final = 3  # labels with the most votes
 
 
 class Images(Section):
-    """A row for each image; an image of several runs is the one of that name with the same pixels and label."""
+    """A row for each image; runs share a row where name, pixels and label agree."""
 
     def _html(self, summary: Summary) -> Markup:
         listed, count = _listed(summary.runs)
@@ -51,7 +51,7 @@ class Images(Section):
 
 
 def _listed(runs: Sequence[Run]) -> tuple[list[dict[int, Record]], int]:
-    """The first images of all runs, each with the record of every run that has it, and how many there are."""
+    """The first images of all runs, each with the record of every run that has it, and the number of all images."""
     rows: dict[tuple[str, str, int | None], dict[int, Record]] = {}
     marks = array("Q")
     for place, run in enumerate(runs):
@@ -83,7 +83,7 @@ def _picture(summary: Summary, records: dict[int, Record]) -> str:
 
 
 def _add_looks(summary: Summary, listed: list[dict[int, Record]], shown: list[dict[str, Any]]) -> bool:
-    """Each row has the noisy and denoised pictures that its runs hold; False where the page has no room for all of them."""
+    """Each row gets the noisy and denoised pictures that its runs hold; False where the page has no room for all of them."""
     left = _BYTES - sum(len(row["picture"]) for row in shown)
     alone = [clean_answers(run.folder, run.records) for run in summary.runs]
     for records, row in zip(listed, shown, strict=True):

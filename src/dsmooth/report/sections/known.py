@@ -28,7 +28,7 @@ SECTIONS: Final = Registry(
 
 
 def sections_in(registry: Registry) -> list[Section | RunSection]:
-    """Those that the registry names, in its order; raises its error for a row that leads to anything else."""
+    """The sections of the registry, in its order; raises BadParameter for a row that is no section."""
     sections = [registry.load(name)() for name in registry]
     for name, section in zip(registry, sections, strict=True):
         if not isinstance(section, Section | RunSection):

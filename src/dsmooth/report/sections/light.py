@@ -1,4 +1,4 @@
-"""How far brightness, colour and light from a side may change, where the noise has them."""
+"""How far brightness, colour and side light may change, where the noise includes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN: Final = (4, 8, 16, 24, 32, 48, 64)
 
 
 class Light(RunSection):
-    """Certified accuracy against the change of each parameter of the light, on its own; nothing for noise without any."""
+    """Certified accuracy against the change of each lighting parameter alone; nothing for noise without any."""
 
     def _html(self, summary: Summary, run: Run) -> Markup | None:
         if not run.question.law.allowed(1.0):

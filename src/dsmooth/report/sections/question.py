@@ -1,4 +1,4 @@
-"""What was asked of each image of a run, the commitment to its key, and who witnessed it."""
+"""The settings of a run, the commitment to its key, and its witness."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Asked(RunSection):
 
 
 def _told(value: Any) -> str:
-    """A field of a question; laws and modes by their name, with their parameters."""
+    """A field of a question; laws and modes by name, with their parameters."""
     if isinstance(value, dict):
         return ", ".join([value["name"], *(f"{name} {_told(part)}" for name, part in value.items() if name != "name")])
     if isinstance(value, list):

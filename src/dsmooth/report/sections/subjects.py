@@ -1,4 +1,4 @@
-"""What was smoothed in each run, and how accurate that is without any promise."""
+"""What was smoothed in each run, and its clean accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples, seconds, and what every certificate promises."""
+"""Samples, seconds, and the failure probability of every certificate."""
 
 from __future__ import annotations
 

@@ -9,18 +9,8 @@ let radius = 0;
 // At 0 every certificate counts: one of "just more than 0" has a radius that is rounded down to it.
 const beyondIt = claimed => radius === 0 || Number(claimed) > radius;
 
-// A share in percent, rounded down like every share in the page.
-const percent = (count, of) => (Math.floor(1000 * count / of + 1e-9) / 10).toFixed(1);
-
 function moveTable() {
-  const best = {};
-  for (const row of all("tr[data-radii]")) {
-    const radii = row.dataset.radii === "" ? [] : row.dataset.radii.split(" ").map(Number);
-    const share = radii.filter(beyondIt).length / row.dataset.images;
-    best[row.dataset.bound] = Math.max(best[row.dataset.bound] || 0, share);
-    row.querySelector(".at").textContent = percent(share, 1);
-  }
-  for (const row of all("tr[data-envelope]")) row.querySelector(".at").textContent = percent(best[row.dataset.envelope], 1);
+  for (const row of all("tr[data-shares]")) row.querySelector(".at").textContent = row.dataset.shares.split(" ")[at("radius").value];
   for (const heading of all("th.at")) heading.textContent = "at r = " + radius.toFixed(4);
 }
 
@@ -28,7 +18,7 @@ function moveCurve() {
   const plot = document.querySelector(".plot[data-left]");
   if (!plot) return;
   const { left, right } = plot.dataset;
-  const share = radius / at("radius").dataset.reach;
+  const share = at("radius").value / at("radius").max;
   plot.querySelector(".cursor").style.left = 100 * (Number(left) + share * (right - left)) + "%";
 }
 
@@ -49,9 +39,10 @@ function filter() {
 }
 
 function moved() {
-  radius = Number((at("radius").value / at("radius").max * at("radius").dataset.reach).toFixed(4)); // as it is shown
-  at("radius-shown").textContent = radius.toFixed(4);
-  at("radius").setAttribute("aria-valuetext", radius.toFixed(4));
+  const text = at("radius").dataset.radii.split(" ")[at("radius").value];
+  radius = Number(text);
+  at("radius-shown").textContent = text;
+  at("radius").setAttribute("aria-valuetext", text);
   moveTable();
   moveCurve();
   filter();

@@ -103,7 +103,9 @@ class Page(Face):
 
     async def _attack(self, request: HttpRequest, caller: Caller) -> Response:
         if not self.desk.allow_attack:
-            raise Refused("forbidden", "this server attacks nothing: its operator can start it with --allow-attack")
+            raise Refused(
+                "forbidden", "attacks are disabled on this server: its operator can start it with --allow-attack"
+            )
         served = self.desk.model(request.query_params.get("model"))
         body, text = await request.body(), request.query_params.get("radius", "")
         if not _RADIUS.fullmatch(text):
@@ -139,7 +141,7 @@ class Page(Face):
     async def _worked(self, work: Callable[[], _T]) -> _T:
         """What it comes to, on the one thread for this; raises Refused where several wait already."""
         if self._busy >= _MOST_WAITING:
-            raise Refused("full", "several others look at pictures now; ask again in a moment", retry_after=3.0)
+            raise Refused("full", "the server is busy with other pictures; try again in a moment", retry_after=3.0)
         self._busy += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self.desk.aside, work)

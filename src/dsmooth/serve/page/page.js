@@ -38,7 +38,7 @@ async function letIn(event) {
   show("key-error", false);
   show("error", false);
   try {
-    if (!/^[!-~]+$/.test(key)) throw new Error("A key is letters, digits and signs of ASCII, without blanks.");
+    if (!/^[!-~]+$/.test(key)) throw new Error("A key consists of printable ASCII characters without spaces.");
     await offerSamples();
     show("let-in", false);
     at("status").textContent = "The key is accepted.";
@@ -70,11 +70,11 @@ async function certify(file) {
   leaving = new AbortController();
   claim = seen = null;
   for (const id of ["error", "shown", "votes", "promise", "pictured", "attacked", "attack"]) show(id, false);
-  at("status").textContent = "Looking at the picture.";
+  at("status").textContent = "Loading the picture.";
   try {
     const job = await asked("v1/jobs", { method: "POST", body: file });
     if (mine !== turn) return;
-    at("status").textContent = "Asking noisy copies.";
+    at("status").textContent = "Classifying noisy copies.";
     await Promise.all([follow(mine, job.id), showNoise(mine, file)]);
   } catch (error) {
     if (mine !== turn) return;
@@ -87,7 +87,7 @@ async function showNoise(mine, file) {
   const shown = await asked("v1/show", { method: "POST", body: file });
   if (mine !== turn) return;
   seen = shown.picture;
-  at("plain").textContent = shown.answer === null ? "It is a service: it was not asked." : shown.answer;
+  at("plain").textContent = shown.answer === null ? "Not queried: the classifier is a paid service." : shown.answer;
   at("sigma").textContent = shown.sigma;
   await draw("noisy", shown.noisy);
   await draw("denoised", shown.denoised || shown.noisy);
@@ -161,8 +161,8 @@ function bars(votes) {
 
 async function concluded(certificate) {
   claim = certificate;
-  at("status").textContent = certificate.cached ? "Answered by the certificate that exists." : "Done.";
-  at("answer").textContent = certificate.abstained ? "No promise" : certificate.name;
+  at("status").textContent = certificate.cached ? "Answered with the existing certificate." : "Done.";
+  at("answer").textContent = certificate.abstained ? "Abstains" : certificate.name;
   at("words").textContent = words(certificate);
   at("count").textContent = `${certificate.votes.answer} of ${certificate.votes.trials}`;
   at("radius").textContent = certificate.abstained ? "none" : `${certificate.radius} (l${certificate.norm})`;
@@ -174,13 +174,13 @@ async function concluded(certificate) {
 }
 
 function words(certificate) {
-  if (certificate.abstained) return "The votes do not agree enough: nothing is promised about this picture.";
+  if (certificate.abstained) return "The votes do not agree enough: nothing is certified about this picture.";
   if (certificate.norm === "2") {
     const radius = Number(certificate.radius);
-    const much = radius < 1 ? `one colour value moved by ${Math.floor(2550 * radius) / 10} of 255`
-      : `${Math.floor(radius * radius)} colour values turned from black to white`;
-    return `No change of all pixels together whose length (the root of the sum of squares, white being 1) is below ` +
-      `${certificate.radius} alters this answer: as much as ${much}, or many moved by less.`;
+    const much = radius < 1 ? `one colour value changed by ${Math.floor(2550 * radius) / 10} of 255`
+      : `${Math.floor(radius * radius)} colour values changed from black to white`;
+    return `No change of the pixels with an l2 length (the root of the sum of squares, with white at 1) below ` +
+      `${certificate.radius} alters this answer: as much as ${much}, or many values changed by less.`;
   }
   return `No change of the pixels below ${certificate.radius} in the l${certificate.norm} distance alters this answer.`;
 }
@@ -208,9 +208,9 @@ async function drawRadius() {
   const grey = Math.min(255, Math.round(128 + magnified * each));
   context.fillStyle = `rgb(${grey} ${grey} ${grey})`;
   context.fillRect(x, y, side, side);
-  at("mark-words").textContent = `So much is that, where all of it is in ${side} by ${side} pixels: every colour value there moved ` +
-    `by ${Math.floor(10 * each) / 10} of 255 (in the middle of the first picture); beside it the change alone, magnified ` +
-    `${magnified} times. Whatever shape a change of this length has, the answer stays.`;
+  at("mark-words").textContent = `Left: a change of this length, concentrated in ${side} by ${side} pixels in the middle, where every ` +
+    `colour value changes by ${Math.floor(10 * each) / 10} of 255. Right: the change alone, magnified ` +
+    `${magnified} times. The answer holds for any change of this length.`;
   show("pictured", true);
 }
 
@@ -239,7 +239,7 @@ function say(id, text, kind) {
 async function attack() {
   const mine = turn;
   at("attack").disabled = true;
-  at("status").textContent = "Looking for a change inside the radius that turns the classifier alone.";
+  at("status").textContent = "Looking for a change within the radius that fools the classifier alone.";
   try {
     const found = await asked(`v1/attack?radius=${claim.radius}`, { method: "POST", body: picture });
     if (mine !== turn) return;
@@ -247,7 +247,7 @@ async function attack() {
     await draw("difference", found.difference);
     at("magnified").textContent = found.magnified;
     const held = found.smoothed === claim.name;
-    say("alone", found.before === found.after ? `still says ${found.after}` : `said ${found.before}, and now says ${found.after}`,
+    say("alone", found.before === found.after ? `still says ${found.after}` : `said ${found.before}, now says ${found.after}`,
       found.before === found.after ? "" : "fallen");
     say("smoothed", found.smoothed === null ? "gives no answer" : `${held ? "still says" : "says"} ${found.smoothed}`,
       held ? "standing" : "");
@@ -279,7 +279,7 @@ async function check() {
     if (at("original").files.length) body.picture = await base64(at("original").files[0]);
     const found = await asked("v1/verify", { method: "POST", body: JSON.stringify(body) });
     at("checked").textContent = found.holds
-      ? "Consistent: what can be checked without the networks holds."
+      ? "Consistent: everything that can be checked without the networks holds."
       : "It does not hold.";
     at("checks").tBodies[0].replaceChildren(...found.checks.map((row) => {
       const line = document.createElement("tr");
@@ -303,7 +303,7 @@ function choose(tab) {
 
 async function offerSamples() {
   const { names } = await asked("v1/samples");
-  at("samples").replaceChildren("Or take one of these: ");
+  at("samples").replaceChildren("Or use one of these: ");
   for (const [number, name] of names.entries()) {
     const button = document.createElement("button");
     button.textContent = name;

@@ -93,7 +93,7 @@ class Service(ABC):
             status = REASONS["failed"]
             note.update(reason="failed", error=type(error).__name__, where=where_of(error))
             self.desk.metrics.refused("failed")
-            await context.abort(self._code(status), "the server failed; its log says where")
+            await context.abort(self._code(status), "the server failed; see its log")
             raise
         finally:
             seconds = time.monotonic() - started

@@ -91,7 +91,7 @@ class RayEngine(Engine):
     @classmethod
     def check(cls, spread: Spread, *, billed: bool) -> None:
         if billed:
-            raise BadParameter("a service is asked by one machine, within one budget: leave engine ray out")
+            raise BadParameter("a service is queried by one machine, within one budget: leave out engine ray")
         if spread.gpus is not None and not 0.0 < spread.gpus <= 1.0:
             raise BadParameter(f"gpus must be above 0 and at most 1 (the part of one GPU), got {spread.gpus:g}")
         imported(_address(spread))
@@ -100,7 +100,7 @@ class RayEngine(Engine):
         device = worker.pipeline.backend.device.type
         if spread.gpus is not None and device != "cuda":
             raise BadParameter(
-                f"backend {worker.pipeline.backend.name} runs on a CPU: leave gpus out, or choose backend cuda"
+                f"backend {worker.pipeline.backend.name} runs on a CPU: leave out gpus, or choose backend cuda"
             )
         self._worker, self._spread = worker, spread
         self._gpus = 0.0 if device != "cuda" else spread.gpus or 1.0
@@ -168,7 +168,7 @@ class RayEngine(Engine):
                 self._look()
                 self._hand_out()
         except BaseException as error:
-            self._fail(BadModel(f"the Ray cluster was lost ({_line(error)}): start again with --resume"))
+            self._fail(BadModel(f"the connection to the Ray cluster was lost ({_line(error)}): continue with --resume"))
         finally:
             with self._lock:
                 self._ended = True
@@ -350,7 +350,7 @@ class RayEngine(Engine):
                 self._fail(
                     Drifted(
                         f"{actor} answers {differing} of {job.block.samples} images differently than {other}: one of them "
-                        "runs another function, and what either answered is in doubt"
+                        "runs another function, so the answers of both are in doubt"
                     )
                 )
                 return
@@ -366,7 +366,7 @@ class RayEngine(Engine):
 
     def _lose(self, actor: _Actor, error: BaseException) -> None:
         """A process ended: what it had is asked of others, and another takes its place."""
-        self._say(f"{actor} ended ({type(error).__name__}): others do what it had")
+        self._say(f"{actor} ended ({type(error).__name__}): its work goes to others")
         self._dismiss(actor, lost=1)
         if self._early >= _TRIES:
             self._fail(

@@ -46,12 +46,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came of a block."""
+    """The answers to a block."""
 
     labels: Sequence[Label | None]
-    """One for each sample, in the order of the parts; None is a trial without a vote."""
+    """One label for each sample, in the order of the parts; None is a trial without a vote."""
     chance: bool = False
-    """The same rows are answered differently: the classifier brings randomness of its own."""
+    """Whether the same rows are answered differently: the classifier is not deterministic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ ON_THREADS: Final = Spread()
 
 
 class Engine(ABC):
-    """Runs one base classifier on blocks. Whatever it is made of, the same block has the same answers.
+    """Runs one base classifier on blocks. The same block has the same answers in every engine.
 
     Errors of a block come out of its future: BadModel for networks that do not fit or whose rows are not independent,
     MemoryError where the batch is too large for the memory, ServiceStopped where a service gave out.
@@ -89,7 +89,7 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def check(cls, spread: Spread, *, billed: bool) -> None:
-        """Raises BadParameter or MissingPackage where this engine cannot do what is asked of it; starts nothing.
+        """Raises BadParameter or MissingPackage if this engine does not support what is requested; starts nothing.
 
         billed: the classifier is a service.
         """
@@ -131,4 +131,4 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Nothing runs any more, what waits is cancelled, and nothing can be submitted."""
+        """Stops everything: waiting blocks are cancelled, and nothing more can be submitted."""

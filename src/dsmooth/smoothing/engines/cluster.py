@@ -106,7 +106,7 @@ def connected(address: str | None) -> Cluster:
             if began:
                 ray.shutdown()
             raise BadParameter(
-                f"the Ray cluster at {found} answers without a token, so whoever reaches it can run code in it: start it "
+                f"the Ray cluster at {found} answers without a token, so anyone who reaches it can run code in it: start it "
                 "with RAY_AUTH_MODE=token, and the same in this environment"
             )
         return Cluster(ray, own=found in _own)
@@ -119,14 +119,14 @@ def _join(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), _PATIENCE).close()
         except (OSError, ValueError, OverflowError) as error:
             raise BadParameter(
-                f"expected a Ray cluster at HOST:PORT, and nothing answers at {address}: {error}"
+                f"expected a Ray cluster at HOST:PORT, but nothing answers at {address}: {error}"
             ) from error
     try:
         ray.init(address=address, **_INIT)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         line = str(error).strip().splitlines()[0]
         raise BadParameter(
-            f"no connection with a Ray cluster at {address} (its token belongs into RAY_AUTH_TOKEN or the file "
+            f"no connection to a Ray cluster at {address} (its token belongs into RAY_AUTH_TOKEN or the file "
             f"RAY_AUTH_TOKEN_PATH): {line[:300]}"
         ) from error
 

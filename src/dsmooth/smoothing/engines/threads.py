@@ -22,9 +22,7 @@ class ThreadEngine(Engine):
     @classmethod
     def check(cls, spread: Spread, *, billed: bool) -> None:
         if spread.gpus is not None:
-            raise BadParameter(
-                "parts of GPUs are for the processes of engine ray: leave gpus out, or choose that engine"
-            )
+            raise BadParameter("gpus is for engine ray: leave out gpus, or choose that engine")
 
     def __init__(self, worker: Worker, spread: Spread = ON_THREADS) -> None:
         self._worker = worker

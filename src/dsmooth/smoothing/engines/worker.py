@@ -61,7 +61,7 @@ class Worker:
                     chance = depends_on_chance(self.pipeline, self.source, block)
                     if chance and self.source.exhaustive:
                         raise BadModel(
-                            "the networks answer the same image differently, and a certificate without chance is about one "
+                            "the networks answer the same image differently, but a deterministic certificate needs one "
                             "fixed answer: put all of them in eval mode, or use noise that is drawn (gaussian, uniform)"
                         )
                     self._chance[shape] = chance

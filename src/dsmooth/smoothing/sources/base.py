@@ -48,13 +48,13 @@ class Rows:
 class Source(ABC):
     """Makes the samples of a law. It holds tables only, so threads may share it.
 
-    A sample follows from image, stream and number alone: not from the batch that it is in, and not from who asks.
+    A sample depends on image, stream and number alone, not on its batch or on where it is drawn.
     Phases differ by their streams; a chunk of the phase `probe` may have any numbers, the others have those that the
     law allows.
     """
 
     exhaustive: ClassVar[bool] = False
-    """Whether its samples are all outcomes there are, so that certificates are certain: of one fixed function only."""
+    """Whether its samples are all outcomes of the noise, so that certificates are deterministic."""
 
     @final
     def noisy(self, asked: Asked, rows: int) -> Rows:

@@ -1,4 +1,4 @@
-"""A self-test of the noise that a run really uses: a broken generator must not pass for a proof."""
+"""A self-test of the noise that a run actually uses: a broken generator must not make certificates."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The contract of laws of noise.
+"""The contract of noise distributions (laws).
 
-A law says everything about itself: its name and parameters (which go into every record, and into the key of every stream of
-noise), the standard deviation that a denoiser is told, the radius that its theorem gives, and, for noise on the pixel grid,
-the exact table that it is drawn from. What is common to all laws is done here once, and cannot be overridden: the comparison
-of norms, the margins for rounding, the checks of a table.
+A law defines its name and parameters (which enter every record and the key of every noise stream), the standard deviation
+for the denoiser, the radius that its theorem gives, and, for noise on the pixel grid, the exact table that it is drawn from.
+What all laws share is done here once and cannot be overridden: the comparison of norms, the margins for rounding, the
+checks of a table.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ def check_norm(norm: float | str) -> float:
 
 
 class Law(ABC):
-    """What a classifier is smoothed with, and how far that protects. Subclasses are frozen dataclasses of their parameters.
+    """A noise distribution and the radius that it certifies. Subclasses are frozen dataclasses of their parameters.
 
     Every law is of one of two kinds: RandomLaw (votes are a sample, certificates hold with confidence 1 - alpha) or
-    EnumeratedLaw (all outcomes are asked for, certificates are certain).
+    EnumeratedLaw (all outcomes are evaluated, certificates are deterministic).
     """
 
     name: ClassVar[str]
-    """As it stands in records and on the command line."""
+    """Its name in records and on the command line."""
 
     norm: ClassVar[float]
-    """The norm of its own theorem; radii in other norms follow by comparison of norms."""
+    """Its native norm, that of its theorem; radii in other norms follow from inequalities between norms."""
 
     source: ClassVar[str]
-    """What makes its samples: a name in smoothing/sources, or "module:object" for a source of one's own."""
+    """What makes its samples: a name in smoothing/sources, or "module:object" for your own source."""
 
     @property
     @abstractmethod
     def level(self) -> float:
-        """The standard deviation of the noise on one coordinate, pixels in [0, 1]: what the denoiser is told."""
+        """The noise level: standard deviation on one coordinate, pixels in [0, 1], as passed to the denoiser."""
 
     @abstractmethod
     def _radius(self, *, tail: float, rival: float) -> float:
@@ -75,7 +75,7 @@ class Law(ABC):
 
     @final
     def to_json(self) -> dict[str, Any]:
-        """Name and parameters: all that decides the noise."""
+        """Name and parameters: everything that determines the noise."""
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]  # subclasses are dataclasses
 
     @final
@@ -98,12 +98,12 @@ class Law(ABC):
 
     @final
     def norm_or_own(self, norm: float | str | None) -> float:
-        """The norm, checked; the law's own where none is given."""
+        """The norm, checked; the law's native one if None."""
         return self.norm if norm is None else check_norm(norm)
 
     @final
     def radius(self, *, tail: float, rival: float, norm: float | None = None, dim: int) -> float:
-        """A radius below which no perturbation changes the smoothed answer; 0.0 where nothing can be promised.
+        """A radius below which no perturbation changes the smoothed answer; 0.0 if none can be certified.
 
         tail >= 1 - P(class A) and rival >= P(any other class), as from bounds.py; with rival = tail this is the one-sided
         rule. Distances are in units of the pixel range [0, 1], in the given norm (None: the law's own) over
@@ -132,7 +132,7 @@ class Law(ABC):
         return group / count
 
     def allowed(self, radius: float) -> dict[str, float]:
-        """How far each further parameter of the noise may change on its own within this radius; none, for most laws."""
+        """How far each additional parameter of the noise may change alone within this radius; empty for most laws."""
         return {}
 
     def spread(self, shape: Sequence[int]) -> npt.NDArray[np.float64] | None:
@@ -144,7 +144,7 @@ class Law(ABC):
 
     @final
     def covers(self, steps: npt.NDArray[np.int64], radius: Fraction, *, norm: float | None = None) -> bool:
-        """Whether a change (H, W, C) by whole steps of 1/255 is one that this radius speaks of, in exact arithmetic.
+        """Whether this radius covers a change (H, W, C) by whole steps of 1/255, in exact arithmetic.
 
         norm: of the radius; by default the law's own.
         """
@@ -178,11 +178,11 @@ class Law(ABC):
 
 
 class RandomLaw(Law):
-    """Noise that is drawn: votes are a sample of the answers, from a stream of random words for each image."""
+    """Random noise: votes are a sample of the answers, from a stream of random words for each image."""
 
 
 class EnumeratedLaw(Law):
-    """Noise of finitely many outcomes, all of which are asked for: no chance, no key, no alpha.
+    """Noise with finitely many outcomes, all of which are evaluated: no chance, no key, no alpha.
 
     `_radius` gets the exact shares of votes, whole multiples of 1 / samples.
     """
@@ -190,7 +190,7 @@ class EnumeratedLaw(Law):
     @property
     @abstractmethod
     def samples(self) -> int:
-        """How many outcomes there are; sample number i, from 0, is outcome i."""
+        """The number of outcomes; sample number i, from 0, is outcome i."""
 
 
 class GridLaw(RandomLaw):
@@ -218,5 +218,5 @@ class GridLaw(RandomLaw):
 def _table_of(law: GridLaw) -> Table:
     table = law._table()
     if not isinstance(table, Table):
-        raise BadParameter(f"noise {law.name} must bring a Table of its distribution, got {type(table).__name__}")
+        raise BadParameter(f"noise {law.name} must provide a Table of its distribution, got {type(table).__name__}")
     return table

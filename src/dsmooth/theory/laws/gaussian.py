@@ -27,7 +27,7 @@ class Gaussian(GridLaw):
     the grid: the classifier "round, then ask f" under true Gaussian noise, to which the theorem applies without slack.
 
     Source: docs/theory.md, claim 1; Cohen et al. 2019, Theorem 1; Voracek and Hein 2023 (arXiv 2207.07209) and Jin et al.
-    2022 (arXiv 2205.10159) on what goes wrong with noise that is drawn as floating point numbers.
+    2022 (arXiv 2205.10159) on the pitfalls of floating-point noise.
     """
 
     sigma: float

@@ -1,4 +1,4 @@
-"""Which laws of noise there are, and a law from what is said of it."""
+"""The noise distributions (laws) by name, and a law from its description."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAWS: Final = Registry(
 )
 
 _INTRODUCED: Final[dict[str, type[Law]]] = {}
-"""Laws that the user of this process brought, by name: records that name them can be read."""
+"""Laws that the user introduced in this process, by name: records that name them can be read."""
 
 
 def check_law(law: object) -> Law:
@@ -38,7 +38,7 @@ def check_law(law: object) -> Law:
 
 
 def introduce(law: object) -> Law:
-    """The law itself; from here on this process can read records that name it."""
+    """The law itself; afterwards this process can read records that name it."""
     checked = check_law(law)
     if checked.name not in LAWS:
         _INTRODUCED[checked.name] = type(checked)
@@ -55,14 +55,12 @@ def law_named(name: str, parameters: Mapping[str, Any]) -> Law:
 def law_from_json(value: Mapping[str, Any]) -> Law:
     """The law that `to_json` described; raises BadParameter for anything else.
 
-    A law that is not ours must have been introduced by the user: no code is loaded because a record names it.
+    A law that is not part of dsmooth must have been introduced by the user: no code is loaded because a record names it.
     """
     parameters = dict(value)
     name = parameters.pop("name", None)
     if not isinstance(name, str) or (name not in LAWS and name not in _INTRODUCED):
-        raise BadParameter(
-            f"noise must be one of {LAWS}, or a law that you bring with --noise import:MODULE:FACTORY, got {name!r}"
-        )
+        raise BadParameter(f"noise must be one of {LAWS}, or your own with --noise import:MODULE:FACTORY, got {name!r}")
     law = law_named(name, parameters)
     if law.to_json() != value:
         raise BadParameter(f"expected noise as {law.to_json()}, got {dict(value)}")

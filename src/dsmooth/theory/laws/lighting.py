@@ -1,4 +1,4 @@
-"""Gaussian noise on the pixels and on the light: certified in l2, and against changes of brightness, colour and lighting."""
+"""Gaussian noise on pixels and lighting: certified in l2, and against changes of brightness, colour and side light."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Direction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lighting(RandomLaw):
-    """Independent Gaussian noise on every coordinate and, beside it, on a few fixed images that are added to the whole.
+    """Independent Gaussian noise on every coordinate and on the coefficients of a few fixed images that are added.
 
     brightness: the same for all coordinates. colour: for each of the three channels. ramp: from -1 at one edge of the image
     to 1 at the other, across and down. Each number is a standard deviation, pixels in [0, 1] (of a ramp: at its edge);
@@ -68,11 +68,13 @@ class Lighting(RandomLaw):
                 )
             object.__setattr__(self, name, value + 0.0)  # -0.0 is the same law, and its noise would be another
         if not any(getattr(self, name) for name in _STRENGTHS):
-            raise BadParameter(f"noise lighting needs one of {', '.join(_STRENGTHS)} above 0; without, it is gaussian")
+            raise BadParameter(
+                f"noise lighting needs one of {', '.join(_STRENGTHS)} above 0; without them use gaussian"
+            )
 
     @property
     def level(self) -> float:
-        """sigma: a denoiser takes out what differs from pixel to pixel, and leaves the light to the classifier."""
+        """sigma: the denoiser removes the noise on the pixels, and leaves the lighting to the classifier."""
         return self.sigma
 
     def _radius(self, *, tail: float, rival: float) -> float:
@@ -101,7 +103,7 @@ class Lighting(RandomLaw):
         return made
 
     def allowed(self, radius: float) -> dict[str, float]:
-        """How far each of them may change on its own within this l2 radius, pixels in [0, 1]; a little less, never more."""
+        """How far each of them may change alone within this l2 radius, pixels in [0, 1]; rounded down."""
         share = radius / self.sigma * (1.0 - 1e-12)
         return {name: share * strength for name in _STRENGTHS if (strength := getattr(self, name))}
 

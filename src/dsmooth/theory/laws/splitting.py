@@ -1,4 +1,4 @@
-"""Splitting noise: finitely many outcomes, all asked for; certified in l1 without chance."""
+"""Splitting noise: finitely many outcomes, all evaluated; certified in l1 deterministically."""
 
 from __future__ import annotations
 

@@ -101,11 +101,11 @@ class Threat(ABC):
 
     @property
     def lacks(self) -> str | None:
-        """Why its images cannot be made here; None where they can."""
+        """Why its images cannot be made on this machine; None if they can."""
         return None
 
     def check(self, shape: Sequence[int]) -> None:  # noqa: B027 (most take any image)
-        """Raises BadParameter where images of this shape (H, W, C) are not for this family."""
+        """Raises BadParameter if this family does not support images of this shape (H, W, C)."""
 
     @final
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which families of transformations there are, and a family from what is said of it."""
+"""The families of transformations by name, and a family from its description."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREATS: Final = Registry(
 
 
 def threat_from_text(text: str) -> Threat:
-    """The family of a command line, as in "contrast 0.8 1.2"; raises BadParameter for anything else."""
+    """The family in the notation of the command line, as "contrast 0.8 1.2"; raises BadParameter for anything else."""
     name, *words = text.split() or [""]
     kind: type[Threat] = THREATS.load(name)
     if kind.name == "listed":

@@ -1,4 +1,4 @@
-"""Images that a function of one's own lists."""
+"""Images listed by the user's own function."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Listed"]
 
 @dataclass(frozen=True, slots=True)
 class Listed(Threat):
-    """The images that `make` lists for an image: uint8, (H, W, C), of its shape. For Python: no record holds a function.
+    """The images that `make` lists for an image: uint8, (H, W, C), of its shape. For Python only.
 
-    Neighbours in the list should be alike: a centre serves a run of them. So a certificate of these is consistent at most,
-    and never verified. Source: docs/theory.md, claim 29.
+    Neighbours in the list should be similar: a centre covers several in a row. Records cannot hold a function, so such
+    certificates are at best consistent, never verified. Source: docs/theory.md, claim 29.
     """
 
     label: str
-    """What they are, in words."""
+    """A description of the images."""
     make: Callable[[Bytes], Sequence[Bytes]] | None = field(default=None, repr=False, compare=False)
 
     name: ClassVar[str] = "listed"

@@ -1,4 +1,4 @@
-"""Rotated about the middle, by any angle up to a limit."""
+"""Rotations about the centre by any angle up to a limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Rotation(Threat):
-    """Turned about the middle by every real angle from -`degrees` to `degrees`, counter-clockwise, size unchanged.
+    """Rotated about the centre by every real angle from -`degrees` to `degrees`, counter-clockwise, size unchanged.
 
     A pixel of the turned image gets the bilinear interpolant of the image, which is black all around, at the place where it
     comes from, rounded to the nearest level: as torch's grid_sample (zeros, align_corners=False) and torchvision's rotate of

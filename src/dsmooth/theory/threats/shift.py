@@ -1,4 +1,4 @@
-"""Moved by whole pixels."""
+"""Shifts by whole pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Shift"]
 
 @dataclass(frozen=True, slots=True)
 class Shift(Threat):
-    """Moved across and down by whole numbers of pixels from -`most` to `most` each; what comes in at the edges is black.
+    """Shifted horizontally and vertically by whole numbers of pixels from -`most` to `most` each, with black borders.
 
     (2 most + 1)^2 images, all of them listed. Source: docs/theory.md, claim 29.
     """
