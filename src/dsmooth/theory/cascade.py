@@ -100,7 +100,10 @@ class Cascade:
         decided = [majority(votes.selection) for votes in scales]
         reached = len(scales)
         if any(label is not None for label in decided[:-1]) or not 0 < reached <= len(self.sigmas):
-            raise BadParameter("expected no votes of scales after the one whose selection votes have a majority")
+            raise BadParameter(
+                f"expected votes of 1 to {len(self.sigmas)} scales, of which only the last may have a majority of its "
+                f"selection votes, got {reached}"
+            )
         answer = decided[-1]
         if answer is None and reached < len(self.sigmas):
             raise BadParameter("expected votes of the next scale too: no label has a majority of these selection votes")
