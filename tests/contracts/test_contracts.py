@@ -16,6 +16,7 @@ from dsmooth.denoisers.dncnn import DnCNN
 from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.denoisers.names import SHIPPED
+from dsmooth.denoisers.song_unet import SongUNet
 from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadModel, BadParameter
 from dsmooth.theory.certifiers import Certificate
@@ -79,6 +80,7 @@ class Timed(torch.nn.Module):
 
 
 ALPHAS = torch.linspace(0.99, 0.01, 50)
+FLAT = {"model_channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": [8]}
 
 DENOISERS = {
     "unet": lambda: UNet((8, 12), (1, 1), shuffle=2),
@@ -91,6 +93,7 @@ DENOISERS = {
     "unet with a class head": lambda: UNet((8, 12), (2, 1), scaled=True, classes=5, decoder_blocks=(1,)),
     "diffusion, noise": lambda: Diffusion(Timed(), "epsilon", alphas=ALPHAS),
     "diffusion, EDM": lambda: Diffusion(Timed(), "edm"),
+    "diffusion, DDPM++": lambda: Diffusion(SongUNet(8, 3, 3, **FLAT), "edm"),
     "diffusion, velocity": lambda: Diffusion(Timed(), "flow"),
     **{f"shipped {name}": lambda name=name: load_denoiser(name) for name in SHIPPED},
 }

@@ -9,6 +9,9 @@ dncnn.py      DnCNN: the paper's blind residual network
 ffdnet.py     FFDNet: sigma-aware, works on half-resolution sub-images
 diffusion.py  Diffusion: diffusion models, evaluated once at one noise level
 diffusers_folder.py  models saved by Hugging Face's diffusers
+edm_file.py   networks of EDM, as safetensors
+song_unet.py  the architectures of these, DDPM++ and NCSN++
+imported.py   denoisers made by the user's own code
 untrained.py  total variation and non-local means of scikit-image, as baselines
 weights.py    self-describing safetensors files
 loading.py    a name, a folder or a file -> a denoiser

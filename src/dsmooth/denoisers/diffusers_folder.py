@@ -27,15 +27,15 @@ class _Sample(nn.Module):
         return answer
 
 
-def load_diffusers(folder: Path | str) -> Diffusion:
-    """The denoiser in a folder as DDPMPipeline.save_pretrained writes it, in eval mode: unet/ and scheduler/.
+def load_diffusers(spec: str) -> Diffusion:
+    """The denoiser of diffusers:FOLDER, a folder as DDPMPipeline.save_pretrained writes it, in eval mode: unet/, scheduler/.
 
     Unconditional UNet2DModel; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's. Only
     safetensors are read. Raises BadModel for anything else.
     """
     import_torchvision()  # diffusers imports it where it is installed
     diffusers = require("diffusers", "diffusers")
-    folder = Path(folder)
+    folder = Path(spec.partition(":")[2])
     told = _told(folder / "scheduler" / "scheduler_config.json")
     kind = str(told.get("_class_name"))
     _told(folder / "unet" / "config.json")  # complains of a folder that is none

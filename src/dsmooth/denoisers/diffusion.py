@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsmooth.backends.networks import digest_module
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.errors import BadModel, BadParameter
 
@@ -75,6 +76,9 @@ class Diffusion(Denoiser):
     @property
     def config(self) -> dict[str, Any]:
         return {"prediction": self.prediction, "spread": self.spread, "multiple": self.multiple}
+
+    def digest(self) -> str:
+        return digest_module(f"denoiser {super().digest()}", self.network)  # equal weights do not make equal networks
 
     def time(self, sigma: Tensor) -> Tensor:
         """The network's time for noise of sigma (B,); of discrete models the last where none has so much noise."""

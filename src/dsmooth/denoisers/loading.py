@@ -41,11 +41,14 @@ def load_denoiser(spec: Path | str) -> Denoiser:
     """The denoiser of that name, folder (model.safetensors inside) or safetensors file, in eval mode, float32.
 
     "tv" and "nlm" need no training; hf:owner/name is fetched from the Hugging Face Hub; diffusers:FOLDER is a model
-    that diffusers saved. Shipped names are checked against their digest. A bare file of DnCNN or FFDNet weights without
-    our header is recognised by its arrays. Raises BadModel, with what is accepted, for anything else; never unpickles.
+    that diffusers saved, edm:FILE one of EDM as safetensors; import:package.module:factory calls a factory of no arguments,
+    which returns a Denoiser, in a module that Python can import. Shipped names are checked against their digest. A bare file
+    of DnCNN or FFDNet weights without our header is recognised by its arrays. Raises BadModel, with what is accepted, for
+    anything else; never unpickles.
     """
     denoiser = _loaded(spec)
-    denoiser.name = str(spec) if ":" in str(spec) else Path(spec).name
+    scheme, colon, place = str(spec).rpartition(":")
+    denoiser.name = str(spec) if FETCHED.find(str(spec)) else f"{scheme}{colon}{Path(place).name}"
     return denoiser
 
 
@@ -75,7 +78,7 @@ def _loaded(spec: Path | str) -> Denoiser:
         untrained: Denoiser = UNTRAINED.load(str(spec))()
         return untrained.eval()
     if WRAPPED.find(str(spec)) is not None:
-        wrapped: Denoiser = WRAPPED.load(str(spec))(str(spec).partition(":")[2])
+        wrapped: Denoiser = WRAPPED.load(str(spec))(str(spec))
         return wrapped
     path = _path_of(spec)
     arrays, described = read_weights(path)

@@ -32,9 +32,15 @@ FETCHED: Final = Registry("place of weights", {"hf:owner/name": "dsmooth.denoise
 """Places elsewhere; the object turns the spec into the path of a weights file."""
 
 WRAPPED: Final = Registry(
-    "model of another library", {"diffusers:FOLDER": "dsmooth.denoisers.diffusers_folder:load_diffusers"}, BadModel
+    "model of another library",
+    {
+        "diffusers:FOLDER": "dsmooth.denoisers.diffusers_folder:load_diffusers",
+        "edm:FILE": "dsmooth.denoisers.edm_file:load_edm",
+        "import:package.module:factory": "dsmooth.denoisers.imported:load_imported",
+    },
+    BadModel,
 )
-"""Models that other libraries saved; the object makes a denoiser of what stands behind the colon."""
+"""Models of other libraries, and of the user; the object turns the spec into a denoiser."""
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
@@ -54,5 +60,5 @@ TRAINED_SIDE: Final[dict[str, tuple[int, int]]] = {
 }
 """Name -> the least and the largest side, in pixels, of the images that it was trained for."""
 
-FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file, {FETCHED} or {WRAPPED}"
+FORMS: Final = f"a name ({', '.join([*SHIPPED, *UNTRAINED])}), a folder, a .safetensors file, {FETCHED}, {WRAPPED}"
 """What load_denoiser accepts, in words."""
