@@ -40,6 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "no-head": {"config": HEADLESS, "objective": "clf + 2.5 mse"},
     "no-norm": {"config": {**NETWORK, "norm": False}},
     "stab": {"objective": "stab + head + 2.5 mse"},
+    "adv": {"objective": "adv + head + 2.5 mse"},
     "consistency": {"objective": "clf + 5 cons + head + 2.5 mse"},
     "never-alone": {"alone": 0.0},
     "temperature-1": {"temperature": 1.0},

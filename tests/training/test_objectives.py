@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsmooth.errors import BadParameter
-from dsmooth.training.losses import cut_gradients, loss, mean_squared_error
+from dsmooth.training.losses import adversarial_noise, cut_gradients, loss, mean_squared_error
 from dsmooth.training.objectives import Objective
 
 
@@ -16,6 +16,7 @@ from dsmooth.training.objectives import Objective
         ("classification", Objective(classification=1.0)),
         ("clf + 30 mse", Objective(classification=1.0, mse=30.0)),
         ("clf + 5 cons", Objective(classification=1.0, consistency=5.0)),
+        ("adv + head", Objective(adversarial=1.0, head=1.0)),
         ("clf + head + 2.5 mse", Objective(classification=1.0, head=1.0, mse=2.5)),
         ("0.5*stab+1e-2mse + CLF", Objective(stability=0.5, mse=0.01, classification=1.0)),
     ],
@@ -31,6 +32,13 @@ def test_a_text_is_a_weighted_sum(text, objective):
 def test_anything_else_is_refused(text):
     with pytest.raises(BadParameter, match=r"expected|add stab or clf"):
         Objective.parse(text)
+
+
+def test_adv_stands_in_the_place_of_clf():
+    with pytest.raises(BadParameter, match="name one of them"):
+        Objective.parse("clf + adv")
+    assert Objective.parse("adv + head + mse").without_classifier == Objective(head=1.0, mse=1.0)
+    assert Objective.parse("adv").needs_labels
 
 
 @pytest.fixture
@@ -77,6 +85,49 @@ def test_consistency_is_its_formula(batch):
     assert float(loss_of(Objective(consistency=1.0), same, clean, sigma, network, None).detach()) == pytest.approx(
         0.05 * -float((p[:3] * p[:3].log()).sum(1).mean()), rel=1e-4
     )
+
+
+def test_adversarial_noise_is_its_formula(batch):
+    """Two steps of sign ascent on the noise eps, with x + sigma eps before a linear denoiser and classifier, by hand."""
+    noisy, _, sigma, network, labels = (part.detach() if isinstance(part, torch.Tensor) else part for part in batch)
+    scale = nn.Parameter(torch.tensor(0.8))
+    moved = adversarial_noise(lambda seen: network(scale * seen), noisy, sigma, labels)
+    assert scale.grad is None
+    assert not moved.requires_grad
+    weight, bias = network[1].weight.double(), network[1].bias.double()
+    for i in range(len(noisy)):
+        y = noisy[i].double().flatten()
+        for _ in range(2):
+            logits = 0.8 * weight @ y + bias
+            wrong = logits.softmax(0) - F.one_hot(labels[i], 5)
+            eps_slope = float(sigma[i]) * (0.8 * weight.T @ wrong)  # of cross-entropy with respect to eps
+            y = y + 0.1 * float(sigma[i]) * eps_slope.sign()
+        assert torch.allclose(moved[i].double().flatten(), y, atol=1e-6)
+    before, after = (F.cross_entropy(network(0.8 * seen), labels) for seen in (noisy, moved))
+    assert after > before
+
+
+def test_the_gradient_of_adv_is_that_of_clf_at_the_moved_noise(batch):
+    """Descent at that eps: nothing flows back through the search. Central differences in float64, eps held."""
+    noisy, clean, sigma, network, labels = batch
+    noisy, clean, sigma = noisy.detach().double(), clean.double(), sigma.double()
+    network = network.double()
+    scale = nn.Parameter(torch.tensor(0.8, dtype=torch.float64))
+
+    def value(moved):
+        return loss(Objective(adversarial=3.0), scale * moved, clean, sigma, network=network, labels=labels)
+
+    moved = adversarial_noise(lambda seen: network(scale * seen), noisy, sigma, labels)
+    value(moved).backward()
+    ends = []
+    for change in (1e-2, -1e-2):
+        with torch.no_grad():
+            scale.add_(change)
+            ends.append(3 * float(F.cross_entropy(network(scale * moved).float(), labels)))
+            scale.sub_(change)
+    assert float(scale.grad) == pytest.approx((ends[0] - ends[1]) / 2e-2, rel=1e-3)
+    plain = adversarial_noise(lambda seen: 0 * network(seen), noisy, sigma, labels)
+    assert torch.equal(plain, noisy)  # where nothing can be learned of the way, the noise stays
 
 
 def test_temperature_divides_the_logits(batch):

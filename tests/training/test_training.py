@@ -280,7 +280,7 @@ SURROGATE, OTHER = ("import:support:Halves",), "import:support:Fixed"
 THROUGH = {**SMALL, "padding": 0, "sigma_range": (0.5, 0.5), "lr": 3e-3, "batch": 16, "surrogates": SURROGATE}
 
 
-@pytest.mark.parametrize("objective", ["clf", "stab", "stab + 0.1 mse"])
+@pytest.mark.parametrize("objective", ["clf", "stab", "stab + 0.1 mse", "adv"])
 def test_training_through_a_classifier_raises_its_accuracy_under_noise(tmp_path, halves, objective):
     reports = []
     recipe = Recipe(**{**THROUGH, "steps": 60, "average": 0.5, "objective": objective})

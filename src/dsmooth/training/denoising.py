@@ -67,7 +67,7 @@ def train(
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
     largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
     _check_images(sets, denoiser, objective)
-    labels = objective.classification > 0.0
+    labels = objective.needs_classes
     surrogates = [ready(surrogate, sets, largest, labels) for surrogate in surrogates]
     images = recipe.batch // objective.draws  # each under several draws of the noise
     batches = image_batches(recipe, images, training, device)
@@ -100,6 +100,13 @@ def train(
         labels = None if labels is None else labels[mine]
         now = alone if progress < recipe.alone else objective
         asked = surrogates[step % len(surrogates)].network if now.asks_classifier else None
+        if now.adversarial > 0.0:
+            assert asked is not None
+            assert labels is not None
+            with fabric.autocast():  # and not by the wrapper: no gradient is gathered
+                noisy = losses.adversarial_noise(
+                    lambda seen: asked(denoiser(seen, sigma)) / recipe.temperature, noisy, sigma, labels
+                )
         if recognise is None:
             denoised, own = network(noisy, sigma), None
         elif fabric.world_size > 1:

@@ -22,6 +22,8 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "classification": "classification",
         "cons": "consistency",
         "consistency": "consistency",
+        "adv": "adversarial",
+        "adversarial": "adversarial",
         "head": "head",
     }
 )
@@ -30,13 +32,16 @@ _TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of the objectives of Salman et al. 2020, section 3, and one of Jeong and Shin; weights are 0 or more.
+    """A weighted sum of the objectives of Salman et al. 2020, section 3, and of others; weights are 0 or more.
 
     mse: the mean squared error of each image, divided by its sigma.
     stability: cross-entropy between classifier(denoised) and the classifier's own answer on the clean image.
     classification: cross-entropy between classifier(denoised) and the true label.
     consistency: divergence (Kullback-Leibler) of the predictions under two draws of the noise from their mean, plus a
         twentieth of the mean's entropy (Jeong and Shin 2020): large radii need the same answer under every draw.
+    adversarial: as classification, under noise that was moved to where the classifier errs more (Hedayatnia et al. 2025);
+        all terms then see the image under this noise. They train the classifier so; here it is frozen, and the denoiser
+        learns. Three times the cost of a step.
     head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
         image, which gradients through a frozen classifier hardly do for an untrained network.
     """
@@ -45,6 +50,7 @@ class Objective:
     stability: float = 0.0
     classification: float = 0.0
     consistency: float = 0.0
+    adversarial: float = 0.0
     head: float = 0.0
 
     @classmethod
@@ -56,7 +62,7 @@ class Objective:
             name = _NAMES.get(term["name"]) if term else None
             if term is None or name is None or name in weights:
                 raise BadParameter(
-                    f"expected an objective as mse, stab, clf, cons, head or a sum such as clf+30mse, got {text!r}"
+                    f"expected an objective as mse, stab, clf, cons, adv, head or a sum such as clf+30mse, got {text!r}"
                 )
             try:
                 weights[name] = float(term["weight"] or 1.0)
@@ -66,12 +72,14 @@ class Objective:
             raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
         if weights.keys() == {"consistency"}:
             raise BadParameter("consistency alone is minimised by one answer for everything: add stab or clf")
+        if {"classification", "adversarial"} <= weights.keys():
+            raise BadParameter("adv is clf under other noise, which all terms see: name one of them")
         return cls(**weights)
 
     @property
     def asks_classifier(self) -> bool:
         """Whether it needs a classifier (a surrogate)."""
-        return self.stability > 0.0 or self.classification > 0.0 or self.consistency > 0.0
+        return any((self.stability, self.classification, self.consistency, self.adversarial))
 
     @property
     def draws(self) -> int:
@@ -81,9 +89,14 @@ class Objective:
     @property
     def needs_labels(self) -> bool:
         """Whether it needs true labels."""
-        return self.classification > 0.0 or self.head > 0.0
+        return self.needs_classes or self.head > 0.0
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether the classifier must know the classes of the true labels."""
+        return self.classification > 0.0 or self.adversarial > 0.0
 
     @property
     def without_classifier(self) -> Objective:
         """The terms that need no classifier."""
-        return replace(self, stability=0.0, classification=0.0, consistency=0.0)
+        return replace(self, stability=0.0, classification=0.0, consistency=0.0, adversarial=0.0)

@@ -37,9 +37,10 @@ class Recipe(TrainingPlan):
     sigma_law: Literal["uniform", "log-uniform"] = "uniform"
     """Distribution of sigma over images: log-uniform gives each octave the same share."""
     objective: str = "mse"
-    """mse (squared error); stab (stability: the classifier's own answers on clean images; no labels); clf (true labels);
-    head (true labels for the denoiser's own class head); or a weighted sum such as "clf + head + 2.5 mse", which may
-    include cons (consistency under two draws of the noise). To fine-tune an mse denoiser, pass it as --start."""
+    """mse (squared error); stab (stability: the classifier's own answers on clean images; no labels); clf (true labels); adv
+    (clf, under noise that was moved against the classifier); head (true labels for the denoiser's own class head); or a
+    weighted sum such as "clf + head + 2.5 mse", which may include cons (consistency under two draws of the noise). To
+    fine-tune an mse denoiser, pass it as --start."""
     surrogates: tuple[str, ...] = ()
     """Surrogate classifiers for stab and clf, used in turn, and for validation: as in `certify -c`, except onnx. Name the
     classifier to protect or, if it can only be queried, others."""
@@ -95,6 +96,8 @@ class Recipe(TrainingPlan):
         objective = Objective.parse(self.objective)
         if self.batch % objective.draws:
             raise BadParameter(f"consistency takes each image twice: expected an even batch, got {self.batch}")
+        if objective.adversarial and self.noise != "gaussian":
+            raise BadParameter(f"the objective adv moves gaussian noise: leave out --noise {self.noise}, or name clf")
         if objective.asks_classifier and not self.surrogates:
             raise BadParameter(f"the objective {self.objective!r} needs a classifier: pass at least one --surrogate")
         if not 0.0 <= self.alone <= 1.0:
