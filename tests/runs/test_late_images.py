@@ -21,6 +21,8 @@ from dsmooth.runs.replay import replayed
 from dsmooth.runs.shards import Shard, merge_shards
 from dsmooth.runs.verify import Outcome, data_digest, read_evidence, verify_evidence
 from dsmooth.smoothing.chunks import MasterKey
+from dsmooth.theory.modes import Mode
+from dsmooth.theory.threats.known import threat_from_text
 from support import Linear, Threshold, dsmooth
 
 SHAPE = (3, 5, 3)
@@ -92,6 +94,19 @@ def test_no_image_is_read_before_its_turn(folder, tmp_path):
         [],
         ["00.bmp"],
     )  # 01 may fill the rows of its batches
+
+
+def test_whether_a_family_is_for_an_image_shows_when_it_is_read(folder, tmp_path):
+    """So a late run against a family reads no image before its turn either, and any other one still refuses at once."""
+    save(folder / "11.bmp", np.full((2, 5, 3), 100, np.uint8))
+    arguments = {**TERMS, "mode": Mode("cover", (0.1,), against=threat_from_text("shift 2"))}
+    refusal = r"11\.bmp: a shift by 2 pixels needs larger images, got 2 x 5"
+    with pytest.raises(BadParameter, match=refusal):
+        certify_run(smoothed(), open_images(folder), tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(BadParameter, match=refusal):
+        late(folder, tmp_path / "run", **arguments)
+    assert "00.bmp" in {record.name for record in read_run(tmp_path / "run").records}
 
 
 @pytest.mark.parametrize("turn", ["to come", "over"])

@@ -85,6 +85,19 @@ class ImageSet(Sequence[LabelledImage]):
 
         return replace(self, _read=read)
 
+    def fitting(self, check: Callable[[tuple[int, ...]], None]) -> ImageSet:
+        """The same images; reading one whose shape (H, W, C) the check refuses raises its BadParameter, with the name."""
+
+        def read(i: int) -> LabelledImage:
+            image = self._read(i)
+            try:
+                check(image.pixels.shape)
+            except BadParameter as error:
+                raise BadParameter(f"{image.name}: {error}") from None
+            return image
+
+        return replace(self, _read=read)
+
     @property
     def stored(self) -> bool:
         """Whether reading an image takes long enough to leave it until it is needed: it is a file, or part of one."""

@@ -104,7 +104,8 @@ def certify_run(
     if witness is not None and isinstance(smoothed.law, EnumeratedLaw):
         raise BadParameter(f"a witness is for the key of random noise, and noise {smoothed.law.name} has none")
     if mode.against is not None:
-        _check_threat(mode.against, smoothed, images)
+        _check_threat(mode.against, smoothed)
+        images = images.fitting(mode.against.check)
     if shard is not None and smoothed.classifier.traits.billed:
         raise BadParameter("a service is queried by one machine, within one budget: leave out --shard")
     check_free(out, resume)
@@ -216,7 +217,7 @@ def certify_run(
     return read_run(place)
 
 
-def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet) -> None:
+def _check_threat(threat: Threat, smoothed: SmoothedClassifier) -> None:
     """Raises BadParameter where a run cannot certify against this family of transformations."""
     if threat.name not in THREATS:
         raise BadParameter(
@@ -226,8 +227,6 @@ def _check_threat(threat: Threat, smoothed: SmoothedClassifier, images: ImageSet
         raise BadParameter(
             "--against needs a classifier that runs locally: the log of a service holds one image per record"
         )
-    for shape in {image.pixels.shape for image in images}:
-        threat.check(shape)
 
 
 def _is_to_be_late(images: ImageSet, fix: str | None, begun: Run | None, *, witnessed: bool) -> bool:
