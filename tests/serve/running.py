@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,12 @@ class Running:
         until(lambda: all(not s.queue.requests and not s.jobs.requests for s in self.desk.models.values()))
 
 
+def resident() -> int:
+    """Kilobytes of memory that this process has now."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
 def until(fact, seconds: float = 30.0) -> None:
     """The fact has come true."""
     end = time.monotonic() + seconds
@@ -95,6 +102,7 @@ def gateway(
     limits: Limits = Limits(),  # noqa: B008
     terms: dict[str, Any] = TERMS,
     sigma: float = 0.25,
+    law=None,
     classifier=None,
     denoiser=None,
     settings: Settings = Settings(port=0, drain=10.0),  # noqa: B008
@@ -102,7 +110,7 @@ def gateway(
     **options: Any,
 ) -> Iterator[Running]:
     chosen = classifier or TorchClassifier(module or Linear(), class_names=NAMES)
-    smoothed = SmoothedClassifier(chosen, denoiser, sigma, backend="eager", workers=1)
+    smoothed = SmoothedClassifier(chosen, denoiser, None if law else sigma, law=law, backend="eager", workers=1)
     served = Served("default", smoothed, terms=terms, limits=limits, size=SIZE)
     archive = Archive(record) if sealed is None else Archive(record, sealed)
     metrics = Metrics()

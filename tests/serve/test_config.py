@@ -98,6 +98,7 @@ def test_options_stand_in_one_place(tmp_path, monkeypatch):
     refused(tmp_path, "serve", "gateway.toml", "-c", "import:support:Linear", says="expected one of a classifier")
     refused(tmp_path, "serve", says="expected one of a classifier (-c), a TOML file")
     refused(tmp_path, "serve", "--demo", "-c", "efficientnet-lite0", says="--demo has its own classifier")
+    refused(tmp_path, "serve", "--demo", "--n", "50", says="--demo has its own votes too")
     refused(tmp_path, "serve", "nowhere.toml", says="expected a TOML file")
 
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ from dsmooth.serve.served import Limits
 from dsmooth.serve.settings import Settings
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.theory.votes import Phase
-from serve.running import NAMES, SIZE, gateway, picture, until
+from serve.running import NAMES, SIZE, gateway, picture, resident, until
 from support import CHECKOUT, Linear, dsmooth
 
 
@@ -363,6 +362,35 @@ def test_where_memory_runs_out_the_votes_start_again_and_are_counted_once(tmp_pa
     assert dsmooth("verify", path).code == 4  # consistent: the packed votes are those of the counts
 
 
+class Turncoat(Linear):
+    """Answers the other class from some time on."""
+
+    def __init__(self):
+        super().__init__()
+        self.turned = [False]  # a list: no part of what is certified
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits.flip(1) if self.turned[0] else logits
+
+
+def test_a_classifier_that_changes_its_mind_is_found_out_and_the_server_is_not_ready():
+    module = Turncoat()
+    with gateway(module, cache=False) as running:
+        assert running.ask("GET", "/v2/health/ready").status == 200
+        module.turned[0] = True
+        place = running.ask("POST", "/v1/jobs?n=60000", picture()).headers["Location"]
+        until(lambda: running.ask("GET", place).value["state"] == "failed", seconds=60)
+        assert "answers" in running.ask("GET", place).value["error"]
+        assert "differently than at the start" in running.ask("GET", place).value["error"]
+        assert [running.ask("GET", f"/v2/{what}").status for what in ("health/live", "health/ready")] == [200, 503]
+        assert running.ask("GET", "/v2/models/default/ready").status == 503
+        assert running.ask("POST", "/v1/certify", picture()).status == 500
+
+
 def test_a_size_is_needed_where_the_classifier_has_none():
     from dsmooth.serve.served import Served
 
@@ -449,11 +477,6 @@ def test_a_server_that_is_killed_under_load_loses_no_certificate_that_it_told(tm
 @pytest.mark.timeout(1200)
 def test_ten_minutes_of_sixteen_clients_lose_nothing_and_need_no_more_memory(tmp_path):
     """Every answer is recorded once, and the one that its key gives alone; memory stays within 5 %, half against half."""
-
-    def memory():
-        status = Path("/proc/self/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-
     names, sizes, asked, end = [], [], {}, time.monotonic() + 600
     with gateway(record=tmp_path, cache=False) as running:
 
@@ -473,7 +496,7 @@ def test_ten_minutes_of_sixteen_clients_lose_nothing_and_need_no_more_memory(tmp
         time.sleep(120)  # all buffers have their size
         while time.monotonic() < end - 5:
             running.log.clear()  # the test's own
-            sizes.append(memory())
+            sizes.append(resident())
             time.sleep(5)
         for thread in threads:
             thread.join()

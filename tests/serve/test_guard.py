@@ -11,10 +11,11 @@ import pytest
 
 from dsmooth.errors import BadParameter
 from dsmooth.serve.callers import Caller, Callers, read_callers
+from dsmooth.serve.faces.known import FACES
 from dsmooth.serve.refusals import Refused
 from dsmooth.serve.settings import Settings
 from dsmooth.serve.sigv4 import read_secrets
-from serve.running import gateway, picture, until
+from serve.running import gateway, picture, resident, until
 from support import refused
 
 
@@ -184,7 +185,7 @@ def test_what_is_no_http_is_a_4xx(running, data):
 def test_chance_bytes_are_never_a_fault_of_the_server(running, requests):
     """Good requests with bytes changed, cut or added: no answer of 500 and above, and the server goes on."""
     rng = random.Random(7)
-    before = len(running.log)
+    before, sizes = len(running.log), []
     goods = [post(body=picture(size=8)), post("/v1/certify?n=50&alpha=0.01", picture(size=8))]
     body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["aGVsbG8="]}]}).encode()
     goods += [
@@ -193,7 +194,9 @@ def test_chance_bytes_are_never_a_fault_of_the_server(running, requests):
     ]
     goods += [post("/", b'{"Image":{"Bytes":"eA=="}}', X_Amz_Target="RekognitionService.DetectLabels")]
     goods += [post("/v2/models/m/outputs", b'{"inputs":[{"data":{"image":{"base64":"eA=="}}}]}')]
-    for _ in range(requests):
+    for number in range(requests):
+        if number % 1000 == 999:
+            sizes.append(resident())
         data = bytearray(rng.choice(goods))
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(data))
@@ -211,7 +214,18 @@ def test_chance_bytes_are_never_a_fault_of_the_server(running, requests):
     bad = [line for line in running.log[before:] if line["status"] >= 500 or "error" in line]
     assert not bad, bad
     assert 400 in codes
+    assert not sizes or sizes[-1] < 1.05 * sizes[len(sizes) // 3], sizes
     assert all(line["uvicorn"] == "Invalid HTTP request received." for line in running.complaints)
+
+
+def test_labels_of_metrics_are_few(running):
+    for number in range(20):
+        running.ask(f"BREW{number}", f"/v{number}/coffee")
+    for family in running.desk.metrics.registry.collect():
+        if family.name == "dsmooth_requests":
+            labels = {name: {sample.labels[name] for sample in family.samples} for name in ("face", "method")}
+    assert labels["method"] <= {"GET", "POST", "DELETE", "other"}
+    assert labels["face"] <= {*FACES, "none"}
 
 
 def hashed(key):
@@ -413,9 +427,15 @@ REFUSED = {
     "no keys there": (("--keys", "nowhere.json"), "cannot read it"),
     "a deadline of 0": (("--deadline", "0"), "--deadline must be above 0"),
     "no votes": (("--most-votes", "0"), "most-votes"),
+    "an end that never comes": (("--drain", "nan"), "--drain must be from 0"),
+    "secrets without callers": (("--aws-secrets", "aws.json"), "--aws-secrets belongs to --keys"),
+    "a run's options": (("-c", "http://127.0.0.1:1", "--dry-run", "--size", "16"), "are for runs"),
     "a size of 0": (("--size", "0"), "size"),
     "a negative radius": (("--radius", "-1"), "radii must be finite numbers"),
-    "alpha of 2": (("--alpha", "2", "--size", "16"), "alpha"),
+    "alpha of 2": (("--alpha", "2"), "alpha"),
+    "no votes for the label": (("--n0", "0"), "n0 must be a whole number"),
+    "a norm below 1": (("--norm", "0.5"), "norm"),
+    "a bound with a radius": (("--bound", "cohen-randomised", "--radius", "0.1"), "has its own bound"),
     "no folder to record in": (("--size", "16", "--record", "/proc/x"), "cannot be written"),
     "a classifier that is none": (("-c", "import:nowhere:x"), "cannot be imported"),
 }

@@ -7,7 +7,7 @@ import tomllib
 
 from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.cli.options import Model, Service, Terms
-from dsmooth.cli.serve import Door, Usual
+from dsmooth.cli.serve import Door, Elsewhere, Usual
 from dsmooth.serve.faces.known import FACES
 from dsmooth.serve.refusals import REASONS
 from serve.running import gateway, picture
@@ -64,7 +64,7 @@ def test_metrics_of_the_guide_and_the_dashboard_are_those_of_a_server_with_their
 
 
 def test_the_options_of_the_guide_exist():
-    known = names(Model, Service, Terms, Door, Usual) | {"images", "public-key", "again"}
+    known = names(Model, Service, Terms, Door, Usual, Elsewhere) | {"images", "public-key", "again"}
     for option in set(re.findall(r"--([a-z][a-z0-9-]+)", GUIDE)) - {"data-binary"}:
         assert option.replace("-", "_") in {name.replace("-", "_") for name in known}, option
 

@@ -121,6 +121,14 @@ STRANGE = {
     "pixels of null": request(data=[None] * (SIZE * SIZE * 3)),
     "half pixels": request(data=[0.5] * (SIZE * SIZE * 3)),
     "ragged": request(data=[[1], [2, 3]]),
+    "a pixel of truth": request(data=[True] * (SIZE * SIZE * 3)),
+    "nested otherwise": request(data=np.full((1, 3, SIZE, SIZE), 20).tolist()),
+    "nested in part": request(data=[[[[20] * 3] * SIZE] * (SIZE - 1) + [20] * (SIZE * 3)]),
+    "one long text among pixels": request(data=["a" * 1000, *[0] * 3_000_000]),
+    "a mode of half a character": {**request(), "parameters": {"mode": "\ud800"}},
+    "a parameter of half a character": {**request(), "parameters": {"\ud800": 1}},
+    "an output of half a character": {**request(), "outputs": [{"name": "\ud800"}]},
+    "three million objects": {**request(), "parameters": {"n": [{}] * 3_000_000}},
     "data of text": request(data="abc"),
     "announced bytes that are not there": request(parameters={"binary_data_size": 5}),
     "bytes of truth": request(parameters={"binary_data_size": True}),
@@ -145,7 +153,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE.keys())
 def test_strange_requests_get_one_sentence(running, value):
-    answer = running.ask("POST", f"{MODEL}/infer", json.dumps(value).encode())
+    answer = running.ask("POST", f"{MODEL}/infer", json.dumps(value, separators=(",", ":")).encode())
     assert 400 <= answer.status < 500, answer.body
     assert answer.value.keys() == {"error"}
     assert "\n" not in answer.value["error"]

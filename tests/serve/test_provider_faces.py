@@ -132,6 +132,29 @@ def test_the_sdk_gets_the_certified_label_and_a_bound_for_its_score(running, pro
         assert headers["dsmooth-radius"] == told.value["radius"]
 
 
+def test_every_face_says_what_the_certificate_is_in_the_same_headers(running):
+    file = picture(215, size=100, spot=2)
+    content = base64.b64encode(file).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [content]}
+    asked = {
+        "/v1/certify": file,
+        "/": {"Image": {"Bytes": content}},
+        "/v1/images:annotate": {"requests": [{"image": {"content": content}, "features": [{"type": 4}]}]},
+        "/computervision/imageanalysis:analyze?features=tags": file,
+        "/v2/models/m/outputs": {"inputs": [{"data": {"image": {"base64": content}}}]},
+        "/v2/models/default/infer": {"inputs": [tensor]},
+    }
+    told = []
+    for path, body in asked.items():
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = running.ask("POST", path, sent, X_Amz_Target="RekognitionService.DetectLabels")
+        assert answer.status == 200, answer.body
+        told.append({name: value for name, value in answer.headers.items() if name.startswith("dsmooth-")})
+        assert told[-1].pop("dsmooth-cached") == ("false" if len(told) == 1 else "true")
+    assert len(told[0]) == 10
+    assert told == told[:1] * len(asked)
+
+
 @pytest.mark.parametrize("provider", ASKED)
 def test_an_abstention_has_no_labels(running, provider):
     labels, _ = ASKED[provider](running.url, half())

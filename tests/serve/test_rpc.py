@@ -12,6 +12,7 @@ from dsmooth.serve.refusals import Refused
 from dsmooth.serve.settings import Settings
 from serve.running import SIZE, gateway, picture, until
 from serve.test_core import Gate
+from serve.test_guard import self_signed
 
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
@@ -110,6 +111,34 @@ def test_clarifais_client_is_answered(running):
     assert value == pytest.approx(float(told["least_probability"]), abs=1e-6)
     assert concepts(running, b"no picture").status.code == 30002
     assert "not fetched" in concepts(running, b"", url="http://x").status.description
+
+
+def test_the_headers_of_a_certificate_come_as_trailing_metadata(running):
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    pixels = np.full((1, SIZE, SIZE, 3), 211, np.uint8)
+    asked = service_pb2.ModelInferRequest(model_name="default", raw_input_contents=[pixels.tobytes()])
+    asked.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
+    with grpc.insecure_channel(f"127.0.0.1:{running.server.grpc_port}") as channel:
+        _, call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.with_call(asked, timeout=60)
+        trailing = {name: value for name, value in call.trailing_metadata() if name.startswith("dsmooth-")}
+    told = running.ask("POST", "/v1/certify", picture(211, spot=211)).headers
+    assert trailing["dsmooth-certificate"] == told["Dsmooth-Certificate"]
+    assert trailing["dsmooth-radius"] == told["Dsmooth-Radius"]
+
+
+def test_tls_over_grpc(tmp_path):
+    self_signed(tmp_path)
+    files = {"tls_certificate": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    settings = Settings(host="0.0.0.0", port=0, grpc_port=0, keys=tmp_path / "keys.json", drain=10.0, **files)
+    caller = Caller("alice", hashlib.sha256(b"alice-key").hexdigest())
+    with gateway(callers=[caller], settings=settings) as running:
+        address = f"localhost:{running.server.grpc_port}"
+        with triton.InferenceServerClient(address, ssl=True, root_certificates=str(tmp_path / "cert.pem")) as client:
+            answer = client.infer("default", [tensor(PIXELS)], headers={"authorization": "Bearer alice-key"})
+            assert answer.as_numpy("label_index").tolist() == [0, 1]
+        with triton.InferenceServerClient(address) as client, pytest.raises(triton.InferenceServerException):
+            client.is_server_live(client_timeout=2.0)  # nothing in the clear
 
 
 def test_keys_over_grpc():

@@ -1,6 +1,7 @@
 """In front of a vision service: the same SDK on both sides, and certificates that say what can be checked of them."""
 
 import hashlib
+import threading
 
 import pytest
 
@@ -135,3 +136,67 @@ def test_lost_answers_count_against_the_claim():
             assert running.metric("dsmooth_missing_votes_total", reason="no_answer") > 20
     assert told["votes"]["missing"] > 20
     assert told["abstained"]  # all votes that came were for one label
+
+
+def test_what_another_version_of_the_model_said_answers_no_repeat(tmp_path):
+    brain, file = Brain(brightness), picture(200, size=100)
+
+    def opened():
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        return gateway(classifier=remote, terms=TERMS, record=tmp_path / "record")
+
+    with Server(brain) as upstream:
+        with opened() as running:
+            first = running.ask("POST", "/v1/certify", file).value["certificate"]
+        with opened() as running:  # as far as it knows, the model is the same
+            assert running.ask("POST", "/v1/certify", file).headers["Dsmooth-Cached"] == "true"
+            assert brain.queries == 70
+        brain.version = "4.0"
+        with opened() as running:
+            assert running.ask("POST", "/v1/certify", picture(50, size=100)).status == 200  # now it knows
+            second = running.ask("POST", "/v1/certify", file)
+            third = running.ask("POST", "/v1/certify", file)
+    assert [answer.headers["Dsmooth-Cached"] for answer in (second, third)] == ["false", "true"]
+    assert second.value["certificate"] == third.value["certificate"] == first.replace("-1", "-2")
+
+
+def test_where_the_model_changes_no_certificate_is_of_both_versions(tmp_path):
+    brain = Brain(brightness, script={100: "version"})
+    with Server(brain) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path / "record") as running:
+            answers = [running.ask("POST", "/v1/certify", picture(level, size=100)) for level in (200, 201, 202)]
+    assert [answer.status for answer in answers] == [200, 503, 200]
+    assert "version changed from 3.0 to 4.0" in answers[1].value["error"]
+    records = [read_certificate(path).record for path in (tmp_path / "record").rglob("*.json")]
+    assert {record.image: record.service["version"] for record in records} == {
+        answers[0].value["image"]: "3.0",
+        answers[2].value["image"]: "4.0",
+    }
+
+
+class Hurried(RemoteClassifier):
+    """Says who asks for its version: it may be another one by the time that anybody else does."""
+
+    @property
+    def version(self):
+        return "in time" if threading.current_thread().name == "dsmooth-session" else None
+
+
+def test_the_version_in_a_record_is_the_one_that_voted(tmp_path):
+    with Server(Brain(brightness)) as upstream:
+        remote = Hurried("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms=TERMS, record=tmp_path) as running:
+            assert running.ask("POST", "/v1/certify", picture(200, size=100)).status == 200
+    (path,) = tmp_path.rglob("*.json")
+    assert read_certificate(path).record.service["version"] == "in time"
+
+
+def test_answers_of_a_service_are_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr("dsmooth.services.client._MOST_KEPT", 50)
+    with Server(Brain(brightness)) as upstream:
+        remote = RemoteClassifier("aws:rekognition", endpoint=upstream.url)
+        with gateway(classifier=remote, terms=TERMS) as running:
+            for level in (200, 201, 202):
+                assert running.ask("POST", "/v1/certify", picture(level, size=100)).status == 200
+                assert len(remote._client._raw_of) <= 50

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsmooth.theory.laws.base import Law
     from dsmooth.theory.modes import Mode
 
-__all__ = ["certify"]
+__all__ = ["certify", "warn_of_few"]
 
 
 def certify(
@@ -207,7 +207,7 @@ def certify(
         law = each.law()
         bound = "cohen" if cascade else terms.bound  # which a cascade uses at each of its scales
         if top is None:
-            _warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
+            warn_of_few(law, chosen_mode, **{**vars(terms), "norm": law.norm_or_own(terms.norm), "bound": bound})
         check_free(folder, resume or part is not None)
         check_writable(folder)
         if files is not None:
@@ -412,7 +412,7 @@ def _tell_cascade(folder: Path) -> None:
     say(f"{summary.what} in %", *markdown_table(summary).splitlines(), f"next: dsmooth report {folder}")
 
 
-def _warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:
+def warn_of_few(law: Law, mode: Mode, *, n0: int, n: int, alpha: float, norm: float, bound: str) -> None:
     """Says before any vote is drawn where so few cannot certify anything."""
     from dsmooth.theory.covers import CoverRule
     from dsmooth.theory.laws.base import EnumeratedLaw

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from dsmooth.cli.certify import warn_of_few
 from dsmooth.cli.options import FLAG, LOCAL, USUAL, Model, Service, Terms, Whole
 from dsmooth.console import note, say
 from dsmooth.errors import BadModel, BadParameter, require
 
 if TYPE_CHECKING:
     from dsmooth.serve.served import Limits, Served
+    from dsmooth.theory.modes import Mode
 
 __all__ = ["serve"]
 
@@ -80,13 +82,39 @@ class Usual:
 
     radius: float | None = None
     """Decide whether this radius holds, with as few votes as that takes (mode decision)."""
+    rivals: Annotated[bool, FLAG] = False
+    """With --radius: bound the strongest rival's votes too, which certifies small radii where the classifier is unsure; also
+    for the radii that clients name."""
     size: Whole | None = None
     """Side in pixels to which images are resized and cropped; by default the classifier's."""
 
 
+@Parameter(name="*", show=False)
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What `dsmooth certify` has and no server: refused in plain words."""
+
+    top: str | None = None
+    against: str | None = None
+    cascade: Annotated[bool, FLAG] = False
+    seed: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, why in _ELSEWHERE.items():
+            if getattr(self, name):
+                raise BadParameter(f"--{name} is for dsmooth certify: {why}")
+
+
+_ELSEWHERE: Final = {
+    "top": "a server promises that the answer stays the first, not one of several",
+    "against": "a server promises about small changes of the pixels, not about a family of transformations",
+    "cascade": "a server has one sigma for each model; a TOML file names several models",
+    "seed": "a server draws the key of the noise from the operating system, for each request",
+}
 _DOOR: Final = Door()
 _DEMO: Final = Model(classifier="efficientnet-lite0", denoiser="photo-stab", sigma=[0.25])
 _FIXED: Final = Usual()
+_HERE: Final = Elsewhere()
 
 
 @dataclass(frozen=True)
@@ -101,11 +129,29 @@ class _Wanted:
     """What complaints begin with: the table of a TOML file."""
 
     def check(self) -> None:
-        """Raises BadParameter for bad numbers, before anything is loaded."""
+        """Raises BadParameter for bad numbers before anything is loaded, and says where so few votes cannot certify."""
+        from dsmooth.theory.bounds import check_count, check_level
+        from dsmooth.theory.laws.base import EnumeratedLaw
+
         with self._blamed():
             if self.usual.size is not None and not 0 < self.usual.size <= _LARGEST:
                 raise BadParameter(f"size must be from 1 to {_LARGEST}, got {self.usual.size}")
-            self.model.law()
+            if self.usual.rivals and self.usual.radius is None:
+                raise BadParameter("--rivals belongs to --radius: give both")
+            if (self.service.dry_run, self.service.yes, self.service.ask_above) != (False, False, LOCAL.ask_above):
+                raise BadParameter(
+                    "--dry-run, --yes and --ask-above are for runs: what a server spends is bounded by --max-dollars, "
+                    "--max-queries and the quotas of keys"
+                )
+            law = self.model.law()
+            if self.usual.radius is not None and isinstance(law, EnumeratedLaw):
+                raise BadParameter(
+                    f"--radius is for noise that is drawn; all outcomes of {law} are asked for: leave it out"
+                )
+            check_count(self.terms.n0, "n0")
+            check_count(self.terms.n, "n")
+            check_level(self.terms.alpha)
+            warn_of_few(law, self._mode(), **{**vars(self.terms), "norm": law.norm_or_own(self.terms.norm)})
 
     def served(self, name: str, limits: Limits) -> Served:
         """It is loaded and warm."""
@@ -121,14 +167,18 @@ class _Wanted:
 
     def _served(self, name: str, limits: Limits) -> Served:
         from dsmooth.serve.served import Served
-        from dsmooth.theory.modes import FIXED, Mode
 
-        asked = dict(vars(self.terms))
-        radius = self.usual.radius
-        asked["mode"] = FIXED if radius is None else Mode("decision", (radius,))
+        asked = {**vars(self.terms), "mode": self._mode()}
         asked["norm"] = self.model.law().norm_or_own(asked["norm"])
         smoothed = self.model.smoothed(asked.pop("bound"), self.service)
         return Served(name, smoothed, terms=asked, limits=limits, size=self.usual.size)
+
+    def _mode(self) -> Mode:
+        """How the votes of a question that names no mode are counted."""
+        from dsmooth.theory.modes import FIXED, Mode
+
+        radius = self.usual.radius
+        return FIXED if radius is None else Mode("decision", (radius,), rivals=self.usual.rivals)
 
 
 def serve(
@@ -140,6 +190,7 @@ def serve(
     terms: Terms = USUAL,
     usual: Usual = _FIXED,
     door: Door = _DOOR,
+    elsewhere: Elsewhere = _HERE,
     demo: Annotated[bool, FLAG] = False,
 ) -> None:
     """Serve certified classifications over HTTP: a label, and a radius within which no change of the pixels alters it.
@@ -174,12 +225,12 @@ def serve(
     """
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    samples: Mapping[str, bytes] = {}
     if demo:
         if config is not None or model is not None:
             raise BadParameter("--demo has its own classifier: leave out -c and the TOML file")
+        if (service, terms, usual) != (LOCAL, USUAL, _FIXED):
+            raise BadParameter("--demo has its own votes too: leave out all options but those of the server")
         model, terms, door = _DEMO, replace(terms, n0=20, n=100), replace(door, allow_attack=True)
-        samples = _photographs()
     if (config is None) == (model is None):
         raise BadParameter("expected one of a classifier (-c), a TOML file of models, or --demo")
     if model is not None:
@@ -189,7 +240,7 @@ def serve(
         if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
             raise BadParameter(f"got options besides {config}: put them into that file")
         wanted, door = _read(config)
-    _run(wanted, door, samples)
+    _run(wanted, door, _photographs if demo else dict)
 
 
 def _photographs() -> dict[str, bytes]:
@@ -200,7 +251,7 @@ def _photographs() -> dict[str, bytes]:
     return {image.name: png(image.pixels) for image in photographs()}
 
 
-def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]) -> None:
+def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Callable[[], Mapping[str, bytes]]) -> None:
     from dsmooth.records.envelope import SigningKey
     from dsmooth.serve.callers import Callers, read_callers
     from dsmooth.serve.settings import Settings
@@ -218,6 +269,8 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
     )
     for each in wanted.values():
         each.check()
+    if door.aws_secrets is not None and door.keys is None:
+        raise BadParameter("--aws-secrets belongs to --keys: an aws_access_key there names the caller of each secret")
     callers = Callers(
         [] if door.keys is None else read_callers(door.keys),
         {} if door.aws_secrets is None else read_secrets(door.aws_secrets),
@@ -244,13 +297,18 @@ def _run(wanted: Mapping[str, _Wanted], door: Door, samples: Mapping[str, bytes]
         tracing=tracing,
         cache=not door.fresh,
         allow_attack=door.allow_attack,
-        samples=samples,
+        samples=samples(),
     )
 
     def started(listening: int) -> None:
         for name, served in desk.models.items():
             classifier, law = served.smoothed.classifier.name, served.smoothed.law
             say(f"{name}: {classifier}, {law}: {served.queue.rate:.0f} samples per second")
+            if (seconds := served.usual / served.queue.rate) > door.deadline:
+                note(
+                    f"{name}: {served.usual:,} votes take about {seconds:.0f} s here, and --deadline is {door.deadline:g}: "
+                    "most requests will be late or refused; raise it, or lower n0 and n"
+                )
         scheme = "http" if door.tls_key is None else "https"
         say(f"listening on {scheme}://{door.host}:{listening}, web page at /")
         if server.grpc_port is not None:
@@ -291,7 +349,9 @@ def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
     return wanted, _parsed(_door, server, f"{path}: [server]")
 
 
-def _one(*, model: Model, service: Service = LOCAL, terms: Terms = USUAL, usual: Usual = _FIXED) -> _Wanted:
+def _one(
+    *, model: Model, service: Service = LOCAL, terms: Terms = USUAL, usual: Usual = _FIXED, elsewhere: Elsewhere = _HERE
+) -> _Wanted:
     return _Wanted(model, service, terms, usual)
 
 

@@ -20,15 +20,27 @@ class Queue:
 
     Requests get their blocks in turn, so each has one part in as many as wait, also where others come when some are done.
     One more is let in where it, and everyone who waits already, would still be done well within the deadline (`deadline`
-    seconds where a request has none of its own) as one of so many.
+    seconds where a request has none of its own) as one of so many. `rate`: samples a second, as far as is known at first;
+    `usual`: samples of the request that the operator has in mind.
+
+    Where nobody is let in nothing is measured, and a machine that was busy or asleep would shut the door for ever. So after
+    half a minute without a vote one request is let in whatever the rate was, where it is a usual one or the first rate was
+    enough for it; until then it is told to come again.
     """
 
     def __init__(
-        self, *, most_requests: int, deadline: float, rate: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        most_requests: int,
+        deadline: float,
+        rate: float,
+        usual: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.deadline, self._most, self._clock = deadline, most_requests, clock
         self._lock = threading.Lock()  # votes are counted by the session's thread
         self._places: set[Place] = set()
+        self._first, self._usual = rate, usual
         self._samples, self._seconds = rate, 1.0
         self._last = clock()
 
@@ -58,26 +70,36 @@ class Queue:
             if len(self._places) >= self._most:
                 raise Refused("full", f"{self._most} requests are already waiting; try again later", retry_after=within)
             now, planned = self._clock(), _MARGIN * within
-            if samples / self.rate > planned:
-                raise Refused(
-                    "bad_request",
-                    f"expected a request that takes at most {planned:g} s, got {samples:,} votes at {self.rate:.0f} a "
-                    "second: request fewer (n0, n), or submit a job",
-                )
+            usual = samples <= self._usual and within >= self.deadline
+            possible = usual or samples <= planned * self._first
             place = Place(self, samples, now + within)
-            each = (1 + len(self._places)) / self.rate  # seconds of a vote
-            late = max(one.left * each - _MARGIN * (one.end - now) for one in (*self._places, place))
-            if late > 0.0:
-                queued = sum(one.left for one in self._places)
-                raise Refused(
-                    "overloaded",
-                    f"{queued:,} votes are queued at {self.rate:.0f} a second; try again in {math.ceil(late)} s",
-                    retry_after=late,
-                )
+            if possible and not self._places and now - self._last > _MEMORY:
+                self._samples, self._seconds = self.rate, 1.0  # what is measured now counts
+            else:
+                self._check(place, now, planned, possible)
             if not self._places:
                 self._last = now
             self._places.add(place)
             return place
+
+    def _check(self, place: Place, now: float, planned: float, possible: bool) -> None:
+        """Raises Refused where this request, or one that waits, would not be done in time."""
+        if not possible and place.left / self.rate > planned:
+            raise Refused(
+                "bad_request",
+                f"expected a request that takes at most {planned:g} s, got {place.left:,} votes at {self.rate:.0f} a "
+                "second: request fewer (n0, n), or submit a job",
+            )
+        each = (1 + len(self._places)) / self.rate  # seconds of a vote
+        late = max(one.left * each - _MARGIN * (one.end - now) for one in (*self._places, place))
+        if late > 0.0:
+            queued = sum(one.left for one in self._places)
+            late = min(late, self.deadline)  # by then all who wait now are done, or given up
+            raise Refused(
+                "overloaded",
+                f"{queued:,} votes are queued at {self.rate:.0f} a second; try again in {math.ceil(late)} s",
+                retry_after=late,
+            )
 
     def _count(self, place: Place, samples: int) -> None:
         with self._lock:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -117,27 +118,37 @@ class Archive:
         files = (self._folder / caller / match[1]).glob(f"{match[2]}-*.json")
         return next((read_bounded(path, TEXT) for path in files), None)
 
-    def find(self, subject: Subject) -> Kept | None:
-        """The caller's first certificate in answer to the same question about the same picture; None where there is none."""
-        with self._lock:
-            for attempt in sorted(self._attempts(subject.caller, subject.address)):
-                name = f"{subject.address}-{attempt}"
-                if self._folder is None:
-                    asked, kept = self._kept[subject.caller, name]
-                    if asked == subject.asked:
-                        return kept
-                    continue
-                path = self._folder / subject.caller / subject.address / f"{attempt}-{subject.asked}.json"
-                try:
-                    if path.is_file():
-                        return Kept(name, read_certificate(path), read_bounded(path, TEXT))
-                except (BadRun, OSError):  # a damaged file answers nothing
-                    continue
-        return None
+    def find(self, subject: Subject, version: str | None = None) -> Kept | None:
+        """The caller's first certificate in answer to the same question about the same picture; None where there is none.
 
-    def _attempts(self, caller: str, address: str) -> list[int]:
+        version: of a service's model. What another version said is no answer, as far as both are known.
+        """
+        return next((kept for kept in self._answers(subject) if _is_of(kept.file, version)), None)
+
+    def _answers(self, subject: Subject) -> Iterator[Kept]:
+        """All of them, in the order of attempts."""
         if self._folder is None:
-            return [int(name[33:]) for who, name in self._kept if who == caller and name.startswith(address)]
+            with self._lock:
+                names = [f"{subject.address}-{attempt}" for attempt in self._attempts(subject.caller, subject.address)]
+                kept = [self._kept[subject.caller, name] for name in names]
+            yield from (one for asked, one in kept if asked == subject.asked)
+            return
+        place = self._folder / subject.caller / subject.address
+        for attempt in self._attempts(subject.caller, subject.address, subject.asked):
+            path = place / f"{attempt}-{subject.asked}.json"
+            with suppress(BadRun, OSError):  # a damaged file answers nothing
+                yield Kept(f"{subject.address}-{attempt}", read_certificate(path), read_bounded(path, TEXT))
+
+    def _attempts(self, caller: str, address: str, asked: str = "*") -> list[int]:
+        """Those that were answered, in order; on disk, of one question where it is named."""
+        if self._folder is None:
+            return sorted(int(name[33:]) for who, name in self._kept if who == caller and name.startswith(address))
         place = self._folder / caller / address
-        names = [path.name.partition("-")[0] for path in place.glob("*-*.json")] if place.is_dir() else []
-        return [int(name) for name in names if name.isdecimal()]
+        names = [path.name.partition("-")[0] for path in place.glob(f"*-{asked}.json")]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _is_of(file: CertificateFile, version: str | None) -> bool:
+    """Whether it may be of this version of a service's model."""
+    recorded = (file.record.service or {}).get("version")
+    return version is None or recorded is None or recorded == version

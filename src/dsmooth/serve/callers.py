@@ -19,7 +19,7 @@ from dsmooth.errors import BadParameter
 from dsmooth.records.files import TEXT, read_bounded
 from dsmooth.records.reading import strict_json
 from dsmooth.serve.refusals import Refused
-from dsmooth.serve.sigv4 import check_signature, signed
+from dsmooth.serve.sigv4 import Signed, check_signature
 
 __all__ = ["LOCAL", "Caller", "Callers", "read_callers"]
 
@@ -51,7 +51,10 @@ LOCAL: Final = Caller("local")
 
 
 class Callers:
-    """The callers of a server, and what each has spent. Without any, everybody is LOCAL."""
+    """The callers of a server, and what each has spent. Without any, everybody is LOCAL.
+
+    Raises BadParameter for a caller whose signatures could not be checked.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,12 @@ class Callers:
         aws_secrets: Mapping[str, str] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        for caller in callers:
+            if caller.aws_access_key is not None and caller.aws_access_key not in aws_secrets:
+                raise BadParameter(
+                    f"{caller.name} has the aws_access_key {caller.aws_access_key}: put its secret into the file of "
+                    "--aws-secrets"
+                )
         self._callers, self._aws_secrets = tuple(callers), aws_secrets
         self._lock = threading.Lock()
         self._budgets: dict[tuple[str, str], _Budget] = {}
@@ -89,9 +98,8 @@ class Callers:
             raise Refused("unauthenticated", "expected an API key of this server, got another")
         return found
 
-    def of_signature(self, headers: Mapping[str, str], query: str, body: bytes) -> Caller:
-        """Who signed this request as AWS's SDKs do; raises Refused (401) where nobody did who may ask."""
-        told = signed(headers)
+    def of_signature(self, told: Signed, headers: Mapping[str, str], query: str, body: bytes) -> Caller:
+        """Who signed this request, as its Authorization header tells; raises Refused (401) where nobody did who may ask."""
         found = next((caller for caller in self._callers if caller.aws_access_key == told.access_key), None)
         known = found is not None and told.access_key in self._aws_secrets
         # an unknown name takes the same work as a wrong signature

@@ -22,7 +22,7 @@ from dsmooth.images.pixels import Pixels, check_pixels
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.certificate_file import CertificateFile
 from dsmooth.records.digests import digest_image, digest_json
-from dsmooth.records.question import PREDICTION, Question
+from dsmooth.records.question import Question
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.sidecar import VotePacker
 from dsmooth.runs.recording import record_of
@@ -38,7 +38,7 @@ from dsmooth.smoothing.chunks import Chunk, MasterKey
 from dsmooth.smoothing.scheduler import Urgency
 from dsmooth.smoothing.session import Handle
 from dsmooth.smoothing.tally import Tally
-from dsmooth.theory.prediction import predict_votes
+from dsmooth.theory.prediction import Prediction
 from dsmooth.theory.votes import Label, Phase, Votes
 
 __all__ = ["Desk", "OnBegun", "OnLabels", "Request", "decoded"]
@@ -67,6 +67,8 @@ class Request:
     caller: Caller
     job: bool = False
     """Whether it is a job, which may take an hour and has lower priority than waiting requests."""
+    predict: bool = False
+    """Whether only the most probable answer is wanted, without a radius and without a record."""
     deadline: float | None = None
     """Seconds within which it is answered; None: the operator's."""
 
@@ -139,7 +141,7 @@ class Desk:
         if self.draining:
             raise Refused("draining", "the server is shutting down; try again in a moment", retry_after=5.0)
         served, question = request.served, request.question
-        samples = question.n + (0 if question.bound == PREDICTION else question.n0)
+        samples = question.n0 + question.n
         queue = served.jobs if request.job else served.queue
         arrived = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -148,13 +150,17 @@ class Desk:
                 with self.tracing.stage("decode"):
                     image = await loop.run_in_executor(self._decoders, decoded, request.picture, served)
                 subject = Subject(request.caller.name, digest_image(image.pixels), question)
-                if self._cache and question.bound != PREDICTION:
-                    kept = await loop.run_in_executor(self._writers, self.archive.find, subject)
+                if self._cache and not request.predict:
+                    version = served.smoothed.classifier.version
+                    kept = await loop.run_in_executor(self._writers, self.archive.find, subject, version)
                     if kept is not None:
                         return _answer(served, kept, cached=True)
                 self.callers.samples(request.caller, samples, served.dollars(samples))
                 urgency = Urgency(_JOB_PRIORITY if request.job else 0, arrived + request.seconds)
-                return await self._vote(served, subject, image, urgency, place, on_begun, on_labels)
+                attempt = 0
+                if not request.predict:
+                    attempt = await loop.run_in_executor(self._writers, self.archive.begin, subject)
+                return await self._vote(request, subject, image, attempt, urgency, place, on_begun, on_labels)
         except BadImage as error:
             raise Refused("bad_image", str(error)) from error
         except DsmoothError as error:
@@ -162,25 +168,25 @@ class Desk:
 
     async def _vote(
         self,
-        served: Served,
+        request: Request,
         subject: Subject,
         image: LabelledImage,
+        attempt: int,
         urgency: Urgency,
         place: Place,
         on_begun: OnBegun,
         on_labels: OnLabels,
     ) -> Answer:
-        question = subject.question
-        attempt = 0 if question.bound == PREDICTION else self.archive.begin(subject)
+        served, question = request.served, subject.question
         key = MasterKey.draw()  # after the picture is known, and nobody's choice
         on_begun(key.commitment)
         started = time.monotonic()
         ballot = _Ballot(place, on_labels, lambda: self.metrics.begun(time.monotonic() - started))
         handle = served.smoothed.session.submit(image, question, key=key, urgency=urgency, on_votes=ballot.count)
-        if question.bound == PREDICTION:
+        if request.predict:
             with self.tracing.stage("vote"):
-                heard = await self._predicted(handle)
-            prediction = predict_votes(Votes({}, 0) if heard is None else heard, question.alpha)
+                heard = await self._predicted(handle, request)
+            prediction = heard or Prediction(None, 1.0, question.alpha, Votes({}, 0))
             return Answer(
                 question=question,
                 promise=prediction,
@@ -190,7 +196,7 @@ class Desk:
                 late=heard is None,
             )
         with self.tracing.stage("vote"):
-            tally = await self._waited(handle)
+            tally, service = await self._waited(handle, served)
         self.metrics.voted(tally)
         packed, votes = ballot.packed()
         certificate = tally.certificate(question)
@@ -205,7 +211,7 @@ class Desk:
             versions=self._versions,
             seconds=time.monotonic() - started,
             attempt=attempt,
-            service=served.service,
+            service=service,
         ).sealed(digest_json({"asked": question.to_json(), "image": tally.digest, "commitment": key.commitment}))
         file = CertificateFile(record, packed, key.value, served.class_name(certificate.answer))
         try:
@@ -220,21 +226,23 @@ class Desk:
         self.metrics.certified(certificate)
         return _answer(served, kept, cached=False)
 
-    async def _predicted(self, handle: Handle) -> Votes | None:
-        """All votes of a prediction; None where they did not come in time: fewer of them would be chosen by the clock."""
+    async def _predicted(self, handle: Handle, request: Request) -> Prediction | None:
+        """What all votes say; None where they did not come in time: fewer of them would be chosen by the clock."""
         try:
-            tally = await self._waited(handle)
+            tally, _ = await self._waited(handle, request.served)
         except Expired:
             return None
         self.metrics.voted(tally)
-        return tally.votes(Phase.PREDICTION)
+        return tally.prediction(request.question)
 
-    async def _waited(self, handle: Handle) -> Tally:
-        """All votes; whoever stops waiting cancels the image."""
+    async def _waited(self, handle: Handle, served: Served) -> tuple[Tally, dict[str, Any] | None]:
+        """All votes, and the service that they are of; whoever stops waiting cancels the image."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
+        services: list[dict[str, Any] | None] = []
 
         def tell() -> None:
+            services.append(served.service)  # by the thread that would begin anew with another version of its model
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(done.set)
 
@@ -245,7 +253,7 @@ class Desk:
             if not handle.done:
                 with suppress(DsmoothError):  # the session has ended
                     handle.cancel()
-        return handle.result(0)
+        return handle.result(0), services[0]
 
     async def document(self, caller: Caller, name: str) -> bytes:
         """The caller's certificate of that id; raises Refused (404), also for another caller's."""

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,7 +20,8 @@ from dsmooth.theory.votes import Label, Phase
 
 __all__ = ["Job", "Jobs"]
 
-_MOST_KEPT: Final = 1000  # without their certificate files, which the archive has
+_MOST_KEPT: Final = 1000  # of a caller, without their certificate files, which the archive has
+_MOST_BYTES: Final = 256 << 20  # of pictures whose votes are under way: their clients need not be there any more
 _TOP: Final = 5  # labels that an event lists
 _HEARTBEAT: Final = 15.0
 _PAUSE: Final = 0.1  # seconds between two events: votes come by the block, people read slower
@@ -28,10 +30,11 @@ _PAUSE: Final = 0.1  # seconds between two events: votes come by the block, peop
 class Job:
     """One picture that is being certified, and what is known of it so far."""
 
-    def __init__(self, request: Request) -> None:
-        self.id, self.caller, self._served = secrets.token_hex(16), request.caller, request.served
+    def __init__(self, request: Request, once: str | None) -> None:
+        self.id, self.once, self._served = secrets.token_hex(16), once, request.served
         self.long = request.job
         """Whether nobody waits for it."""
+        self.size = len(request.picture) if isinstance(request.picture, bytes) else request.picture.nbytes
         self.commitment: str | None = None
         self.answer: Answer | None = None
         self.refusal: Refused | None = None
@@ -54,13 +57,16 @@ class Job:
         loop = asyncio.get_running_loop()
 
         def heard(phase: Phase, labels: Sequence[Label | None], fresh: bool) -> None:
-            loop.call_soon_threadsafe(self._count, phase, labels, fresh)
+            with suppress(RuntimeError):  # the loop is closed, and the session's thread goes on
+                loop.call_soon_threadsafe(self._count, phase, labels, fresh)
 
         try:
             answer = await desk.ask(request, on_begun=self._begun, on_labels=heard)
             self.answer = replace(answer, document=b"")
         except Refused as refusal:
             self.refusal = refusal
+            if self.long:  # of others whoever waits hears
+                desk.metrics.refused(refusal.reason)
         except asyncio.CancelledError:
             self.refusal = Refused("closed", "the job was cancelled")
             raise
@@ -137,13 +143,15 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a server: those under way, and the last ones that ended."""
+    """The jobs of a server: those under way, and the last ones of each caller that ended."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._once: dict[tuple[str, str], tuple[str, str]] = {}
-        """Caller and the client's name for a job -> its id, and what it is about."""
+        self._jobs: dict[str, OrderedDict[str, Job]] = {}
+        """Of each caller, by id."""
+        self._once: dict[tuple[str, str], tuple[Job, str]] = {}
+        """Caller and the client's name for a job -> the job, and what it is about."""
+        self._open: set[Job] = set()
 
     def begin(self, request: Request, once: str | None = None) -> Job:
         """A job is under way; raises Refused where too many are.
@@ -151,41 +159,58 @@ class Jobs:
         once: the client's own name for it (Idempotency-Key). The same name stands for the job that has it already,
         unless that failed; Refused where that is about something else.
         """
-        asked = digest_json([request.question.to_json(), request.job, _digest(request.picture)])
-        if once is not None and (known := self._once.get((request.caller.name, once))) is not None:
-            job = self._jobs.get(known[0])
-            if job is not None and known[1] != asked:
+        who = request.caller.name
+        asked = digest_json([request.served.name, request.question.to_json(), request.job, _digest(request.picture)])
+        if once is not None and (known := self._once.get((who, once))) is not None:
+            job, about = known
+            if about != asked:
                 raise Refused(
                     "bad_request", "this Idempotency-Key was used for another picture or other settings: use a new one"
                 )
-            if job is not None and job.state != "failed":
+            if job.state != "failed":
                 return job
-        open_jobs = sum(job.long and job.state in ("waiting", "voting") for job in self._jobs.values())
-        if request.job and open_jobs >= request.served.limits.most_jobs:
+        job = Job(request, once)
+        open_jobs = sum(each.long for each in self._open)
+        if job.long and open_jobs >= request.served.limits.most_jobs:
             raise Refused("full", f"{open_jobs} jobs are in progress; try again later", retry_after=10.0)
-        job = Job(request)
-        self._jobs[job.id] = job
+        if job.size + sum(each.size for each in self._open) > _MOST_BYTES:
+            raise Refused("full", "too many pictures are in progress; try again later", retry_after=10.0)
+        mine = self._jobs.setdefault(who, OrderedDict())
+        mine[job.id] = job
         if once is not None:
-            self._once[request.caller.name, once] = (job.id, asked)
+            self._once[who, once] = (job, asked)
+        self._open.add(job)
         job.task = asyncio.ensure_future(job.run(self._desk, request))
-        while len(self._jobs) > _MOST_KEPT:
-            oldest = next((name for name, each in self._jobs.items() if each.state in ("done", "failed")), None)
-            if oldest is None:
-                break
-            del self._jobs[oldest]
-            self._once = {name: known for name, known in self._once.items() if known[0] != oldest}
+        job.task.add_done_callback(lambda task: self._ended(who, job, task))
+        if len(mine) > _MOST_KEPT and (
+            oldest := next((each for each in mine.values() if each not in self._open), None)
+        ):
+            self._forget(who, oldest)
         return job
+
+    def _ended(self, who: str, job: Job, task: asyncio.Task[None]) -> None:
+        self._open.discard(job)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "a job failed", "exception": error})
+        if job.state == "failed" and not job.long:  # its client was told why, and knows no id of it
+            self._forget(who, job)
+
+    def _forget(self, who: str, job: Job) -> None:
+        self._jobs[who].pop(job.id, None)
+        if job.once is not None and self._once.get((who, job.once), (None,))[0] is job:
+            del self._once[who, job.once]
 
     def get(self, caller: str, name: str) -> Job:
         """The caller's job of that id; raises Refused (404), also for another caller's."""
-        job = self._jobs.get(name)
-        if job is None or job.caller.name != caller:
+        mine = self._jobs.get(caller)
+        job = None if mine is None else mine.get(name)
+        if job is None:
             raise Refused("not_found", "no job with this id is known here for this caller")
         return job
 
     async def finish(self, seconds: float) -> None:
         """Those under way have ended, or are cancelled after so many seconds."""
-        tasks = [job.task for job in self._jobs.values() if job.task is not None and not job.task.done()]
+        tasks = [job.task for job in self._open if job.task is not None and not job.task.done()]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)

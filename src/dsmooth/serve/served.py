@@ -19,12 +19,14 @@ from dsmooth.serve.refusals import Refused
 from dsmooth.smoothing.chunks import MasterKey
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.smoothing.sources.known import source_of
-from dsmooth.theory.modes import Mode
+from dsmooth.theory.laws.base import EnumeratedLaw
+from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.theory.votes import Label
 
 __all__ = ["Limits", "Served"]
 
-_TERMS: Final = ("n0", "n", "alpha", "norm", "mode", "radius", "radii")
+_CHOSEN: Final = ("n0", "n", "alpha", "mode", "radius", "radii")
+_TERMS: Final = (*_CHOSEN, "norm")
 _MOST_RADII: Final = 32
 _CHANNELS: Final = 3
 _JOB_SECONDS: Final = 3600.0
@@ -49,8 +51,9 @@ class Limits:
 class Served:
     """A smoothed classifier, warm, under a name.
 
-    terms: n0, n, alpha, norm and mode of a question that names none. Images have one size: `size` (pixels a side), by
-    default the one that the classifier was trained for. Raises BadParameter where neither is known.
+    terms: n0, n, alpha, norm and mode of a question that names none; where the mode bounds the rival too, so do those that
+    clients name. Images have one size: `size` (pixels a side), by default the one that the classifier was trained for.
+    Raises BadParameter where neither is known.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class Served:
         self.size, self.shape = side, (side, side, _CHANNELS)
         smoothed.question(**self.terms)  # complains of bad numbers before anything is warmed
         smoothed.settle(self.shape)
-        rate = self._warm()
-        self.queue = Queue(most_requests=limits.most_requests, deadline=limits.deadline, rate=rate)
-        self.jobs = Queue(most_requests=limits.most_jobs, deadline=_JOB_SECONDS, rate=rate)
+        rate, usual = self._warm(), self.usual
+        self.queue = Queue(most_requests=limits.most_requests, deadline=limits.deadline, rate=rate, usual=usual)
+        self.jobs = Queue(most_requests=limits.most_jobs, deadline=_JOB_SECONDS, rate=rate, usual=usual)
 
     def _warm(self) -> float:
         """The noise has passed its self-test and the networks have answered; samples a second, roughly."""
@@ -87,8 +90,8 @@ class Served:
         """A grey image was asked about, with as many samples as keep every worker busy; how many those were."""
         samples = 2 * self.smoothed.sizes.rows(self.shape) * self.smoothed.session.workers
         grey: Pixels = np.full(self.shape, 128, np.uint8)
-        self.smoothed.submit(grey, question=self.smoothed.question(n=samples, alpha=0.05, bound=PREDICTION)).result()
-        return samples
+        asked = self.smoothed.question(n=samples, alpha=0.05, bound=PREDICTION)
+        return self.smoothed.submit(grey, question=asked).result().drawn
 
     @property
     def classes(self) -> int | None:
@@ -106,6 +109,17 @@ class Served:
     def named(self, answer: Label | None) -> str | None:
         """What people call this answer, its index where it has no name; None for an abstention."""
         return None if answer is None else self.class_name(answer) or str(answer)
+
+    @property
+    def usual(self) -> int:
+        """Samples of a question that names no terms, at most."""
+        question = self.smoothed.question(**self.terms)
+        return question.n0 + question.n
+
+    @property
+    def exact(self) -> bool:
+        """Whether the noise has so few outcomes that all are asked for: then neither votes nor mode are anybody's choice."""
+        return isinstance(self.smoothed.law, EnumeratedLaw)
 
     @property
     def version(self) -> str:
@@ -131,10 +145,10 @@ class Served:
 
     def question(self, asked: Mapping[str, object], *, job: bool = False) -> Question:
         """The question with these terms, and the operator's where none are named; raises Refused for what is not offered."""
-        _check_names(asked, _TERMS)
+        self._check_names(asked, _TERMS)
         terms = {**self.terms, **{name: _number(asked, name) for name in ("n0", "n", "alpha", "norm") if name in asked}}
         if "mode" in asked or "radius" in asked or "radii" in asked:
-            terms["mode"] = _mode(asked)
+            terms["mode"] = _mode(asked, rivals=self.terms.get("mode", FIXED).rivals)
         try:
             question = self.smoothed.question(**terms)
         except BadParameter as error:
@@ -143,7 +157,7 @@ class Served:
 
     def prediction(self, asked: Mapping[str, object]) -> Question:
         """The question for the most probable answer alone."""
-        _check_names(asked, ("n", "alpha"))
+        self._check_names(asked, ("n", "alpha"))
         terms: dict[str, Any] = {name: self.terms[name] for name in ("n", "alpha") if name in self.terms}
         terms.update({name: _number(asked, name) for name in asked})
         try:
@@ -161,6 +175,19 @@ class Served:
             )
         return seconds
 
+    def _check_names(self, asked: Mapping[str, object], known: tuple[str, ...]) -> None:
+        if "seed" in asked:
+            raise Refused(
+                "bad_request", "a seed is not accepted: the noise comes from a new random key that nobody could choose"
+            )
+        if unknown := sorted(set(asked) - set(known)):
+            raise Refused("bad_request", f"expected parameters among {', '.join(known)}, got {unknown[0][:40]!r}")
+        if self.exact and (chosen := sorted(set(asked) & set(_CHOSEN))):
+            raise Refused(
+                "bad_request",
+                f"all outcomes of {self.smoothed.law} are asked for, without chance: leave {chosen[0]} out",
+            )
+
     def _within(self, question: Question, job: bool) -> Question:
         most = self.limits.most_votes * (100 if job else 1)
         if question.n0 + question.n > most:
@@ -176,15 +203,6 @@ class Served:
         """Nothing is asked any more."""
         self.smoothed.close()
         self.smoothed.classifier.close()
-
-
-def _check_names(asked: Mapping[str, object], known: tuple[str, ...]) -> None:
-    if "seed" in asked:
-        raise Refused(
-            "bad_request", "a seed is not accepted: the noise comes from a new random key that nobody could choose"
-        )
-    if unknown := sorted(set(asked) - set(known)):
-        raise Refused("bad_request", f"expected parameters among {', '.join(known)}, got {unknown[0][:40]!r}")
 
 
 def _number(asked: Mapping[str, object], name: str) -> int | float:
@@ -207,7 +225,7 @@ def _number(asked: Mapping[str, object], name: str) -> int | float:
     return number
 
 
-def _mode(asked: Mapping[str, object]) -> Mode:
+def _mode(asked: Mapping[str, object], *, rivals: bool) -> Mode:
     name = str(asked.get("mode", "curve" if "radii" in asked else "decision"))
     radii: tuple[float, ...] = ()
     if "radius" in asked and "radii" in asked:
@@ -220,6 +238,6 @@ def _mode(asked: Mapping[str, object]) -> Mode:
             raise Refused("bad_request", f"expected at most {_MOST_RADII} radii, got {len(parts)}")
         radii = tuple(float(_number({"radii": part.strip()}, "radii")) for part in parts)
     try:
-        return Mode(name[:40], radii)
+        return Mode(name[:40], radii, rivals=rivals and bool(radii))
     except BadParameter as error:
         raise Refused("bad_request", str(error)) from error

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -29,13 +29,17 @@ __all__ = ["Server"]
 _HEAD_SECONDS: Final = 30.0
 _HEAD_BYTES: Final = 65_536
 _CONNECTIONS: Final = 1024
+_HEARD: Final = ("uvicorn", "asyncio", "grpc", "dsmooth")
 
 
 class _Patient(H11Protocol):
-    """Waits 30 s at most for the head of a request, the first one and each that follows on a connection."""
+    """Waits 30 s at most for the head of a request, the first one and each that follows on a connection, and as long for a
+    client to take anything of an answer that is ready for it.
+    """
 
     head_seconds = _HEAD_SECONDS
     _timer: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -47,7 +51,21 @@ class _Patient(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+        self._watch_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_writing()
 
     def _wait_for_head(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -64,6 +82,23 @@ class _Patient(H11Protocol):
         self._timer = None
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+    def _watch_writing(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left and self._writing is None:
+            self._writing = self.loop.call_later(self.head_seconds, self._check_writing, left)
+
+    def _check_writing(self, before: int) -> None:
+        self._writing = None
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()  # closing would wait for who takes nothing
+        else:
+            self._watch_writing()
+
+    def _stop_watching(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
 
 
 class Server:
@@ -114,7 +149,9 @@ class Server:
     def run(self) -> None:
         """Serves until it is told to end; everything is closed on return."""
         try:
-            with heard("uvicorn", self._log):
+            with ExitStack() as listening:
+                for library in _HEARD:
+                    listening.enter_context(heard(library, self._log))
                 asyncio.run(self._run())
         finally:
             self._socket.close()

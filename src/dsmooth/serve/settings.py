@@ -6,10 +6,13 @@ import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dsmooth.errors import BadParameter
 
 __all__ = ["Settings"]
+
+_LONGEST_DRAIN: Final = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,6 @@ class Settings:
     """None: nothing speaks gRPC."""
     keys: Path | None = None
     """File of the callers, with the hashes of their keys."""
-    aws_secrets: Path | None = None
-    """File {"ACCESS KEY": "secret", ...} for the AWS face, readable by its owner alone."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     behind_proxy: bool = False
@@ -42,8 +43,10 @@ class Settings:
                 raise BadParameter(f"{name} must be from 0 (any free one) to 65535, got {port}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise BadParameter("TLS needs both: --tls-certificate and --tls-key")
-        if self.drain < 0.0 or self.most_body < 1:
-            raise BadParameter("limits must be positive: --drain (seconds) and the bytes of a body")
+        if not 0.0 <= self.drain <= _LONGEST_DRAIN:
+            raise BadParameter(f"--drain must be from 0 to {_LONGEST_DRAIN:g} seconds, got {self.drain}")
+        if self.most_body < 1:
+            raise BadParameter(f"a body must be allowed at least one byte, got {self.most_body}")
         if not self.private and self.keys is None:
             raise BadParameter(
                 f"{self.host} can be reached from other machines: pass --keys, a file of API keys, or listen on 127.0.0.1"

@@ -35,6 +35,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _GRACE = 5.0  # seconds that an answer under way is waited for when the run is broken off
 _LOOK = 0.2
 _SAME_SCORE = 0.01
+_MOST_KEPT = 4096  # answers, where no log holds them anyway: a server asks for ever
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, C) bytes."""
@@ -44,7 +45,8 @@ class Client:
     """A conversation with one service. Threads may ask at the same time.
 
     With a log, samples that it holds are answered from it, also after a crash; pictures with the same bytes are asked once
-    for the same service and model version (two samples may then share an answer: for a function, that is its answer).
+    for the same service and model version (two samples may then share an answer: for a function, that is its answer), as
+    far as their answers are kept: without a log, the last few thousand.
     `canaries` are asked before the first query, after every 200, and by `finish`.
     """
 
@@ -127,6 +129,8 @@ class Client:
             self._check_version(reply, raw)
             with self._lock:
                 self._raw_of[name] = canonical_json(raw)
+                if self.log is None and len(self._raw_of) > _MOST_KEPT:
+                    del self._raw_of[next(iter(self._raw_of))]
         if self.log and at is not None:
             self.log.answer(at, name, reply.version, raw)
         return reply

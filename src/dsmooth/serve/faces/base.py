@@ -22,6 +22,7 @@ from dsmooth.serve.refusals import Refused
 __all__ = ["Face", "Handler", "bearer", "bytes_of", "json_body", "parsed", "typed", "whole_body"]
 
 _DEEPEST: Final = 32
+_MOST_OBJECTS: Final = 10_000  # in a request: each takes a hundred bytes of memory, and may take three of JSON
 _T = TypeVar("_T")
 
 Handler = Callable[[Request, Caller], Coroutine[Any, Any, Response]]
@@ -55,7 +56,7 @@ class Face(ABC):
     @final
     def route(self, path: str, method: str, handler: Handler, *, open_to_all: bool = False) -> Route:
         """The handler at a path: called for known callers within their rate, its refusals translated, and broken off when
-        the client leaves. The body has been read by then.
+        the client leaves. The body has been read by then; of strangers (open_to_all) none is.
         """
 
         async def endpoint(request: Request) -> Response:
@@ -68,7 +69,7 @@ class Face(ABC):
                     caller = await self.caller(request)
                     note["caller"] = caller.name
                     self.desk.callers.request(caller)
-                await whole_body(request)
+                    await whole_body(request)
                 response = await _unless_gone(request, handler(request, caller))
             except Refused as refusal:
                 note["reason"] = refusal.reason
@@ -125,6 +126,8 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 def parsed(text: bytes) -> dict[str, Any]:
     """A JSON object; raises Refused for anything else."""
+    if (objects := text.count(b"{")) > _MOST_OBJECTS:
+        raise Refused("bad_request", f"expected at most {_MOST_OBJECTS:,} JSON objects, got {objects:,}")
     try:
         value = strict_json(text, deepest=_DEEPEST, parse_constant=_no_constant)
     except (RecursionError, ValueError) as error:

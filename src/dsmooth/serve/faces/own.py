@@ -115,7 +115,7 @@ class Own(Face):
         picture = await request.body()
         if not picture:
             raise Refused("bad_image", "expected an image file as the body, got none")
-        return Request(served, question, picture, caller, job, deadline)
+        return Request(served, question, picture, caller, job, predict, deadline)
 
 
 def _once(request: HttpRequest) -> str | None:

@@ -113,8 +113,8 @@ class Page(Face):
         attacked = await self._worked(
             lambda: self._shown(served.name).attack(decoded(body, served).pixels, Fraction(text))
         )
-        question = served.prediction({"n": _VOTES})
-        answer = await self.desk.ask(Request(served, question, attacked.pixels, caller))
+        question = served.prediction({} if served.exact else {"n": _VOTES})
+        answer = await self.desk.ask(Request(served, question, attacked.pixels, caller, predict=True))
         return JSONResponse(
             {
                 "distance": attacked.distance,
@@ -143,14 +143,19 @@ class Page(Face):
         if self._busy >= _MOST_WAITING:
             raise Refused("full", "the server is busy with other pictures; try again in a moment", retry_after=3.0)
         self._busy += 1
+        working = asyncio.get_running_loop().run_in_executor(self.desk.aside, work)
+        working.add_done_callback(self._ended)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.desk.aside, work)
+            return await asyncio.shield(working)  # who leaves does not make room for more: the thread is at work still
         except BadInput as error:
             raise Refused("bad_image", str(error)) from error
         except DsmoothError as error:
             raise refusal_of(error) from error
-        finally:
-            self._busy -= 1
+
+    def _ended(self, working: asyncio.Future[Any]) -> None:
+        self._busy -= 1
+        if not working.cancelled():
+            working.exception()  # is heard of here, where nobody waits any more
 
 
 def _checked(document: bytes, picture: bytes | None) -> dict[str, Any]:

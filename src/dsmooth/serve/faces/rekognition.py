@@ -13,6 +13,7 @@ from dsmooth.serve.callers import LOCAL, Caller
 from dsmooth.serve.desk import Request
 from dsmooth.serve.faces.base import Face, bytes_of, json_body, typed, whole_body
 from dsmooth.serve.refusals import Refused
+from dsmooth.serve.sigv4 import signed
 
 __all__ = ["RekognitionFace"]
 
@@ -42,7 +43,8 @@ class RekognitionFace(Face):
     async def caller(self, request: HttpRequest) -> Caller:
         if not self.desk.callers.needed:
             return LOCAL
-        return self.desk.callers.of_signature(request.headers, request.url.query, await whole_body(request))
+        told = signed(request.headers)  # before a stranger's body is taken
+        return self.desk.callers.of_signature(told, request.headers, request.url.query, await whole_body(request))
 
     def refused(self, refusal: Refused) -> Response:
         kind = _ERRORS.get(refusal.reason, _CLIENT if refusal.status < 500 else _SERVER)

@@ -25,6 +25,7 @@ _CODES: Final = {
     504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 _OK: Final = 200
+_MOST_CALLS: Final = 64  # gRPC takes a call's whole message, a stranger's too, before anybody here sees it
 _T = TypeVar("_T")
 
 
@@ -121,7 +122,7 @@ class RpcServer:
         grpc = require("grpc", "grpc")
         aio = require("grpc.aio", "grpc")
         most = ("grpc.max_receive_message_length", settings.most_body)
-        self._server = aio.server(options=[most, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=1024)
+        self._server = aio.server(options=[most, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_MOST_CALLS)
         for name in SERVICES:
             SERVICES.load(name)(desk, log).add(self._server)
         address = f"{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
