@@ -239,16 +239,18 @@ class RayEngine(Engine):
     def _hand_out(self) -> None:
         while self._waiting:
             free = sorted((each for each in self._ready if len(each.calls) < _CALLS), key=lambda each: len(each.calls))
-            calls = sum(_CALLS - len(actor.calls) for actor in free)
             for actor in free:
-                if jobs := self._share(actor, calls):
+                if jobs := self._share(actor):
                     self._send(actor, jobs)
                     break
             else:
                 return
 
-    def _share(self, actor: _Actor, calls: int) -> list[_Job]:
-        """What this process gets next: what it can do in the time of a call, or a fair part where little waits."""
+    def _share(self, actor: _Actor) -> list[_Job]:
+        """What this process gets next: what it can do in the time of a call, or a fair part where little waits.
+
+        So calls become small towards the end, and no process is left with a long one while others have nothing to do.
+        """
         most = min(actor.most, -(-len(self._waiting) // (_CALLS * len(self._ready))))
         taken: list[_Job] = []
         passed: list[_Job] = []
