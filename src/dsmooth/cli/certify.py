@@ -373,10 +373,13 @@ def _one(
     where = [f"run: {out}", f"next: dsmooth report {out}"]
     if part is not None:
         where = [f"shard: {run.folder}", f"when all are done: dsmooth merge {out}"]
-    certified = sum(record.answer is not None for record in run.records)
-    right = sum(record.answer is not None and record.answer == record.label for record in run.records)
-    labelled = all(record.label is not None for record in run.records)
-    samples = sum(record.drawn for record in run.records)
+    certified = right = samples = 0
+    labelled = True
+    for record in run.records:  # which come from disk: once
+        certified += record.answer is not None
+        right += record.answer is not None and record.answer == record.label
+        labelled = labelled and record.label is not None
+        samples += record.drawn
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
         f"({law}, {run.question.rule} bound, alpha {each.alpha:g}, {samples:,} samples"
