@@ -10,6 +10,9 @@ from support import Linear
 __all__ = ["Watched", "alive", "descendants", "holds", "listening", "workers_of"]
 
 
+_PIECE, _OVERLAP = 16 << 20, 256  # bytes of memory that are looked through at a time; no secret is longer
+
+
 class Watched(Linear):
     """Linear, in every process but those that lie: their answers are the other way round.
 
@@ -92,8 +95,11 @@ def holds(pid, secrets):
             span, rights = line.split()[:2]
             first, last = (int(number, 16) for number in span.split("-"))
             if rights.startswith("rw") and last < 1 << 63:
-                with suppress(OSError, OverflowError):
-                    memory.seek(first)
-                    part = memory.read(last - first)
-                    found |= {secret for secret in secrets if secret in part}
+                before = b""
+                for place in range(first, last, _PIECE):
+                    with suppress(OSError, OverflowError):
+                        memory.seek(place)
+                        part = before + memory.read(min(_PIECE, last - place))
+                        found |= {secret for secret in secrets if secret in part}
+                        before = part[-_OVERLAP:]
     return found

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from dsmooth.errors import BadParameter, require
 
-__all__ = ["Cluster", "connected", "imported"]
+__all__ = ["Cluster", "address_of", "connected", "imported"]
 
 _TOKENS: Final = {"RAY_AUTH_MODE": "token"}
 _LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -61,6 +61,14 @@ class Cluster:
         """How many workers there is room for now: one a core, or a part of a GPU each."""
         held = self.ray.cluster_resources()
         return int(held.get("GPU", 0.0) / gpus) if gpus else int(held.get("CPU", 0.0))
+
+
+def address_of(engine: str) -> str | None:
+    """Where the cluster of ray:ADDRESS is; None for ray alone: one of our own."""
+    name, colon, address = engine.partition(":")
+    if address.startswith("//") or (colon and not address):
+        raise BadParameter(f"expected {name}, {name}:auto or {name}:HOST:PORT, got {engine!r}")
+    return address if colon else None
 
 
 def imported(address: str | None) -> Any:
