@@ -237,4 +237,8 @@ def test_machines_join_and_leave_and_never_see_the_key(cluster, folder):
     assert driver.returncode == 0, errors
     assert seen
     assert seen <= streams
+    variables = {**LOOPBACK, "RAY_ADDRESS": address, "RAY_AUTH_TOKEN": token}  # what a job of the cluster finds
+    with started(folder, out, "--engine", "ray:auto", "--resume", **variables) as driver:
+        _, errors = driver.communicate(timeout=240)
+    assert driver.returncode == 0, errors
     assert told(read_run(out)) == told(undisturbed(folder))

@@ -95,8 +95,11 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray --workers 8 --out runs/large
 
-        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then the same command on each machine with
-        --shard 3/16 (and so on) instead of --plan, then dsmooth merge runs/large
+        dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray:head:6379 --backend cuda --gpus 0.5
+        --out runs/large
+
+        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then on each machine the same with --shard 3/16
+        in place of --plan, then dsmooth merge runs/large
 
     Parameters
     ----------

@@ -113,12 +113,14 @@ class Model:
     batch: Whole | None = None
     """Samples per batch; by default chosen by image size."""
     workers: Whole | None = None
-    """Threads or processes; one per core by default. Does not affect results."""
+    """Threads or processes; by default one for each core, with a Ray cluster for each core or GPU that it has, also where
+    machines join later. Changes no result."""
     engine: str = "threads"
-    """threads: in this process; ray: processes on this machine; ray:auto: processes on the Ray cluster that this runs in
-    (extra ray). Does not affect results."""
+    """threads: of this process. ray: processes of this machine. ray:auto: those of the Ray cluster that this runs in, on any
+    number of machines; ray:HOST:PORT: of that one. Its token is in RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH, and a
+    cluster without one is refused (extra ray). Changes no result."""
     gpus: float | None = None
-    """With ray: GPUs per process, possibly a fraction; by default 1 for the backend cuda."""
+    """With ray and backend cuda: the part of a GPU that each process takes: 0.5 lets two share one. 1 by default."""
 
     @property
     def each_sigma(self) -> list[Model]:

@@ -360,9 +360,15 @@ def _locked(path: Path) -> Any:
     file = open_to_append(path, inside=path.parent)  # leaves an existing lock as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise BadRun(f"{path.parent}: another process is writing this run; wait for it, or end it") from error
     except OSError as error:
         file.close()
-        raise BadRun(f"{path.parent}: another process is writing this run; wait for it or stop it") from error
+        raise BadRun(
+            f"{path.parent}: its file system has no locks ({error.strerror}): mount it with them (Lustre: flock), or choose "
+            "another --out"
+        ) from error
     return file
 
 
