@@ -317,17 +317,16 @@ def _one(
         billed = smoothed.classifier.traits.billed
         if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
             return None
+        mine = len(chosen) if part is None else len(part.positions(len(chosen)))
         smoothed.classifier.ping()
         if len(chosen) and not (resume and holds_run(out)):
             shape = chosen[0].pixels.shape
             smoothed.settle(shape, samples=len(chosen) * votes)
             if mode.against is not None:
-                note(
-                    f"each image gets up to {each.n:,} votes at each centre of its cover; the estimate counts one centre"
-                )
-            tell_pace(smoothed, shape, len(chosen) * votes, chosen=model.dtype != "auto")
+                note(f"each image gets up to {each.n:,} votes at each centre of its cover; the pace counts one centre")
+            tell_pace(smoothed, shape, mine * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
-    finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))
+    finished = 0
 
     with closing(smoothed.classifier), Bar("certify", mine * votes, "samples") as bar:
 

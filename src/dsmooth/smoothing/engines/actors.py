@@ -204,7 +204,7 @@ class RayEngine(Engine):
         if actor.gone:
             return
         if (error := done.exception()) is not None:
-            if "creation task" in str(error):  # it raised something, and would again
+            if getattr(error, "actor_init_failed", False):  # it raised something, and would again
                 self._refuse(actor, f"cannot load the networks: {_line(error)}")
             else:
                 self._early += 1
