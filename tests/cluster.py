@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support import Linear
 
-__all__ = ["Watched", "alive", "descendants", "holds", "listening", "workers_of"]
+__all__ = ["OnlyHere", "Watched", "alive", "descendants", "holds", "listening", "workers_of"]
 
 
 _PIECE, _OVERLAP = 16 << 20, 256  # bytes of memory that are looked through at a time; no secret is longer
@@ -36,6 +36,19 @@ class Watched(Linear):
         lies = (folder / "liars").exists() and str(os.getpid()) in (folder / "liars").read_text().split()
         logits = super().forward(x)
         return -logits if lies else logits
+
+
+class OnlyHere(Linear):
+    """Linear, which no other process can load."""
+
+    def __init__(self):
+        super().__init__()
+        self.maker = os.getpid()
+
+    def __setstate__(self, state):
+        if os.getpid() != state["maker"]:
+            raise FileNotFoundError("no licence on this machine")
+        super().__setstate__(state)
 
 
 def descendants(pid):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster import Watched, descendants, listening, workers_of
+from cluster import OnlyHere, Watched, descendants, listening, workers_of
 from dsmooth import SmoothedClassifier, open_images
-from dsmooth.errors import BadParameter, Drifted
+from dsmooth.errors import BadModel, BadParameter, Drifted
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
@@ -146,6 +146,11 @@ def test_a_worker_that_begins_to_lie_stops_the_run(folder, network, tmp_path, mo
         assert isinstance(smoothed.session.failed, Drifted)
     for name in ("slow", "liars"):
         (folder / name).unlink()
+
+
+def test_networks_that_cannot_be_loaded_elsewhere_are_said(folder, tmp_path):
+    with on_ray(OnlyHere(), 2) as smoothed, pytest.raises(BadModel, match=r"no worker is left.*no licence on this"):
+        certified(smoothed, folder, tmp_path / "run")
 
 
 def test_what_ray_is_not_for_is_refused(network, tmp_path):
