@@ -219,5 +219,5 @@ def test_a_server_asks_them_too(folder, network):
             assert served.ready
             question = smoothed.question(n0=N0, n=N)
             handles = [smoothed.session.submit(image, question, key=key) for _ in range(3)]
-            counts += [handle.result(120).counts for handle in handles]
+            counts += [handle.result().counts for handle in handles]
     assert counts == [counts[0]] * 6
