@@ -46,7 +46,7 @@ _PATIENT: Final = {
 }
 """Ray takes what has no time to answer for dead, kills it and starts another, which has no time either."""
 
-_AGENTS: Final = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+_AGENTS: Final = ("metrics_agent_port", "runtime_env_agent_port")
 _STARTS: Final = 3
 
 _WITHOUT_TOKEN: Final = """
@@ -161,8 +161,7 @@ def _start_here(ray: Any) -> None:
     failed: Exception | None = None
     for _ in range(_STARTS):
         try:
-            with _patience(ray) as port:
-                _in_a_thread_that_stays(partial(_start, ray, port))
+            _in_a_thread_that_stays(lambda: _start(ray))
             return
         except Exception as error:  # Ray raises plain ones
             failed = error
@@ -170,20 +169,21 @@ def _start_here(ray: Any) -> None:
 
 
 @contextmanager
-def _patience(ray: Any) -> Iterator[int]:
+def _patience(ray: Any, folder: str) -> Iterator[int]:
     """Inside, Ray waits for its own processes, also on a busy machine: two waits have no setting. A port for its metrics.
 
-    Its raylet ends itself where agents do not tell their ports within 15 s, so they are told theirs; and it looks for the
-    raylet for 30 s, so each look lasts until the raylet is there.
+    Its raylet ends itself where agents do not write down four ports within 15 s, so three are given, and of the fourth it is
+    written that there is none; and Ray looks for the raylet for 30 s, so each look lasts until it is there.
     """
-    services, parameter = ray._private.services, ray._private.parameter
+    services, parameter, raylet = ray._private.services, ray._private.parameter, ray._raylet
     look, parameters = services.get_node, parameter.RayParams
 
-    def wait(*given: Any) -> Any:
+    def wait(address: str, node: str) -> Any:
         until = time.monotonic() + _LOOK
+        raylet.persist_port(f"{folder}/session_latest", node, raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME, -1)
         while True:
             try:
-                return look(*given)
+                return look(address, node)
             except RuntimeError:  # it is not there yet
                 if time.monotonic() > until:
                     raise
@@ -205,7 +205,7 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(ray: Any, port: int) -> None:
+def _start(ray: Any) -> None:
     folder = tempfile.mkdtemp(prefix="dsmooth-ray-")  # 0700: what workers write to their logs is nobody's business
     atexit.register(_leave, ray, folder)
     path = os.environ.get("PYTHONPATH")
@@ -213,9 +213,15 @@ def _start(ray: Any, port: int) -> None:
         str(Path(each).absolute()) for each in sys.path
     )  # what is found here, is there
     try:
-        ray.init(
-            address="local", num_cpus=1, include_dashboard=False, _temp_dir=folder, _metrics_export_port=port, **_INIT
-        )
+        with _patience(ray, folder) as port:
+            ray.init(
+                address="local",
+                num_cpus=1,
+                include_dashboard=False,
+                _temp_dir=folder,
+                _metrics_export_port=port,
+                **_INIT,
+            )
     finally:
         del os.environ["PYTHONPATH"]
         if path is not None:
