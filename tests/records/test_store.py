@@ -277,7 +277,7 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    with pytest.raises(BadRun, match=r"its file system has no locks .*not implemented.*Lustre: flock"):
+    with pytest.raises(BadRun, match=r"the file system does not support locks .*not implemented.*Lustre: flock"):
         RunWriter(tmp_path / "run", HEADER, KEY, resume=False)
 
 

@@ -98,8 +98,8 @@ def certify(
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray:head:6379 --backend cuda --gpus 0.5
         --out runs/large
 
-        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then on each machine the same with --shard 3/16
-        in place of --plan, then dsmooth merge runs/large
+        dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then the same command on each machine with
+        --shard 3/16 (and so on) instead of --plan, then dsmooth merge runs/large
 
     Parameters
     ----------
@@ -323,7 +323,9 @@ def _one(
             shape = chosen[0].pixels.shape
             smoothed.settle(shape, samples=len(chosen) * votes)
             if mode.against is not None:
-                note(f"each image gets up to {each.n:,} votes at each centre of its cover; the pace counts one centre")
+                note(
+                    f"each image gets up to {each.n:,} votes at each centre of its cover; the estimate counts one centre"
+                )
             tell_pace(smoothed, shape, mine * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
     finished = 0

@@ -113,14 +113,14 @@ class Model:
     batch: Whole | None = None
     """Samples per batch; by default chosen by image size."""
     workers: Whole | None = None
-    """Threads or processes; by default one for each core, with a Ray cluster for each core or GPU that it has, also where
-    machines join later. Changes no result."""
+    """Threads or processes; by default one per core, and on a Ray cluster one per core or GPU, including those of machines
+    that join later. Does not affect results."""
     engine: str = "threads"
-    """threads: of this process. ray: processes of this machine. ray:auto: those of the Ray cluster that this runs in, on any
-    number of machines; ray:HOST:PORT: of that one. Its token is in RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH, and a
-    cluster without one is refused (extra ray). Changes no result."""
+    """threads: in this process; ray: processes on this machine; ray:auto: processes on the Ray cluster that this runs in;
+    ray:HOST:PORT: on that one. The cluster's token is taken from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH; a cluster
+    without one is refused (extra ray). Does not affect results."""
     gpus: float | None = None
-    """With ray and backend cuda: the part of a GPU that each process takes: 0.5 lets two share one. 1 by default."""
+    """With ray and the backend cuda: GPUs per process; 0.5 lets two processes share one. By default 1."""
 
     @property
     def each_sigma(self) -> list[Model]:

@@ -65,7 +65,7 @@ def scale_folder(folder: Path, sigma: float) -> Path:
 
 
 def undecided(records: Sequence[Record]) -> list[str]:
-    """The images, in their order, that go on to the next scale: no answer has a majority of the selection votes."""
+    """The images, in order, that go on to the next scale: no label has a majority of the selection votes."""
     return [record.name for record in in_order(records) if majority(votes_from_json(record.selection)) is None]
 
 

@@ -41,10 +41,9 @@ class End(NamedTuple):
 class RecordFile(Sequence[Record]):
     """The records of a run, in the order in which they stand in its file; one at a time is in memory.
 
-    All are checked the first time; later they are known again by the digests of their lines. Those of the first time are
-    all there are, and what was `added`: what others append later is left out. Raises BadRun, with file and byte, where
-    there is damage, or where other records stand there than the first time; Disproved where one contradicts itself, the
-    one before it or the header.
+    All are checked in the first pass; later passes recognise them by the digests of their lines, and ignore records that
+    others appended since (the writer's own are `added`). Raises BadRun, with file and byte, for damage, or where records
+    have changed since the first pass; Disproved where a record contradicts itself, the one before it or the header.
     """
 
     folder: Path

@@ -137,7 +137,7 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Run(RunHead):
-    """A run as it stands on disk, with its records: all in memory (read_run), or from disk whenever they are needed."""
+    """A run as stored on disk, with its records: all in memory (read_run), or read from disk on demand."""
 
     records: Sequence[Record]
 
@@ -216,10 +216,10 @@ def _head(file: RecordFile, data: str | None) -> RunHead:
 class RunWriter:
     """The only writer of a run folder, while it is open.
 
-    A new folder gets `header` (question, digest and number of images, commitment) and keeps `key` secret; an existing
-    one must have been made with the same question and images, needs `resume`, and has a key of its own. Raises BadRun,
-    with nothing changed, otherwise and where another writer is at work or something in the folder is a symbolic link.
-    `records` are those so far, each read from disk when it is needed.
+    A new folder gets `header` (settings, digest and number of images, commitment) and keeps `key` secret; an existing
+    one must have been made with the same settings and images, needs `resume`, and has its own key. Otherwise, and where
+    another writer is active or anything in the folder is a symbolic link, raises BadRun with nothing changed.
+    `records` are those so far, each read from disk on demand.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
@@ -362,12 +362,12 @@ def _locked(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise BadRun(f"{path.parent}: another process is writing this run; wait for it, or end it") from error
+        raise BadRun(f"{path.parent}: another process is writing this run; wait for it or stop it") from error
     except OSError as error:
         file.close()
         raise BadRun(
-            f"{path.parent}: its file system has no locks ({error.strerror}): mount it with them (Lustre: flock), or choose "
-            "another --out"
+            f"{path.parent}: the file system does not support locks ({error.strerror}): mount it with them (Lustre: flock), "
+            "or choose another --out"
         ) from error
     return file
 

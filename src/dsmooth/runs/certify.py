@@ -112,7 +112,7 @@ def certify_run(
     if not images:
         raise BadParameter("expected at least one image, got none")
     if len(set(images.names)) != len(images):
-        raise BadParameter("expected each image once, got one twice: a run records an image once")
+        raise BadParameter("expected different images, got one name twice")
     begun = open_run(out) if resume and holds_run(out) else None
     late = _is_to_be_late(images, fix, begun, witnessed=witness is not None)
     if begun is not None:

@@ -113,7 +113,7 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     is not merged twice. The shards are gone afterwards: their votes are in the run.
     """
     if not holds_run(run):
-        raise BadRun(f"{run} holds no run: give the folder that --plan was given")
+        raise BadRun(f"{run} holds no run: pass the --out folder of --plan")
     plan = open_run(run)
     folders = sorted(path.parent for path in (run / SHARDS).glob("*/run.json"))
     if (run / SHARDS).is_symlink() or any(folder.is_symlink() for folder in folders):
@@ -125,22 +125,22 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
         if {**shard.header} != {**plan.header}:
             raise BadRun(f"{shard.folder} is no shard of {run}: it was begun with other settings, key or date")
         if shard.torn:
-            raise BadRun(f"{shard.folder} has an unfinished record: run its shard again, which goes on there")
+            raise BadRun(f"{shard.folder} has an unfinished record: run that shard again, it continues there")
     found: dict[int, tuple[Run, int]] = {}
     names: set[str] = set()
     for shard in shards:
         for place, record in enumerate(shard.records):
             if record.votes["file"] != f"votes/{record.index:06d}.votes":
                 raise BadRun(
-                    f"{shard.folder}: expected the votes of {record.name!r} in the file of their number, got another"
+                    f"{shard.folder}: expected the votes of {record.name!r} in the file of its index, got another"
                 )
             found[record.index] = shard, place
             names.add(record.name)
     recorded = sum(len(shard.records) for shard in shards)
     if recorded != len(found):
-        raise BadRun(f"{run}: expected each image in one shard, found one in several: their counts of shards differ")
+        raise BadRun(f"{run}: expected each image in one shard, found one in several: the counts of the shards differ")
     if recorded != len(names):
-        raise BadRun(f"{run}: expected each image in one shard, found one name at two places")
+        raise BadRun(f"{run}: expected each image in one shard, found one name twice")
     held = {record.index for record in plan.records}
     missing = [i for i in range(plan.images) if i not in found and i not in held]
     if missing:

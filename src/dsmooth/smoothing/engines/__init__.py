@@ -3,11 +3,11 @@
 base.py          the contract: Block, Answers, Engine
 worker.py        a source and the networks behind it: answers one block, wherever an engine puts it
 threads.py       the cores or the GPU of this machine
-actors.py        processes of a Ray cluster: who is there, and who gets what
+actors.py        processes of a Ray cluster: which there are, and which gets what
 jobs.py          the blocks that wait for one of them, and which answers count
-judging.py       whether it is the same function there
+judging.py       whether a remote worker computes the same function
 remote.py        what runs in such a process
-object_store.py  images, which travel to each of its machines once
-cluster.py       a connection to a cluster that lets nobody in without its token
+object_store.py  images, sent to each of its machines once
+cluster.py       a connection to a Ray cluster that requires a token
 known.py         an engine by name
 """

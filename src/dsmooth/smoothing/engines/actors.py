@@ -290,7 +290,7 @@ class RayEngine(Engine):
 
     def _lose(self, actor: _Actor, error: BaseException) -> None:
         """A process ended: what it had is asked of others, and another takes its place."""
-        self._say(f"{actor} ended ({type(error).__name__}): others do what it had")
+        self._say(f"{actor} ended ({type(error).__name__}): its work goes to others")
         self._dismiss(actor, lost=True)
         if self._early >= _EARLY:
             self._fail(

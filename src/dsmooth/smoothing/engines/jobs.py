@@ -113,7 +113,7 @@ class Jobs:
                 differing = sum(a != b for a, b in zip(given.labels, before.labels, strict=True))
                 raise Drifted(
                     f"{process} answers {differing} of {job.block.samples} images differently than {other}: one of them "
-                    "runs another function, and what either answered is in doubt"
+                    "runs another function, so the answers of both are in doubt"
                 )
         job.given.append((process, given))
         if len(job.given) >= job.opinions:
