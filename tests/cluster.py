@@ -7,7 +7,10 @@ from pathlib import Path
 
 from support import Linear
 
-__all__ = ["Watched", "alive", "descendants", "holds", "listening", "workers_of"]
+__all__ = ["OnlyHere", "Watched", "alive", "descendants", "holds", "listening", "workers_of"]
+
+
+_PIECE, _OVERLAP = 16 << 20, 256  # bytes of memory that are looked through at a time; no secret is longer
 
 
 class Watched(Linear):
@@ -33,6 +36,19 @@ class Watched(Linear):
         lies = (folder / "liars").exists() and str(os.getpid()) in (folder / "liars").read_text().split()
         logits = super().forward(x)
         return -logits if lies else logits
+
+
+class OnlyHere(Linear):
+    """Linear, which no other process can load."""
+
+    def __init__(self):
+        super().__init__()
+        self.maker = os.getpid()
+
+    def __setstate__(self, state):
+        if os.getpid() != state["maker"]:
+            raise FileNotFoundError("no licence on this machine")
+        super().__setstate__(state)
 
 
 def descendants(pid):
@@ -92,8 +108,11 @@ def holds(pid, secrets):
             span, rights = line.split()[:2]
             first, last = (int(number, 16) for number in span.split("-"))
             if rights.startswith("rw") and last < 1 << 63:
-                with suppress(OSError, OverflowError):
-                    memory.seek(first)
-                    part = memory.read(last - first)
-                    found |= {secret for secret in secrets if secret in part}
+                before = b""
+                for place in range(first, last, _PIECE):
+                    with suppress(OSError, OverflowError):
+                        memory.seek(place)
+                        part = before + memory.read(min(_PIECE, last - place))
+                        found |= {secret for secret in secrets if secret in part}
+                        before = part[-_OVERLAP:]
     return found

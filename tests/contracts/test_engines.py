@@ -46,7 +46,7 @@ class TestEngine:
             engine.begin()
             futures = [engine.submit(block(first)) for first in range(0, 60, 5)]
             expected = [worker().answer(block(first)) for first in range(0, 60, 5)]
-            assert [list(f.result(60).labels) for f in futures] == [list(answers.labels) for answers in expected]
+            assert [list(f.result().labels) for f in futures] == [list(answers.labels) for answers in expected]
             assert not any(future.result().chance for future in futures)
             engine.rest()
         finally:
@@ -63,7 +63,7 @@ class TestEngine:
         engine = engine_named(Spread(name, 2), broken)
         try:
             with pytest.raises(BadModel, match="same shape"):
-                engine.submit(block()).result(60)
+                engine.submit(block()).result()
         finally:
             engine.close()
 
@@ -85,7 +85,7 @@ def test_another_number_of_answers_is_refused():
             pass
 
     with pytest.raises(BadModel, match="expected 9 answers, got 1"):
-        Short().submit(block()).result(60)
+        Short().submit(block()).result()
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are():

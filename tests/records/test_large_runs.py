@@ -14,6 +14,7 @@ from dsmooth.records.keys import commitment_of, reveal
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_to_json
 from dsmooth.records.store import RunWriter, open_run, read_run
+from dsmooth.runs.shards import Shard
 from dsmooth.smoothing.chunks import GENERATOR, MasterKey
 from dsmooth.theory.votes import Votes
 from small_runs import HEADER, KEY, QUESTION, record, written
@@ -62,31 +63,86 @@ print(sum(1 for _ in (folder / "x.csv").open()) - 1, time.process_time() - start
 """
 
 
+MERGE = f"""{PEAK}
+from dsmooth.runs.shards import merge_shards
+
+before, started = peak(), time.process_time()
+merged = merge_shards(folder / "run")
+assert merged.key is not None
+print(sum(1 for _ in merged.records), time.process_time() - started, peak() - before)
+"""
+WRITE = f"""{PEAK}
+from dsmooth.records.store import RunWriter
+from small_runs import HEADER, KEY, record
+
+before, started = peak(), time.process_time()
+count, one = int((folder / "count").read_text()), record()
+with RunWriter(folder / "run", {{**HEADER, "data": None, "listing": "l", "images": count}}, KEY, resume=False) as writer:
+    for i in range(count):
+        writer.append(replace(one, index=i, name=f"image-{{i}}.png"))
+    writer.finish()
+    run = writer.run()
+assert run.data is not None
+print(sum(1 for _ in run.records), time.process_time() - started, peak() - before)
+""".replace("import sys, time", "import sys, time; from dataclasses import replace")
+
+
+class Invented:
+    """So many images of five pixels, and the records of a run of them, as if it had been certified."""
+
+    def __init__(self, folder, count):
+        pixels = different_images(count, 7, (1, 5, 1))
+        np.savez(folder / "images.npz", images=pixels, labels=np.ones(count, np.int64))
+        self.digests = [digest_image(image) for image in pixels]
+        self.asked = replace(QUESTION, n0=10, n=20, generator=GENERATOR)
+        data = digest_json([[str(i), 1, digest] for i, digest in enumerate(self.digests)])
+        self.header = {**HEADER, "question": self.asked.to_json(), "data": data, "images": count}
+
+    def begin(self, run):
+        RunWriter(run, self.header, KEY, resume=False).__exit__(None, None, None)
+
+    def write(self, run, chosen, *, shared):
+        """The records of these images in a run folder that was begun; the digest of the last. shared: one file of votes."""
+        with RunWriter(run, self.header, KEY, resume=True) as writer:
+            sidecar = writer.sidecar(0)
+            sidecar.add([1] * 30)
+            votes = sidecar.close()  # the votes of all images are the same
+        content = (run / votes["file"]).read_bytes()
+        made = record(
+            asked={"n0": 10, "n": 20, "generator": GENERATOR}, shape=(1, 5, 1), batch=(4, 1, 1, 5), decoding=(),
+            selection=votes_to_json(Votes({1: 10}, 10)), estimation=votes_to_json(Votes({1: 20}, 20)), drawn=30,
+            votes=votes,
+        )  # fmt: skip
+        last, key = hashlib.sha256((run / "run.json").read_bytes()).hexdigest(), MasterKey(KEY, "os")
+        with (run / "records.jsonl").open("w") as file:
+            for i in chosen:
+                streams = {p.value: stream.hex() for p, stream in key.streams(self.asked, self.digests[i]).items()}
+                told = {"commitment": commitment_of(KEY), "source": "os", **streams}
+                one = replace(made, index=i, name=str(i), image=self.digests[i], key=told)
+                if not shared:
+                    one = replace(one, votes={**votes, "file": f"votes/{i:06d}.votes"})
+                    (run / one.votes["file"]).write_bytes(content)
+                one = one.sealed(last)
+                file.write(f"{one.line()}\n")
+                last = one.digest
+        return last
+
+
 def large_run(folder, count):
-    """A finished run of so many images of five pixels, as if it had been certified, and its images."""
-    pixels = different_images(count, 7, (1, 5, 1))
-    np.savez(folder / "images.npz", images=pixels, labels=np.ones(count, np.int64))
-    digests = [digest_image(image) for image in pixels]
-    asked = replace(QUESTION, n0=10, n=20, generator=GENERATOR)
-    data = digest_json([[str(i), 1, digest] for i, digest in enumerate(digests)])
-    header = {**HEADER, "question": asked.to_json(), "data": data, "images": count}
-    with RunWriter(folder / "run", header, KEY, resume=False) as writer:
-        sidecar = writer.sidecar(0)
-        sidecar.add([1] * 30)
-        votes = sidecar.close()  # the votes of all images are the same: one file will do
-    made = record(
-        asked={"n0": 10, "n": 20, "generator": GENERATOR}, shape=(1, 5, 1), batch=(4, 1, 1, 5), decoding=(),
-        selection=votes_to_json(Votes({1: 10}, 10)), estimation=votes_to_json(Votes({1: 20}, 20)), drawn=30, votes=votes,
-    )  # fmt: skip
-    last, key = hashlib.sha256((folder / "run" / "run.json").read_bytes()).hexdigest(), MasterKey(KEY, "os")
-    with (folder / "run" / "records.jsonl").open("w") as file:
-        for i, digest in enumerate(digests):
-            streams = {phase.value: stream.hex() for phase, stream in key.streams(asked, digest).items()}
-            told = {"commitment": commitment_of(KEY), "source": "os", **streams}
-            one = replace(made, index=i, name=str(i), image=digest, key=told).sealed(last)
-            file.write(f"{one.line()}\n")
-            last = one.digest
-    reveal(folder / "run", KEY, count, last)
+    """A finished run of so many images, and the images."""
+    invented = Invented(folder, count)
+    invented.begin(folder / "run")
+    reveal(folder / "run", KEY, count, invented.write(folder / "run", range(count), shared=True))
+
+
+def large_shards(folder, count):
+    """A planned run of so many images, and its four shards, which are done."""
+    invented = Invented(folder, count)
+    invented.begin(folder / "run")
+    (folder / "run" / "shards").mkdir()
+    for shard in (Shard(number, 4) for number in range(4)):
+        invented.begin(shard.folder(folder / "run"))
+        invented.write(shard.folder(folder / "run"), shard.positions(count), shared=False)
 
 
 def spent(code, folder):
@@ -114,6 +170,29 @@ def test_the_time_grows_with_the_records_and_the_memory_hardly(tmp_path):
         times[count], memory = spent(VERIFY, tmp_path / str(count))
     assert memory < 200e6
     assert times[100_000] < 20 * times[10_000]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_records_would_be_merged_in_little_memory(tmp_path):
+    """By the line through two sizes."""
+    found = {}
+    for count in (1_000, 5_000):
+        (tmp_path / str(count)).mkdir()
+        large_shards(tmp_path / str(count), count)
+        found[count] = spent(MERGE, tmp_path / str(count))
+    for_one = (found[5_000][1] - found[1_000][1]) / 4_000
+    assert found[5_000][1] + 95_000 * for_one < 200e6
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_records_would_be_written_and_sealed_in_little_memory(tmp_path):
+    found = {}
+    for count in (1_000, 5_000):
+        (tmp_path / str(count)).mkdir()
+        (tmp_path / str(count) / "count").write_text(str(count))
+        found[count] = spent(WRITE, tmp_path / str(count))
+    for_one = (found[5_000][1] - found[1_000][1]) / 4_000
+    assert found[5_000][1] + 95_000 * for_one < 200e6
 
 
 @pytest.mark.slow

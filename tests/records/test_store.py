@@ -1,4 +1,7 @@
+import errno
+import fcntl
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -267,6 +270,15 @@ def test_a_second_writer_is_refused(tmp_path):
         writer.append(record(0))
     with RunWriter(folder, HEADER, KEY, resume=True) as writer:
         assert len(writer.records) == 1
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+    def refused(file, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(BadRun, match=r"the file system does not support locks .*not implemented.*Lustre: flock"):
+        RunWriter(tmp_path / "run", HEADER, KEY, resume=False)
 
 
 def test_no_run_is_said(tmp_path):

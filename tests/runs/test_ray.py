@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster import Watched, descendants, listening, workers_of
+from cluster import OnlyHere, Watched, descendants, listening, workers_of
 from dsmooth import SmoothedClassifier, open_images
-from dsmooth.errors import BadParameter, Drifted
+from dsmooth.errors import BadModel, BadParameter, Drifted
 from dsmooth.images.sets import LabelledImage
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
 from dsmooth.runs.shards import Shard, merge_shards
 from dsmooth.serve.served import Limits, Served
 from dsmooth.smoothing.chunks import MasterKey
-from dsmooth.smoothing.engines import actors
+from dsmooth.smoothing.engines import jobs
 from dsmooth.theory.modes import FIXED, Mode
 from small_runs import told
 from support import dsmooth
@@ -110,7 +110,7 @@ def test_only_this_machine_is_spoken_with_and_nobody_without_the_token(spread, f
 
 
 def test_a_killed_worker_is_replaced(folder, network, spread, tmp_path):
-    (folder / "slow").touch()
+    (folder / "slow").write_text("0.05")  # so that work is left when it is killed
     notices, killed = [], set()
 
     def kill(progress):
@@ -128,17 +128,17 @@ def test_a_killed_worker_is_replaced(folder, network, spread, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_begins_to_lie_stops_the_run(folder, network, tmp_path, monkeypatch):
-    monkeypatch.setattr(actors, "_AGAIN", 1)
+    monkeypatch.setattr(jobs, "_AGAIN", 1)
     (folder / "liars").unlink(missing_ok=True)
     (folder / "slow").touch()
-    notices, since = [], []
+    notices, since, others = [], [], set(workers_of(os.getpid()))
 
     def turn(progress):
         """Both are at work, and have answered their probe, when a tenth of the votes came after both were there."""
         if "2 workers on 1 machine" in notices:
             since.append(progress.samples)
             if progress.samples - since[0] > 14_000 and not (folder / "liars").exists():
-                (folder / "liars").write_text(str(max(workers_of(os.getpid()))))
+                (folder / "liars").write_text(str(max(set(workers_of(os.getpid())) - others)))
 
     with on_ray(network, 2) as smoothed:
         with pytest.raises(Drifted, match=r"answers \d+ of 16 images differently than worker \d+ .*: one of them"):
@@ -146,6 +146,11 @@ def test_a_worker_that_begins_to_lie_stops_the_run(folder, network, tmp_path, mo
         assert isinstance(smoothed.session.failed, Drifted)
     for name in ("slow", "liars"):
         (folder / name).unlink()
+
+
+def test_networks_that_cannot_be_loaded_elsewhere_are_said(folder, tmp_path):
+    with on_ray(OnlyHere(), 2) as smoothed, pytest.raises(BadModel, match=r"no worker is left.*no licence on this"):
+        certified(smoothed, folder, tmp_path / "run")
 
 
 def test_what_ray_is_not_for_is_refused(network, tmp_path):
@@ -214,5 +219,5 @@ def test_a_server_asks_them_too(folder, network):
             assert served.ready
             question = smoothed.question(n0=N0, n=N)
             handles = [smoothed.session.submit(image, question, key=key) for _ in range(3)]
-            counts += [handle.result(120).counts for handle in handles]
+            counts += [handle.result().counts for handle in handles]
     assert counts == [counts[0]] * 6

@@ -8,16 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cluster import Watched, alive, descendants, holds, workers_of
 from dsmooth import SmoothedClassifier, open_images
+from dsmooth.records.digests import digest_image
 from dsmooth.records.store import read_run
 from dsmooth.runs.certify import certify_run
+from dsmooth.smoothing.chunks import MasterKey
 from small_runs import told
 from support import environment
 
@@ -46,11 +48,18 @@ def line_of(folder, out, *extra):
     return [str(part) for part in line]
 
 
+@contextmanager
 def started(folder, out, *extra, **variables):
-    return subprocess.Popen(
+    """The program as it runs; it is over afterwards."""
+    process = subprocess.Popen(
         line_of(folder, out, *extra), env={**environment(folder), **variables}, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def undisturbed(folder):
@@ -69,7 +78,9 @@ def test_25_workers_are_killed_at_random_moments(folder, capfd):
     killed = []
 
     def kill(progress):
-        if moments and progress.samples > moments[0] * progress.samples_in_all and (left := workers_of(os.getpid())):
+        if not moments or progress.samples < moments[0] * progress.samples_in_all:
+            return
+        if left := sorted(set(workers_of(os.getpid())) - set(killed)):  # the kernel takes a moment
             moments.pop(0)
             killed.append(chance.choice(left))  # at work, or still loading
             os.kill(killed[-1], signal.SIGKILL)
@@ -85,24 +96,44 @@ def test_25_workers_are_killed_at_random_moments(folder, capfd):
     assert told(run) == told(undisturbed(folder))
 
 
-def test_the_driver_is_killed_10_times_at_random_moments(folder):
+@pytest.fixture
+def short():
+    """A folder for temporary files with a short name, since the sockets of Ray lie in it."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as place:
+        yield place
+
+
+def lines_of(out):
+    """Whole records on disk."""
+    path = out / "records.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_the_driver_is_killed_10_times_at_random_moments(folder, short):
+    """Each time at the latest when it has written one more record, so that the run does not end before the tenth."""
     chance, out = random.Random(8), folder / "run"
-    kills, processes, kept = 0, set(), []
-    while kills < 10 and not (out / "end.json").exists():
-        driver = started(folder, out, "--engine", "ray", "--workers", 2, *(["--resume"] if out.exists() else []))
-        while driver.poll() is None and not workers_of(driver.pid):
-            time.sleep(0.1)
-        time.sleep(chance.uniform(0.0, 12.0))
-        processes |= descendants(driver.pid)
-        driver.send_signal(signal.SIGKILL)
-        driver.communicate(timeout=60)
-        kills += driver.returncode == -signal.SIGKILL
+    (folder / "slow").write_text("0.05")
+    processes, kept = set(), []
+    for _ in range(10):
+        before = lines_of(out)
+        resumed = ["--resume"] if out.exists() else []
+        with started(folder, out, "--engine", "ray", "--workers", 2, *resumed, TMPDIR=short) as driver:
+            while driver.poll() is None and not workers_of(driver.pid):
+                time.sleep(0.1)
+            until = time.monotonic() + chance.uniform(0.0, 25.0)  # some while its workers still load
+            while driver.poll() is None and time.monotonic() < until and lines_of(out) == before:
+                time.sleep(0.02)
+            processes |= descendants(driver.pid)
+            driver.send_signal(signal.SIGKILL)
+            _, errors = driver.communicate(timeout=120)
+        assert driver.returncode == -signal.SIGKILL, errors
         kept.append(len(read_run(out).records) if (out / "run.json").exists() else 0)
     assert kept == sorted(kept)  # nothing is lost
-    done = started(folder, out, "--engine", "ray", "--workers", 1, "--resume")
-    _, errors = done.communicate(timeout=900)
-    assert done.returncode == 0, errors
-    assert kills == 10
+    assert kept[-1] > 0, kept
+    (folder / "slow").unlink()
+    with started(folder, out, "--engine", "ray", "--workers", 1, "--resume", TMPDIR=short) as driver:
+        _, errors = driver.communicate(timeout=900)
+    assert driver.returncode == 0, errors
     assert told(read_run(out)) == told(undisturbed(folder))
     until = time.monotonic() + 180
     while alive(processes) and time.monotonic() < until:
@@ -115,12 +146,13 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+small = {"num_cpus": 1, "object_store_memory": 100_000_000}
+cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
 print(cluster.address, flush=True)
 nodes = []
 for line in sys.stdin:
     if line.strip() == "join":
-        nodes.append(cluster.add_node(num_cpus=1))
+        nodes.append(cluster.add_node(**small))
     else:
         cluster.remove_node(nodes.pop(), allow_graceful=False)
     print("done", flush=True)
@@ -129,31 +161,30 @@ cluster.shutdown()
 
 
 @pytest.fixture(params=["token", "disabled"])
-def cluster(request, folder):
-    """A cluster on the loopback interface, with or without tokens: mode, address, token, and `tell` for its nodes."""
+def cluster(request, folder, short):
+    """A cluster on the loopback interface, with or without tokens: mode, address, token, process, `tell` for its nodes."""
     token = secrets.token_hex(16)
     variables = {**LOOPBACK, "RAY_AUTH_MODE": request.param, "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
-    with tempfile.TemporaryDirectory(prefix="ray-") as place:  # a short path: sockets lie in it
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER], env={**environment(folder), **variables, "RAY_TMPDIR": place},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        address = process.stdout.readline().strip()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env={**environment(folder), **variables, "RAY_TMPDIR": short},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    address = process.stdout.readline().strip()
 
-        def tell(word):
-            process.stdin.write(f"{word}\n")
-            process.stdin.flush()
-            assert process.stdout.readline().strip() == "done"
+    def tell(word):
+        process.stdin.write(f"{word}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip() == "done"
 
-        yield request.param, address, token, tell
-        started_there = descendants(process.pid)
-        process.stdin.close()
-        process.wait(timeout=60)
-        process.stdout.close()
-        until = time.monotonic() + 120
-        while alive(started_there) and time.monotonic() < until:
-            time.sleep(0.5)
-        assert not alive(started_there)
+    yield request.param, address, token, process.pid, tell
+    started_there = descendants(process.pid)
+    process.stdin.close()
+    process.wait(timeout=60)
+    process.stdout.close()
+    until = time.monotonic() + 120
+    while alive(started_there) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not alive(started_there)
 
 
 def until_said(process, words):
@@ -168,18 +199,15 @@ def until_said(process, words):
 
 def is_refused(folder, address, words, **variables):
     out = folder / "run"
-    done = started(folder, out, "--engine", f"ray:{address}", **LOOPBACK, **variables)
-    try:
-        _, errors = done.communicate(timeout=240)
-    finally:
-        done.kill()
-    assert done.returncode == 2, errors
+    with started(folder, out, "--engine", f"ray:{address}", **LOOPBACK, **variables) as driver:
+        _, errors = driver.communicate(timeout=240)
+    assert driver.returncode == 2, errors
     assert words in errors
     assert not out.exists()
 
 
 def test_machines_join_and_leave_and_never_see_the_key(cluster, folder):
-    mode, address, token, tell = cluster
+    mode, address, token, place, tell = cluster
     out = folder / "run"
     if mode == "disabled":
         is_refused(folder, address, "answers without a token", RAY_AUTH_TOKEN=token)
@@ -188,22 +216,29 @@ def test_machines_join_and_leave_and_never_see_the_key(cluster, folder):
     is_refused(folder, address, "no connection to a Ray cluster", RAY_AUTH_TOKEN="another")
     is_refused(folder, "127.0.0.1:9", "nothing answers", RAY_AUTH_TOKEN=token)
     (folder / "slow").write_text("0.08")
-    driver = started(folder, out, "--engine", f"ray:{address}", RAY_AUTH_TOKEN=token, **LOOPBACK)
-    until_said(driver, "1 worker on 1 machine")
-    tell("join")
-    until_said(driver, "2 workers on 1 machine")
-    key = (out / "key.secret").read_bytes()
-    while not (records := read_run(out).records):
-        time.sleep(0.2)
-    streams = {bytes.fromhex(record.key[phase]) for record in records for phase in ("selection", "estimation")}
-    pids = [pid for pid in workers_of(1) if token.encode() in (Path("/proc") / str(pid) / "environ").read_bytes()]
-    assert len(pids) == 2
-    seen = set().union(*(holds(pid, {key, key.hex().encode(), *streams}) for pid in pids))
-    tell("leave")
-    until_said(driver, " ended (")
-    (folder / "slow").unlink()
-    _, errors = driver.communicate(timeout=900)
+    with started(folder, out, "--engine", f"ray:{address}", RAY_AUTH_TOKEN=token, **LOOPBACK) as driver:
+        until_said(driver, "1 worker on 1 machine")
+        tell("join")
+        until_said(driver, "2 workers on 1 machine")
+        while not lines_of(out):
+            assert driver.poll() is None
+            time.sleep(0.2)
+        run = read_run(out)
+        secret = MasterKey(bytes.fromhex((out / "key.secret").read_text()), run.header["key_source"])
+        digests = [digest_image(image.pixels) for image in open_images(folder / "images.npz")]
+        streams = {stream for each in digests for stream in secret.streams(run.question, each).values()}
+        pids = workers_of(place)
+        assert len(pids) == 2
+        seen = set().union(*(holds(pid, {secret.value, secret.value.hex().encode(), *streams}) for pid in pids))
+        tell("leave")
+        until_said(driver, " ended (")
+        (folder / "slow").unlink()
+        _, errors = driver.communicate(timeout=900)
     assert driver.returncode == 0, errors
     assert seen
     assert seen <= streams
+    variables = {**LOOPBACK, "RAY_ADDRESS": address, "RAY_AUTH_TOKEN": token}  # what a job of the cluster finds
+    with started(folder, out, "--engine", "ray:auto", "--resume", **variables) as driver:
+        _, errors = driver.communicate(timeout=240)
+    assert driver.returncode == 0, errors
     assert told(read_run(out)) == told(undisturbed(folder))

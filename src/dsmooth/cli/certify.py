@@ -95,6 +95,9 @@ def certify(
 
         dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray --workers 8 --out runs/large
 
+        dsmooth certify photos/ -c timm:resnet50 --n 100000 --engine ray:head:6379 --backend cuda --gpus 0.5
+        --out runs/large
+
         dsmooth certify photos/ -c timm:resnet50 --out runs/large --plan, then the same command on each machine with
         --shard 3/16 (and so on) instead of --plan, then dsmooth merge runs/large
 
@@ -314,6 +317,7 @@ def _one(
         billed = smoothed.classifier.traits.billed
         if billed and not agreed(smoothed.classifier, service, len(chosen), votes, out):
             return None
+        mine = len(chosen) if part is None else len(part.positions(len(chosen)))
         smoothed.classifier.ping()
         if len(chosen) and not (resume and holds_run(out)):
             shape = chosen[0].pixels.shape
@@ -322,9 +326,9 @@ def _one(
                 note(
                     f"each image gets up to {each.n:,} votes at each centre of its cover; the estimate counts one centre"
                 )
-            tell_pace(smoothed, shape, len(chosen) * votes, chosen=model.dtype != "auto")
+            tell_pace(smoothed, shape, mine * votes, chosen=model.dtype != "auto")
     names = smoothed.classifier.class_names
-    finished, mine = 0, len(chosen) if part is None else len(part.positions(len(chosen)))
+    finished = 0
 
     with closing(smoothed.classifier), Bar("certify", mine * votes, "samples") as bar:
 
@@ -373,10 +377,13 @@ def _one(
     where = [f"run: {out}", f"next: dsmooth report {out}"]
     if part is not None:
         where = [f"shard: {run.folder}", f"when all are done: dsmooth merge {out}"]
-    certified = sum(record.answer is not None for record in run.records)
-    right = sum(record.answer is not None and record.answer == record.label for record in run.records)
-    labelled = all(record.label is not None for record in run.records)
-    samples = sum(record.drawn for record in run.records)
+    certified = right = samples = 0
+    labelled = True
+    for record in run.records:  # which come from disk: once
+        certified += record.answer is not None
+        right += record.answer is not None and record.answer == record.label
+        labelled = labelled and record.label is not None
+        samples += record.drawn
     say(
         f"{certified} of {len(run.records)} images certified{f', {right} with the right label' if labelled else ''} "
         f"({law}, {run.question.rule} bound, alpha {each.alpha:g}, {samples:,} samples"

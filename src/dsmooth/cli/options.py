@@ -113,12 +113,14 @@ class Model:
     batch: Whole | None = None
     """Samples per batch; by default chosen by image size."""
     workers: Whole | None = None
-    """Threads or processes; one per core by default. Does not affect results."""
+    """Threads or processes; by default one per core, and on a Ray cluster one per core or GPU, including those of machines
+    that join later. Does not affect results."""
     engine: str = "threads"
-    """threads: in this process; ray: processes on this machine; ray:auto: processes on the Ray cluster that this runs in
-    (extra ray). Does not affect results."""
+    """threads: in this process; ray: processes on this machine; ray:auto: processes on the Ray cluster that this runs in;
+    ray:HOST:PORT: on that one. The cluster's token is taken from RAY_AUTH_TOKEN or the file RAY_AUTH_TOKEN_PATH; a cluster
+    without one is refused (extra ray). Does not affect results."""
     gpus: float | None = None
-    """With ray: GPUs per process, possibly a fraction; by default 1 for the backend cuda."""
+    """With ray and the backend cuda: GPUs per process; 0.5 lets two processes share one. By default 1."""
 
     @property
     def each_sigma(self) -> list[Model]:

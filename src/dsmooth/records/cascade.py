@@ -6,7 +6,7 @@ the cascade follow from the votes of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.question import Question, Role
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.records.store import Run, holds_run, open_run, read_run
 from dsmooth.theory.cascade import Cascade, CascadeCertificate, ScaleVotes, cascade_of, is_one_scale, majority
@@ -63,10 +64,9 @@ def scale_folder(folder: Path, sigma: float) -> Path:
     return folder / f"sigma-{sigma:g}"
 
 
-def undecided(records: Iterable[Record]) -> list[str]:
+def undecided(records: Sequence[Record]) -> list[str]:
     """The images, in order, that go on to the next scale: no label has a majority of the selection votes."""
-    ranked = sorted(records, key=lambda record: record.index)
-    return [record.name for record in ranked if majority(votes_from_json(record.selection)) is None]
+    return [record.name for record in in_order(records) if majority(votes_from_json(record.selection)) is None]
 
 
 def cascade_in(folder: Path) -> Cascade | None:

@@ -20,6 +20,7 @@ from dsmooth.records.digests import canonical_json
 from dsmooth.records.envelope import Envelope
 from dsmooth.records.files import read_bounded, write_whole
 from dsmooth.records.reading import strict_json
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record, certificate_of
 from dsmooth.records.sidecar import read_packed
 from dsmooth.records.store import Run
@@ -110,7 +111,7 @@ def write_certificates(run: Run, folder: Path) -> list[Path]:
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for record in sorted(run.records, key=lambda record: record.index):
+        for record in in_order(run.records):
             known = names is not None and isinstance(record.answer, int) and 0 <= record.answer < len(names)
             name = names[int(record.answer)] if known and names is not None and record.answer is not None else None
             samples = record.selection["trials"] + record.estimation["trials"]

@@ -42,8 +42,8 @@ class RecordFile(Sequence[Record]):
     """The records of a run, in the order in which they stand in its file; one at a time is in memory.
 
     All are checked in the first pass; later passes recognise them by the digests of their lines, and ignore records that
-    were appended since. Raises BadRun, with file and byte, for damage, or where records have changed since the first pass;
-    Disproved where a record contradicts itself, the one before it or the header.
+    others appended since (the writer's own are `added`). Raises BadRun, with file and byte, for damage, or where records
+    have changed since the first pass; Disproved where a record contradicts itself, the one before it or the header.
     """
 
     folder: Path
@@ -85,6 +85,14 @@ class RecordFile(Sequence[Record]):
         if count < 2 or bool((places[1:] > places[:-1]).all()):
             return iter(self)
         return self._at_places(np.argsort(places, kind="stable").tolist())
+
+    def added(self, record: Record, line: bytes) -> None:
+        """The writer of the run has put this line of this record behind those that are there, in place of a torn one."""
+        end = self.end
+        self._places.append(record.index)
+        self._offsets.append(end.size)
+        self._marks += _mark(line)
+        self._end = End(end.records + 1, record.digest, end.size + len(line), 0)
 
     def _first(self) -> Iterator[Record]:
         end = End(0, self.start, 0, 0)

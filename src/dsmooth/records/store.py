@@ -137,7 +137,7 @@ class RunHead:
 
 @dataclass(frozen=True)
 class Run(RunHead):
-    """A run as stored on disk, with its records: all in memory (read_run), or read from disk on demand (open_run)."""
+    """A run as stored on disk, with its records: all in memory (read_run), or read from disk on demand."""
 
     records: Sequence[Record]
 
@@ -219,6 +219,7 @@ class RunWriter:
     A new folder gets `header` (settings, digest and number of images, commitment) and keeps `key` secret; an existing
     one must have been made with the same settings and images, needs `resume`, and has its own key. Otherwise, and where
     another writer is active or anything in the folder is a symbolic link, raises BadRun with nothing changed.
+    `records` are those so far, each read from disk on demand.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], key: bytes, *, resume: bool) -> None:
@@ -237,15 +238,15 @@ class RunWriter:
                 keep_secret(folder, key)
                 told = json.dumps({"schema": SCHEMA, **header}, indent=2)
                 write_whole(folder / _HEADER, f"{told}\n", inside=folder)
-            run = read_run(folder)
+            self.records, self._data = _opened(folder)
+            run = self.run()
             if lacking := header.keys() - run.header.keys() - _ADDED:
                 raise BadRun(f"{folder / _HEADER}: expected the fields of a run, lacks {', '.join(sorted(lacking))}")
             if exists:
                 check_same(folder, run, header)
             self.new, self.finished = not exists, run.key is not None
-            self.header, self.records, self.torn = run.header, list(run.records), run.torn
+            self.header, self.torn = run.header, run.torn
             self.key = run.key or read_secret(folder, str(run.header.get("key_commitment")))
-            self._previous = self.records[-1].digest if self.records else _sha256(_read_header(folder))
             try:
                 self._file = open_to_append(folder / RECORDS, inside=folder)
             except OSError as error:
@@ -262,13 +263,17 @@ class RunWriter:
 
     def append(self, record: Record) -> Record:
         """The record, chained to the one before, is on disk when this returns."""
-        record = record.sealed(self._previous)
-        self._file.write(record.line().encode() + b"\n")
+        record = record.sealed(self.records.end.last)
+        line = record.line().encode() + b"\n"
+        self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._previous = record.digest
-        self.records.append(record)
+        self.records.added(record, line)
         return record
+
+    def run(self) -> Run:
+        """The run as it stands on disk now."""
+        return Run(**vars(_head(self.records, self._data)), records=self.records)
 
     def finish(self) -> None:
         """The key is revealed, and late images named; raises BadRun unless every image has its record."""
@@ -276,9 +281,9 @@ class RunWriter:
             raise BadRun(f"{self.folder}: expected {self.header['images']} records at the end, got {len(self.records)}")
         data = None
         if is_late(self.header):
-            ordered = sorted(self.records, key=lambda record: record.index)
+            ordered = self.records.in_order()
             data = digest_list([record.name, record.label, record.image] for record in ordered)
-        reveal(self.folder, self.key, len(self.records), self._previous, data)
+        reveal(self.folder, self.key, len(self.records), self.records.end.last, data)
 
     def retract(self) -> None:
         """Removes a new run that was refused before it had a vote; leaves any other alone."""
@@ -355,9 +360,15 @@ def _locked(path: Path) -> Any:
     file = open_to_append(path, inside=path.parent)  # leaves an existing lock as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise BadRun(f"{path.parent}: another process is writing this run; wait for it or stop it") from error
+    except OSError as error:
+        file.close()
+        raise BadRun(
+            f"{path.parent}: the file system does not support locks ({error.strerror}): mount it with them (Lustre: flock), "
+            "or choose another --out"
+        ) from error
     return file
 
 

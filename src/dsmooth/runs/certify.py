@@ -23,7 +23,7 @@ from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
 from dsmooth.records.schema import Record
 from dsmooth.records.sidecar import SidecarWriter
-from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, read_run
+from dsmooth.records.store import Run, RunWriter, asked_digest, check_free, holds_run, open_run
 from dsmooth.records.thumbnails import THUMBNAILS
 from dsmooth.runs.recording import record_of
 from dsmooth.runs.shards import Shard, plan_of
@@ -81,7 +81,7 @@ def certify_run(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda notice: None,
 ) -> Run:
-    """`out` holds one record for each image, each on disk as soon as the image is finished.
+    """`out` holds one record for each image, each on disk as soon as the image is finished, and read from there.
 
     After a crash, `resume` certifies the unfinished images with the noise that they would have had; other settings are
     refused (BadRun). `skipped`: images that could not be read, and why, for run.json. The noise key is drawn after images
@@ -114,7 +114,7 @@ def certify_run(
         raise BadParameter("expected at least one image, got none")
     if len(set(images.names)) != len(images):
         raise BadParameter("expected different images, got one name twice")
-    begun = read_run(out) if resume and holds_run(out) else None
+    begun = open_run(out) if resume and holds_run(out) else None
     late = _is_to_be_late(images, fix, begun, witnessed=witness is not None)
     if begun is not None:
         if witness is not None and "witness" not in begun.header:
@@ -192,7 +192,7 @@ def certify_run(
         if done:
             on_notice(f"{len(done)} of {len(chosen)} images are done; continuing with the other {len(missing)}")
         if plan:
-            return read_run(out)
+            return writer.run()
         recorder = _Recorder(smoothed, question, writer, missing, key, promise, thumbnails, on_progress, on_notice)
         try:
             if not smoothed.classifier.traits.logged:
@@ -214,7 +214,7 @@ def certify_run(
                 on_progress(Progress(recorder.samples, recorder.in_all, again=count))
         if shard is None:
             writer.finish()
-    return read_run(place)
+        return writer.run()
 
 
 def _check_threat(threat: Threat, smoothed: SmoothedClassifier) -> None:

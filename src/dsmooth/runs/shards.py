@@ -18,8 +18,8 @@ from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.clean_answers import add_clean_answer, clean_answers
 from dsmooth.records.files import make_folder, read_bounded, write_whole
 from dsmooth.records.keys import read_secret
-from dsmooth.records.sidecar import read_packed
-from dsmooth.records.store import Run, RunWriter, check_same, holds_run, read_run
+from dsmooth.records.sidecar import read_sidecar
+from dsmooth.records.store import Run, RunWriter, check_same, holds_run, open_run
 from dsmooth.records.thumbnails import THUMBNAILS
 
 __all__ = ["SHARDS", "Shard", "merge_shards", "plan_of", "shard_of_environment"]
@@ -99,7 +99,7 @@ def plan_of(run: Path, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
     """Header and key of the plan in `run`; raises BadRun unless it asks the same of the same images."""
     if not holds_run(run):
         raise BadRun(f"{run} holds no plan: make one with --plan first, so that all shards have one key")
-    plan = read_run(run)
+    plan = open_run(run)
     if plan.key is not None:
         raise BadRun(f"{run} is finished: there is nothing left to do")
     check_same(run, plan, header)
@@ -114,11 +114,11 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     """
     if not holds_run(run):
         raise BadRun(f"{run} holds no run: pass the --out folder of --plan")
-    plan = read_run(run)
+    plan = open_run(run)
     folders = sorted(path.parent for path in (run / SHARDS).glob("*/run.json"))
     if (run / SHARDS).is_symlink() or any(folder.is_symlink() for folder in folders):
         raise BadRun(f"{run / SHARDS}: symbolic links within a run are not followed")
-    shards = [read_run(folder) for folder in folders]
+    shards = [open_run(folder) for folder in folders]
     if not shards and plan.key is None:
         raise BadRun(f"{run} has no shards yet: run `dsmooth certify ... --shard 0/N --out {run}` and so on first")
     for shard in shards:
@@ -126,13 +126,20 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
             raise BadRun(f"{shard.folder} is no shard of {run}: it was begun with other settings, key or date")
         if shard.torn:
             raise BadRun(f"{shard.folder} has an unfinished record: run that shard again, it continues there")
-    found = {record.index: (shard, record) for shard in shards for record in shard.records}
-    if sum(len(shard.records) for shard in shards) != len(found):
+    found: dict[int, tuple[Run, int]] = {}
+    names: set[str] = set()
+    for shard in shards:
+        for place, record in enumerate(shard.records):
+            if record.votes["file"] != f"votes/{record.index:06d}.votes":
+                raise BadRun(
+                    f"{shard.folder}: expected the votes of {record.name!r} in the file of its index, got another"
+                )
+            found[record.index] = shard, place
+            names.add(record.name)
+    recorded = sum(len(shard.records) for shard in shards)
+    if recorded != len(found):
         raise BadRun(f"{run}: expected each image in one shard, found one in several: the counts of the shards differ")
-    for shard, record in found.values():
-        if record.votes["file"] != f"votes/{record.index:06d}.votes":
-            raise BadRun(f"{shard.folder}: expected the votes of {record.name!r} in the file of its index, got another")
-    if len({record.name for _, record in found.values()}) != len(found):
+    if recorded != len(names):
         raise BadRun(f"{run}: expected each image in one shard, found one name twice")
     held = {record.index for record in plan.records}
     missing = [i for i in range(plan.images) if i not in found and i not in held]
@@ -145,7 +152,8 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
     alone = {shard.folder: clean_answers(shard.folder, shard.records) for shard in shards}
     with RunWriter(run, plan.header, key, resume=True) as writer:
         for index in sorted(found.keys() - held):
-            shard, record = found[index]
+            shard, place = found[index]
+            record = shard.records[place]
             name = str(record.votes["file"])
             make_folder((run / name).parent, inside=run)
             write_whole(run / name, read_bounded(shard.folder / name, _MOST_VOTES, inside=shard.folder), inside=run)
@@ -155,8 +163,8 @@ def merge_shards(run: Path, *, on_progress: Callable[[int], None] = lambda done:
             writer.append(record)
             on_progress(len(writer.records))
         writer.finish()
-    merged = read_run(run)
+        merged = writer.run()
     for record in merged.records:  # the shards are the only other copies
-        read_packed(run, record.votes, record.selection["trials"] + record.estimation["trials"])
+        read_sidecar(run, record.votes, record.selection["trials"] + record.estimation["trials"])
     shutil.rmtree(run / SHARDS, ignore_errors=True)
     return merged

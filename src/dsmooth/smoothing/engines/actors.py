@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import math
 import queue
-import secrets
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
 
-import torch
-
 from dsmooth.backends.eager import cores
 from dsmooth.backends.versions import versions
 from dsmooth.errors import BadModel, BadParameter, Drifted, DsmoothError, SessionClosed
-from dsmooth.images.pixels import Pixels
 from dsmooth.smoothing.engines.base import Answers, Block, Engine, Spread
-from dsmooth.smoothing.engines.cluster import connected, imported
-from dsmooth.smoothing.engines.judging import Seen, difference, probe_of, seen
-from dsmooth.smoothing.engines.remote import Facts, RemoteWorker, packed
+from dsmooth.smoothing.engines.cluster import address_of, connected, imported
+from dsmooth.smoothing.engines.jobs import Job, Jobs
+from dsmooth.smoothing.engines.judging import Judge, Seen
+from dsmooth.smoothing.engines.object_store import ObjectStore
+from dsmooth.smoothing.engines.remote import Facts, RemoteWorker
 from dsmooth.smoothing.engines.worker import Worker
 
 __all__ = ["RayEngine"]
@@ -39,23 +37,7 @@ _FASTER: Final = 8  # a call is at most so many times as large as the one before
 _CALLS: Final = 2  # under way to each process: one is worked on, one waits there
 _WAKE: Final = 1.0  # seconds between looks at the clock
 _GROWTH: Final = 5.0  # seconds between looks at the size of the cluster
-_AGAIN: Final = 64  # one block in so many is asked of a second process before it counts
-_TRIES: Final = 8  # processes that may end over a block, or one after the other before any answers
-_IMAGES: Final = 512  # whose pixels stay in the object store
-
-
-@dataclass(eq=False)
-class _Job:
-    """A block and its answers to come."""
-
-    block: Block
-    answers: Future[Answers] = field(default_factory=Future)
-    opinions: int = 0
-    """Processes that have to answer it alike; 0 until it is first handed out."""
-    given: list[tuple[_Actor, Answers]] = field(default_factory=list)
-    asked: set[_Actor] = field(default_factory=set)
-    lost: int = 0
-    """Processes that ended over it."""
+_EARLY: Final = 8  # processes that may end one after the other before any answers
 
 
 @dataclass(eq=False)
@@ -68,10 +50,16 @@ class _Actor:
     pid: int = 0
     most: int = 1
     """Blocks of a call that takes the time that it should."""
-    calls: list[list[_Job]] = field(default_factory=list)
-    probed: set[tuple[int, ...]] = field(default_factory=set)
-    """Shapes of batches about which it was probed."""
+    calls: list[list[Job]] = field(default_factory=list)
+    alike: set[tuple[int, ...]] = field(default_factory=set)
+    """Shapes of batches of which it answered a probe as this process did."""
+    on_trial: bool = False
+    """It has a probe, and gets nothing until that is judged."""
     gone: bool = False
+
+    @property
+    def free(self) -> bool:
+        return not self.on_trial and len(self.calls) < _CALLS
 
     def __str__(self) -> str:
         where = f" ({self.node}, process {self.pid})" if self.pid else ""
@@ -94,7 +82,7 @@ class RayEngine(Engine):
             raise BadParameter("a service is queried by one machine, within one budget: leave out engine ray")
         if spread.gpus is not None and not 0.0 < spread.gpus <= 1.0:
             raise BadParameter(f"gpus must be above 0 and at most 1 (the part of one GPU), got {spread.gpus:g}")
-        imported(_address(spread))
+        imported(address_of(spread.engine))
 
     def __init__(self, worker: Worker, spread: Spread) -> None:
         device = worker.pipeline.backend.device.type
@@ -102,9 +90,9 @@ class RayEngine(Engine):
             raise BadParameter(
                 f"backend {worker.pipeline.backend.name} runs on a CPU: leave out gpus, or choose backend cuda"
             )
-        self._worker, self._spread = worker, spread
+        self._spread = spread
         self._gpus = 0.0 if device != "cuda" else spread.gpus or 1.0
-        self._cluster = connected(_address(spread))
+        self._cluster = connected(address_of(spread.engine))
         self._ray = self._cluster.ray
         try:
             self._recipe = self._ray.put(worker.recipe)
@@ -117,13 +105,12 @@ class RayEngine(Engine):
         self._hear: Callable[[str], None] | None = None
         self._unsaid: deque[str] = deque()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._open: set[_Job] = set()
-        self._waiting: deque[_Job] = deque()
+        self._open: set[Job] = set()
+        self._jobs, self._judge, self._store = Jobs(), Judge(worker), ObjectStore(self._ray)
         self._actors: list[_Actor] = []
         self._ready: list[_Actor] = []
-        self._images: OrderedDict[str, Any] = OrderedDict()
-        self._probes: dict[tuple[int, ...], tuple[list[Block], list[Seen]]] = {}
-        self._numbers = self._refused = self._early = self._said = 0
+        self._numbers = self._refused = self._early = 0
+        self._said = -1  # how many workers were there when it was said last
         self._wanted, self._looked, self._changed = 0, -math.inf, math.inf
         self._failed: DsmoothError | None = None
         self._closing = self._ended = False
@@ -143,13 +130,14 @@ class RayEngine(Engine):
         self._hear = hear
 
     def _submit(self, block: Block) -> Future[Answers]:
-        job = _Job(block)
+        job = Job(block)
+        job.answers.add_done_callback(lambda _: self._open.discard(job))
         with self._lock:
             if self._ended:
                 job.answers.set_exception(self._failed or SessionClosed("the engine was closed"))
             else:
                 self._open.add(job)
-                self._inbox.put(lambda: self._waiting.append(job))
+                self._inbox.put(lambda: self._jobs.add(job))
         return job.answers
 
     def close(self) -> None:
@@ -173,7 +161,7 @@ class RayEngine(Engine):
             with self._lock:
                 self._ended = True
             for job in list(self._open):
-                self._settle(job, self._failed or SessionClosed("the engine was closed"))
+                job.settle(self._failed or SessionClosed("the engine was closed"))
             for actor in self._actors:
                 with suppress(Exception):  # the cluster may be gone
                     self._ray.kill(actor.handle)
@@ -199,7 +187,8 @@ class RayEngine(Engine):
         if settled and self._said != len(self._ready):
             self._said = len(self._ready)
             machines = len({actor.node for actor in self._ready})
-            self._say(f"{_count(self._said, 'worker')} on {_count(machines, 'machine')}")
+            waits = "" if self._wanted else ": the cluster has room for none, and this waits until it has"
+            self._say(f"{_count(self._said, 'worker')} on {_count(machines, 'machine')}{waits}")
 
     def _room(self) -> int:
         if self._spread.workers is not None:
@@ -215,7 +204,7 @@ class RayEngine(Engine):
         if actor.gone:
             return
         if (error := done.exception()) is not None:
-            if "creation task" in str(error):  # it raised something, and would again
+            if getattr(error, "actor_init_failed", False):  # it raised something, and would again
                 self._refuse(actor, f"cannot load the networks: {_line(error)}")
             else:
                 self._early += 1
@@ -237,94 +226,52 @@ class RayEngine(Engine):
         return {name: value for name, value in found.items() if name != "gpu" or self._gpus}
 
     def _hand_out(self) -> None:
-        while self._waiting:
-            free = sorted((each for each in self._ready if len(each.calls) < _CALLS), key=lambda each: len(each.calls))
-            calls = sum(_CALLS - len(actor.calls) for actor in free)
-            for actor in free:
-                if jobs := self._share(actor, calls):
-                    self._send(actor, jobs)
-                    break
-            else:
+        while self._jobs:
+            free = sorted((each for each in self._ready if each.free), key=lambda each: len(each.calls))
+            if not any(self._give(actor) for actor in free):
                 return
 
-    def _share(self, actor: _Actor, calls: int) -> list[_Job]:
-        """What this process gets next: what it can do in the time of a call, or a fair part where little waits."""
-        most = min(actor.most, -(-len(self._waiting) // (_CALLS * len(self._ready))))
-        taken: list[_Job] = []
-        passed: list[_Job] = []
-        again: list[_Job] = []
-        while self._waiting and len(taken) < most:
-            job = self._waiting.popleft()
-            if job.answers.done():
-                continue
-            if actor in job.asked:
-                if len(self._ready) > 1:
-                    passed.append(job)
-                else:
-                    self._content(job)
-                continue
-            if not job.opinions:
-                job.opinions = 2 if len(self._ready) > 1 and secrets.randbelow(_AGAIN) == 0 else 1
-                again += [job] * (job.opinions - 1)
-            job.asked.add(actor)
-            taken.append(job)
-        self._waiting.extendleft(reversed(passed + again))
-        return taken
+    def _give(self, actor: _Actor) -> bool:
+        """A process gets what it can do in the time of a call, or a fair part where little waits; whether it got anything.
 
-    def _send(self, actor: _Actor, jobs: list[_Job]) -> None:
-        for shape in {(job.block.rows, *job.block.shape): job.block for job in jobs}.items():
-            if shape[0] in actor.probed:
-                continue
-            try:
-                blocks = self._probe(*shape)
-            except Exception as error:  # the networks do not fit, or the memory does not suffice
-                for job in [job for job in jobs if (job.block.rows, *job.block.shape) == shape[0]]:
-                    jobs.remove(job)
-                    self._settle(job, error)
-                continue
-            actor.probed.add(shape[0])
-            self._hear_of(self._call(actor.handle.probe, blocks), partial(self._judge, actor, shape[0]))
-        if jobs:
+        So calls become small towards the end, and no process is left with a long one while others have nothing to do.
+        """
+        fair = -(-len(self._jobs) // (_CALLS * len(self._ready)))
+        jobs = self._jobs.share(actor, min(actor.most, fair), alone=len(self._ready) == 1)
+        unknown = next((job for job in jobs if job.shape not in actor.alike), None)
+        if unknown is not None:
+            self._jobs.give_back(actor, jobs, lost=False)
+            self._try(actor, unknown)
+        elif jobs:
             actor.calls.append(jobs)
-            call = self._call(actor.handle.ask, [job.block for job in jobs])
+            call = self._store.call(actor.handle.ask, [job.block for job in jobs])
             self._hear_of(call, partial(self._came, actor, jobs))
+        return bool(jobs)
 
-    def _call(self, method: Any, blocks: Sequence[Block]) -> Any:
-        sent, images = packed(blocks)
-        return method.remote(sent, *(self._put(digest, pixels) for digest, pixels in images.items()))
+    def _try(self, actor: _Actor, job: Job) -> None:
+        """A process is asked what it makes of rows that are no votes, before it gets blocks of this shape."""
+        try:
+            blocks = self._judge.probe(job.shape, job.block)
+        except Exception as error:  # the networks do not fit, or the memory does not suffice
+            job.settle(error)
+            return
+        actor.on_trial = True
+        self._hear_of(self._store.call(actor.handle.probe, blocks), partial(self._judged, actor, job.shape))
 
-    def _put(self, digest: str, pixels: Pixels) -> Any:
-        """The image in the object store."""
-        if digest not in self._images:
-            self._images[digest] = self._ray.put(pixels)
-            if len(self._images) > _IMAGES:
-                self._images.popitem(last=False)
-        self._images.move_to_end(digest)
-        return self._images[digest]
-
-    def _probe(self, shape: tuple[int, ...], block: Block) -> list[Block]:
-        """What every process is asked before it gets blocks of this shape; this one has answered it first."""
-        if shape not in self._probes:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)  # as over there
-            try:
-                blocks = probe_of(block)
-                self._probes[shape] = blocks, seen(self._worker, blocks)
-            finally:
-                torch.set_num_threads(threads)
-        return self._probes[shape][0]
-
-    def _judge(self, actor: _Actor, shape: tuple[int, ...], done: Future[list[Seen]]) -> None:
-        """What a process made of a probe came; what it answered after it has not been taken yet."""
+    def _judged(self, actor: _Actor, shape: tuple[int, ...], done: Future[list[Seen]]) -> None:
+        """What a process made of a probe came."""
         if actor.gone:
             return
+        actor.on_trial = False
         if (error := done.exception()) is not None:
             self._lose(actor, error)
-        elif (unlike := difference(done.result(), self._probes[shape][1])) is not None:
+        elif (unlike := self._judge.difference(shape, done.result())) is not None:
             self._refuse(actor, f"{unlike} than this machine")
+        else:
+            actor.alike.add(shape)
 
-    def _came(self, actor: _Actor, jobs: list[_Job], done: Future[tuple[list[Answers | Exception], float]]) -> None:
-        if actor.gone:
+    def _came(self, actor: _Actor, jobs: list[Job], done: Future[tuple[list[Answers | Exception], float]]) -> None:
+        if actor.gone or self._closing:
             return
         if (error := done.exception()) is not None:
             self._lose(actor, error)
@@ -335,42 +282,19 @@ class RayEngine(Engine):
         fitting = int(_SECONDS / max(seconds / len(jobs), 1e-9))
         actor.most = max(1, min(fitting, _FASTER * max(actor.most, len(jobs)), _MOST))
         self._measure()
-        for job, given in zip(jobs, answers, strict=True):
-            self._take(actor, job, given)
-
-    def _take(self, actor: _Actor, job: _Job, given: Answers | Exception) -> None:
-        if job.answers.done() or self._closing:
-            return
-        if isinstance(given, Exception):
-            self._settle(job, given)
-            return
-        for other, before in job.given:
-            if not (given.chance or before.chance) and list(given.labels) != list(before.labels):
-                differing = sum(a != b for a, b in zip(given.labels, before.labels, strict=True))
-                self._fail(
-                    Drifted(
-                        f"{actor} answers {differing} of {job.block.samples} images differently than {other}: one of them "
-                        "runs another function, so the answers of both are in doubt"
-                    )
-                )
-                return
-        job.given.append((actor, given))
-        if len(job.given) >= job.opinions:
-            self._settle(job, given)
-
-    def _content(self, job: _Job) -> None:
-        """Nobody is left who could give a second opinion."""
-        job.opinions = 1
-        if job.given:
-            self._settle(job, job.given[0][1])
+        try:
+            for job, given in zip(jobs, answers, strict=True):
+                self._jobs.take(actor, job, given)
+        except Drifted as drifted:
+            self._fail(drifted)
 
     def _lose(self, actor: _Actor, error: BaseException) -> None:
         """A process ended: what it had is asked of others, and another takes its place."""
         self._say(f"{actor} ended ({type(error).__name__}): its work goes to others")
-        self._dismiss(actor, lost=1)
-        if self._early >= _TRIES:
+        self._dismiss(actor, lost=True)
+        if self._early >= _EARLY:
             self._fail(
-                BadModel(f"{_TRIES} workers ended while they loaded the networks, the last one with: {_line(error)}")
+                BadModel(f"{_EARLY} workers ended while they loaded the networks, the last one with: {_line(error)}")
             )
         self._look()
 
@@ -378,25 +302,17 @@ class RayEngine(Engine):
         """A process would be another function: it gets nothing, and nothing that it answered counts."""
         self._say(f"{actor} is refused: it {why}")
         self._refused += 1
-        self._dismiss(actor, lost=0)
+        self._dismiss(actor, lost=False)
         if not self._actors:
             self._fail(BadModel(f"no worker is left: the last one, {actor}, {why}"))
 
-    def _dismiss(self, actor: _Actor, *, lost: int) -> None:
+    def _dismiss(self, actor: _Actor, *, lost: bool) -> None:
         actor.gone = True
         self._actors.remove(actor)
         if actor in self._ready:
             self._ready.remove(actor)
         self._ray.kill(actor.handle)
-        for job in reversed([job for jobs in actor.calls for job in jobs]):
-            job.asked.discard(actor)
-            job.lost += lost
-            if job.lost >= _TRIES:
-                self._settle(
-                    job, BadModel(f"{_TRIES} workers ended over one batch of {job.block.rows}: pass a smaller batch")
-                )
-            elif not job.answers.done():
-                self._waiting.appendleft(job)
+        self._jobs.give_back(actor, [job for jobs in actor.calls for job in jobs], lost=lost)
         self._measure()
 
     def _measure(self) -> None:
@@ -404,15 +320,6 @@ class RayEngine(Engine):
         self._changed = time.monotonic()
         if self._ready:
             self.workers, self._depth = len(self._ready), sum((_CALLS + 1) * actor.most for actor in self._ready)
-
-    def _settle(self, job: _Job, given: Answers | BaseException) -> None:
-        if job.answers.done():
-            return
-        self._open.discard(job)
-        if isinstance(given, BaseException):
-            job.answers.set_exception(given)
-        else:
-            job.answers.set_result(given)
 
     def _fail(self, error: DsmoothError) -> None:
         """Nothing more is answered."""
@@ -423,14 +330,6 @@ class RayEngine(Engine):
         self._unsaid.append(line)
         while self._hear is not None and self._unsaid:
             self._hear(self._unsaid.popleft())
-
-
-def _address(spread: Spread) -> str | None:
-    """Where the cluster is; None: one of our own."""
-    name, colon, address = spread.engine.partition(":")
-    if address.startswith("//") or (colon and not address):
-        raise BadParameter(f"expected {name}, {name}:auto or {name}:HOST:PORT, got {spread.engine!r}")
-    return address if colon else None
 
 
 def _line(error: BaseException) -> str:

@@ -16,14 +16,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from dsmooth.errors import BadParameter, require
 
-__all__ = ["Cluster", "connected", "imported"]
+__all__ = ["Cluster", "address_of", "connected", "imported"]
 
 _TOKENS: Final = {"RAY_AUTH_MODE": "token"}
 _LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -31,6 +34,20 @@ _LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """The last: whatever its log says of killed workers, in place of a result on standard output; we say it ourselves."""
+
+_START: Final = 600.0  # seconds that a process of a cluster of our own may take to start: a busy machine needs some
+_LOOK: Final = 120.0  # seconds that its raylet may take
+_PATIENT: Final = {
+    "RAY_gcs_server_port_wait_time_s": f"{_START:.0f}",
+    "RAY_gcs_server_request_timeout_seconds": f"{_START:.0f}",
+    "RAY_worker_register_timeout_seconds": f"{_START:.0f}",
+    "RAY_agent_register_timeout_ms": f"{1000 * _START:.0f}",
+    "RAY_health_check_timeout_ms": "60000",
+}
+"""Ray takes what has no time to answer for dead, kills it and starts another, which has no time either."""
+
+_AGENTS: Final = ("metrics_agent_port", "runtime_env_agent_port")
+_STARTS: Final = 3
 
 _WITHOUT_TOKEN: Final = """
 import sys
@@ -45,7 +62,6 @@ except AuthenticationError:
 
 _INIT: Final = {"log_to_driver": False, "configure_logging": False}
 _PATIENCE: Final = 10.0  # seconds
-_STARTS: Final = 3
 _lock: Final = threading.Lock()
 _own: Final[set[str]] = set()
 """Addresses of clusters that were started here."""
@@ -63,6 +79,14 @@ class Cluster:
         return int(held.get("GPU", 0.0) / gpus) if gpus else int(held.get("CPU", 0.0))
 
 
+def address_of(engine: str) -> str | None:
+    """Where the cluster of ray:ADDRESS is; None for ray alone: one of our own."""
+    name, colon, address = engine.partition(":")
+    if address.startswith("//") or (colon and not address):
+        raise BadParameter(f"expected {name}, {name}:auto or {name}:HOST:PORT, got {engine!r}")
+    return address if colon else None
+
+
 def imported(address: str | None) -> Any:
     """Ray, set up before it is imported, which is when it reads its settings.
 
@@ -78,6 +102,7 @@ def imported(address: str | None) -> Any:
         return ray
     os.environ.update({**needed, **_QUIET})
     if address is None:
+        os.environ.update(_PATIENT)
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray = require("ray", "ray")
     logging.getLogger("ray").setLevel(logging.ERROR)  # what users need to know is said in lines of our own
@@ -132,7 +157,7 @@ def _join(ray: Any, address: str) -> None:
 
 
 def _start_here(ray: Any) -> None:
-    """A cluster of this machine runs; a busy one may need a second try, since Ray waits 30 s for its own processes."""
+    """A cluster of this machine runs; a second try is for a port that somebody else took meanwhile."""
     failed: Exception | None = None
     for _ in range(_STARTS):
         try:
@@ -143,6 +168,43 @@ def _start_here(ray: Any) -> None:
     raise BadParameter(f"Ray cannot be started on this machine: {failed}") from failed
 
 
+@contextmanager
+def _patience(ray: Any, folder: str) -> Iterator[int]:
+    """Inside, Ray waits for its own processes, also on a busy machine: two waits have no setting. A port for its metrics.
+
+    Its raylet ends itself where agents do not write down four ports within 15 s, so three are given, and of the fourth it is
+    written that there is none; and Ray looks for the raylet for 30 s, so each look lasts until it is there.
+    """
+    services, parameter, raylet = ray._private.services, ray._private.parameter, ray._raylet
+    look, parameters = services.get_node, parameter.RayParams
+
+    def wait(address: str, node: str) -> Any:
+        until = time.monotonic() + _LOOK
+        raylet.persist_port(f"{folder}/session_latest", node, raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME, -1)
+        while True:
+            try:
+                return look(address, node)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = wait
+    ports = _free_ports(len(_AGENTS) + 1)
+    parameter.RayParams = partial(parameters, **dict(zip(_AGENTS, ports, strict=False)))
+    try:
+        yield ports[-1]
+    finally:
+        services.get_node, parameter.RayParams = look, parameters
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface on which nobody listens now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
 def _start(ray: Any) -> None:
     folder = tempfile.mkdtemp(prefix="dsmooth-ray-")  # 0700: what workers write to their logs is nobody's business
     atexit.register(_leave, ray, folder)
@@ -151,7 +213,15 @@ def _start(ray: Any) -> None:
         str(Path(each).absolute()) for each in sys.path
     )  # what is found here, is there
     try:
-        ray.init(address="local", num_cpus=1, include_dashboard=False, _temp_dir=folder, **_INIT)
+        with _patience(ray, folder) as port:
+            ray.init(
+                address="local",
+                num_cpus=1,
+                include_dashboard=False,
+                _temp_dir=folder,
+                _metrics_export_port=port,
+                **_INIT,
+            )
     finally:
         del os.environ["PYTHONPATH"]
         if path is not None:

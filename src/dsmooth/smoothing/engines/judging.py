@@ -14,7 +14,7 @@ from dsmooth.smoothing.engines.worker import Worker
 from dsmooth.smoothing.independence import probe_stream
 from dsmooth.theory.votes import Label, Phase
 
-__all__ = ["Seen", "difference", "probe_of", "seen"]
+__all__ = ["Judge", "Seen", "seen"]
 
 _ROWS = 64  # at least
 
@@ -30,7 +30,31 @@ class Seen:
     """The same rows are answered differently, so that labels say nothing."""
 
 
-def probe_of(block: Block) -> list[Block]:
+class Judge:
+    """What this process makes of probes, with which others are compared: it answers each first."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._known: dict[tuple[int, ...], tuple[list[Block], list[Seen]]] = {}
+
+    def probe(self, shape: tuple[int, ...], block: Block) -> list[Block]:
+        """What is asked before anybody gets blocks of this shape (rows, H, W, C), of which `block` is one."""
+        if shape not in self._known:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # as over there
+            try:
+                blocks = _probe_of(block)
+                self._known[shape] = blocks, seen(self._worker, blocks)
+            finally:
+                torch.set_num_threads(threads)
+        return self._known[shape][0]
+
+    def difference(self, shape: tuple[int, ...], others: Sequence[Seen]) -> str | None:
+        """What another process made differently of the probe of this shape, in words; None where nothing."""
+        return _difference(others, self._known[shape][1])
+
+
+def _probe_of(block: Block) -> list[Block]:
     """At least 64 rows of the block's first image, in batches of its shape, from a stream that no vote uses."""
     part, rows = block.parts[0], block.rows
     stream = probe_stream(part.chunk.stream)
@@ -45,7 +69,7 @@ def seen(worker: Worker, blocks: Sequence[Block]) -> list[Seen]:
     return [_seen(worker, block) for block in blocks]
 
 
-def difference(one: Sequence[Seen], other: Sequence[Seen]) -> str | None:
+def _difference(one: Sequence[Seen], other: Sequence[Seen]) -> str | None:
     """What two workers made differently of the same blocks, in words; None where nothing."""
     if any(a.noise != b.noise for a, b in zip(one, other, strict=True)):
         return "draws other noise"
