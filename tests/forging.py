@@ -19,7 +19,17 @@ class Forger:
         self.folder = tmp_path / "forged"
         shutil.copytree(base / "runs" / mode, tmp_path / "copy")
         (tmp_path / "copy" / "run").rename(self.folder)
-        self.run = read_run(self.folder)
+        self._open(self.folder)
+
+    @classmethod
+    def at(cls, folder):
+        """Of a run folder as it lies there."""
+        made = cls.__new__(cls)
+        made._open(folder)
+        return made
+
+    def _open(self, folder):
+        self.folder, self.run = folder, read_run(folder)
         self.records = list(self.run.records)
 
     def seal(self, header=None):

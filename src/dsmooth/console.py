@@ -94,12 +94,10 @@ class Bar:
         )
         self._task = self._progress.add_task(what, total=total, detail="")
 
-    def to(self, done: int, detail: str | None = None) -> None:
-        """Sets the progress to `done`; `detail` replaces the text beside the count."""
-        if detail is None:
-            self._progress.update(self._task, completed=done)
-        else:
-            self._progress.update(self._task, completed=done, detail=plain(detail))
+    def to(self, done: int, detail: str | None = None, *, of: int | None = None) -> None:
+        """Sets the progress to `done`; `detail` replaces the text beside the count, `of` the total."""
+        told: dict[str, Any] = {} if detail is None else {"detail": plain(detail)}
+        self._progress.update(self._task, completed=done, total=of, **told)
 
     def say(self, line: str) -> None:
         """A line of output above the bar, to standard output."""

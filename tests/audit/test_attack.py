@@ -3,26 +3,31 @@
 import base64
 import json
 import re
+import shutil
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import optimize, stats
 from torch import nn
 
-from dsmooth import SmoothedClassifier, TorchClassifier, open_images
+from dsmooth import SmoothedClassifier, TorchClassifier, open_images, read_run
 from dsmooth.audit.attack import Attack, attack_run
 from dsmooth.audit.ball import snap, snap_covered
 from dsmooth.audit.findings import curve_of, read_findings
 from dsmooth.audit.pgd import Ascent, no_noise
 from dsmooth.errors import BadModel, BadParameter, BadRun
 from dsmooth.records.digests import digest_image
+from dsmooth.records.schema import votes_from_json, votes_to_json
 from dsmooth.runs.certify import certify_run
 from dsmooth.smoothing.chunks import Chunk
 from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.laws.lighting import Lighting
-from dsmooth.theory.votes import Phase
+from dsmooth.theory.top_k import TopK
+from dsmooth.theory.votes import Phase, Votes
+from forging import Forger
 from support import Linear, dsmooth, inside
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:scipy", "ignore::DeprecationWarning:foolbox")
@@ -292,3 +297,130 @@ def test_a_run_that_covers_light_is_attacked_and_holds(tmp_path):
     assert not found.flips
     assert any(finding.inside for finding in found.all)
     assert any(finding.answer == 0 for finding in found.all)  # beyond what was certified
+
+
+AHEAD, SHARE = 0.5, 0.9
+"""How far the border of class 0 is at PLACES, in sigmas, and the part of what is beyond it that is class 1."""
+
+PLACES = np.full((1, 1, 3), 128, np.uint8)
+PLACES[0, 0, 0] = 80
+
+
+class Places(nn.Module):
+    """Class 0 up to a border along the first coordinate; beyond it class 1 or 2, by the second one; class 3 never.
+
+    At a change of u sigmas along the first coordinate and v along the second, the smoothed classifier has class 0 with
+    probability Phi(AHEAD - u), and class 2 with the rest's part Phi(v + Phi^-1(1 - SHARE)).
+    """
+
+    sigma = 255 * 0.25
+
+    def forward(self, x):
+        steps = x[:, :, 0, 0].float() * 255
+        first = steps[:, 0] - float(PLACES[0, 0, 0]) - AHEAD * self.sigma
+        second = steps[:, 1] - float(PLACES[0, 0, 1]) + float(stats.norm.ppf(1 - SHARE)) * self.sigma
+        return 0.2 * torch.stack([-first, first - second.relu(), first - (-second).relu(), -1000 + 0 * first], dim=1)
+
+
+def place_of_first(u, v):
+    """P(class 0) less P(class 2), at this change in sigmas."""
+    inside = stats.norm.cdf(AHEAD - u)
+    return inside - (1 - inside) * stats.norm.cdf(v + stats.norm.ppf(1 - SHARE))
+
+
+def edge_of_two():
+    """How far away class 0 loses the second place, in sigmas: the least over all directions, which is not straight on."""
+
+    def along(angle):
+        return optimize.brentq(lambda r: place_of_first(r * np.cos(angle), r * np.sin(angle)), 0, 9)
+
+    found = optimize.minimize_scalar(along, bounds=(0, 1), method="bounded")
+    assert along(0.0) > 1.05 * found.fun
+    return float(found.fun)
+
+
+@pytest.fixture(scope="module")
+def among_two(tmp_path_factory):
+    """A run whose certificate is for the first two places, and what attacks it."""
+    folder = tmp_path_factory.mktemp("places")
+    np.savez(folder / "images.npz", images=PLACES[None], labels=[0])
+    (folder / "names.txt").write_text("a\nb\nc\nd\n")
+    names = ("--class-names", "names.txt", "--top", "2")
+    done = dsmooth("certify", "images.npz", *PLACE, *names, "--n", "20000", "--seed", "4", "-o", "run", cwd=folder)
+    assert done.code == 0, done.err
+    return folder
+
+
+PLACE = ("-c", "import:audit.test_attack:Places", "-d", "none", "--dtype", "fp32", "--backend", "eager")
+HARD = ("--images", "images.npz", *PLACE[:4], "--steps", "60", "--draws", "256", "--strengths", "0.1", "--n", "60000")
+
+
+def attacked_ball(folder):
+    """What became of the ball in the theorem's norm."""
+    found = read_findings(folder / "run" / "attack")
+    return next(f for f in found.all if f.norm == 2.0 and f.strength == f.radius and f.defended)
+
+
+def copied(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_place_among_the_first_two_is_attacked_as_one(among_two, tmp_path):
+    """Inside the ball the first place is lost, for sure, and nothing is wrong with that."""
+    folder = copied(among_two, tmp_path)
+    (record,) = read_run(folder / "run").records
+    assert record.answer == 0
+    assert 0.75 * edge_of_two() < float(record.radius) / 0.25 < edge_of_two()
+    done = dsmooth("attack", "run", *HARD, cwd=folder)
+    assert done.code == 0, done.out + done.err
+    assert "0 flips among" in done.out
+    ball = attacked_ball(folder)
+    counts = dict(map(tuple, ball.votes))
+    assert ball.inside
+    assert ball.answer == 1
+    assert stats.binomtest(counts[1], counts[0] + counts[1]).pvalue < 1e-9
+    assert counts[0] > counts[2]
+
+
+def test_a_false_certificate_for_the_first_two_is_found(among_two, tmp_path):
+    """The votes say just enough for a fiftieth beyond the true edge, and everything is sealed again."""
+    folder = copied(among_two, tmp_path)
+    forger, rule = Forger.at(folder / "run"), TopK(2, 4)
+    (record,) = forger.records
+
+    def invented(hits):
+        rest = 20000 - hits
+        votes = Votes({0: hits, 1: rest - rest // 10, 2: rest // 10}, 20000)
+        return votes, rule.certify(votes_from_json(record.selection), votes, record.law, alpha=0.001, dim=3).radius
+
+    wanted = 1.02 * edge_of_two() * 0.25
+    hits = next(hits for hits in range(record.estimation["counts"][0][1], 20000, 5) if invented(hits)[1] > wanted)
+    forger.change(0, estimation=votes_to_json(invented(hits)[0])).seal()
+    assert wanted < float(forger.records[0].radius) < 1.002 * wanted
+    done = dsmooth("attack", "run", *HARD, cwd=folder)
+    assert done.code == 1, done.out + done.err
+    assert "BUG: 0 is certified as 0 in the top 2 within l2" in done.out
+    assert "but is behind 2 others, the first of them 1" in done.out
+    ball = attacked_ball(folder)
+    assert ball.flip
+    kept = np.asarray(Image.open(folder / "run" / "attack" / f"flip-{ball.digest[:16]}.png"))
+    moved = (kept.astype(int) - PLACES)[0, 0] / Places.sigma
+    assert place_of_first(*moved[:2]) < 0.0  # by the closed form: the certificate is false there
+    assert moved[1] > 0.2  # which takes more than walking away from the answer
+
+
+def test_walking_away_from_the_answer_alone_would_miss_it():
+    """Against the first place, at the same radius: the second one is kept."""
+    radius = 1.02 * edge_of_two() * 0.25
+    draws = np.random.default_rng(0)
+
+    def draw(count):
+        return 0.25 * draws.standard_normal((count, *PLACES.shape), dtype=np.float32)
+
+    places = {}
+    for top in (1, 2):
+        delta = Ascent(60, 256).attack(Places(), PLACES, 0, draw, norm=2.0, radius=radius, seed=0, top=top)
+        places[top] = place_of_first(*(delta[0, 0, :2] / 0.25))
+    assert places[1] > 0.01
+    assert places[2] < -0.005

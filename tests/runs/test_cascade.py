@@ -190,16 +190,9 @@ def test_a_forged_scale_does_not_hold(copy):
     assert "does not hold" in run(copy, "verify", "c", *NETWORKS, code=1).out
 
 
-class ForgerOfAScale(Forger):
-    def __init__(self, folder):
-        self.folder = folder
-        self.run = read_run(folder)
-        self.records = list(self.run.records)
-
-
 def test_a_scale_that_fails_midway_is_a_failure_and_no_traceback(copy):
     """The votes of its second image are invented."""
-    forger = ForgerOfAScale(copy / "c" / "sigma-0.1")
+    forger = Forger.at(copy / "c" / "sigma-0.1")
     labels = labels_of(forger, 1)
     first = forger.records[1].selection["trials"]
     later = [2] * (len(labels) - first)
@@ -230,7 +223,7 @@ def test_what_is_added_to_alpha_is_said_of_all_scales(base, spared):
 def test_scales_that_are_exchanged_while_they_are_checked_are_noticed(copy, base, monkeypatch):
     """Read once for what they promise together, and once for their votes."""
     strong = copy / "c" / "sigma-1"
-    forger = ForgerOfAScale(strong)
+    forger = Forger.at(strong)
     place = next(i for i, record in enumerate(forger.records) if record.name == "1")
     votes = Votes({2: forger.records[place].question.n}, forger.records[place].question.n)
     forger.change(place, estimation=votes_to_json(votes)).seal()

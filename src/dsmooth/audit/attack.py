@@ -152,7 +152,7 @@ class _Attacker:
         for norm in (record.law.norm, _INF):
             radius = radius_text(certificate.radius_in(norm))
             if not certificate.abstained and isinstance(certificate.answer, int):
-                yield self._one(record, image, norm, radius, radius, certificate.answer, True, folder)
+                yield self._one(record, image, norm, radius, radius, certificate.answer, True, folder, certificate.top)
             if norm != _INF and record.label is not None:
                 for strength in map(str, self.attack.strengths):
                     for defended in (True, False):
@@ -179,6 +179,7 @@ class _Attacker:
         target: int,
         defended: bool,
         folder: Path,
+        top: int = 1,
     ) -> Finding:
         attack, law = self.attack, record.law
         spread = law.spread(image.pixels.shape) if norm == law.norm else None
@@ -192,6 +193,7 @@ class _Attacker:
             radius=float(strength),
             seed=seed,
             spread=spread,
+            top=top,
         )
         if spread is None:
             moved = snap(image.pixels, delta, norm, Fraction(strength))

@@ -3,7 +3,8 @@
     delta <- project(delta + a * direction of grad_x -log mean_k softmax(f(x + delta + eps_k))_y)
 
 Source: Salman et al. 2019 (arXiv 1906.04584), section 3; Madry et al. 2018 for the steps. The noise is drawn anew for each
-step, so that the attack is on the smoothed classifier and not on one draw of noise.
+step, so that the attack is on the smoothed classifier and not on one draw of noise. Where a place among the first few was
+promised, the loss is how far the last of these places is ahead: log mean_k p_(rival number `top`) - log mean_k p_y.
 """
 
 from __future__ import annotations
@@ -59,8 +60,11 @@ class Ascent:
         radius: float,
         seed: int,
         spread: npt.NDArray[np.float64] | None = None,
+        top: int = 1,
     ) -> npt.NDArray[Any]:
         """A perturbation (H, W, C) in the scale [0, 1] within the radius, that lowers the probability of the label.
+
+        With `top` above 1, against that of its rival number `top`: the label then leaves the first so many places.
 
         `logits` are those of the base classifier, denoiser included. `spread`: further images (m, H, W, C) to move along, in
         l2; their coefficients and the pixels are within the radius together.
@@ -82,11 +86,12 @@ class Ascent:
         for _ in range(self.steps):
             z = z.detach().requires_grad_(True)
             noise = torch.from_numpy(np.ascontiguousarray(draw(self.draws).transpose(0, 3, 1, 2))).float()
-            draws = len(noise)
-            target = torch.full((draws,), label)
-            log_probabilities = logits(x + change(z) + noise).log_softmax(dim=1)
-            picked = log_probabilities.gather(1, target[:, None])
-            loss = np.log(draws) - picked.logsumexp(dim=0).sum()
+            # of the mean over the draws, but for a constant
+            log_probabilities = logits(x + change(z) + noise).log_softmax(dim=1).logsumexp(dim=0)
+            loss = -log_probabilities[label]
+            if top > 1:
+                rivals = torch.cat([log_probabilities[:label], log_probabilities[label + 1 :]])
+                loss = loss + rivals.topk(top).values[-1]
             (gradient,) = torch.autograd.grad(loss, z)
             if norm == 1.0:  # few coordinates share the step: none of them may be one that cannot move
                 at = (x + change(z)).detach().flatten()

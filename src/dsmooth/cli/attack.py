@@ -79,6 +79,7 @@ def attack(
     from dsmooth.records.store import read_run
     from dsmooth.runs.verify import size_of_images
     from dsmooth.theory.bounds import check_count
+    from dsmooth.theory.top_k import top_k_named
 
     if max is not None:
         check_count(max, "max")
@@ -112,9 +113,12 @@ def attack(
 
         found = attack_run(held, shown, smoothed, chosen, most=max, resume=resume, on_image=tell)
     balls = sum(finding.inside for finding in found.all)
+    rule = top_k_named(first.question.bound)
+    place = "" if rule is None else f" in the top {rule.top}"
+    answers = "is classified as" if rule is None else f"is behind {rule.top} others, the first of them"
     for flip in found.flips:
         say(
-            f"BUG: {flip.name} is certified as {flip.certified} {flip.claimed}, but is classified as "
+            f"BUG: {flip.name} is certified as {flip.certified}{place} {flip.claimed}, but {answers} "
             f"{flip.answer} at {flip.where}, distance {flip.distance}: flip-{flip.digest[:16]}.png, seed {seed}; "
             "please report it, with the run folder"
         )

@@ -415,7 +415,7 @@ def _tell_cascade(folder: Path) -> None:
     from dsmooth.report.summary import summarise
 
     cascade = read_cascade(folder)
-    summary = summarise(cascade.scales, cascade=cascade)
+    summary = summarise(cascade.scales, together=cascade)
     say(f"{summary.what} in %", *markdown_table(summary).splitlines(), f"next: dsmooth report {folder}")
 
 

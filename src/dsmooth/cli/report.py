@@ -76,6 +76,7 @@ def report(
         Noise distributions of your own that the records name, as import:package.module:factory.
     """
     from dsmooth.records.cascade import cascade_in, read_cascade
+    from dsmooth.records.changed import holds_changed, read_changed
     from dsmooth.records.store import open_run
     from dsmooth.report.export import markdown_table, saving
     from dsmooth.report.imported import imported_table, read_tsv
@@ -101,7 +102,13 @@ def report(
             raise BadParameter("a cascade is reported by itself: pass only its folder")
         cascade = read_cascade(runs[0])
         held = list(cascade.scales)
-        summary = summarise(held, radii, cohen=cohen, cascade=cascade)
+        summary = summarise(held, radii, cohen=cohen, together=cascade)
+    elif holds_changed(runs[0]):
+        if len(runs) > 1:
+            raise BadParameter("a changed classifier is reported beside its former one: give its folder alone")
+        changed = read_changed(runs[0])
+        held = [changed.before]
+        summary = summarise(held, radii, cohen=cohen, together=changed)
     else:
         held = [open_run(run) for run in runs]
         summary = summarise(held, radii, cohen=cohen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dsmooth.images.sets import ImageSet
     from dsmooth.records.beacon import Beacon
     from dsmooth.records.schema import Record
+    from dsmooth.records.store import Run
     from dsmooth.records.witness import Standing
     from dsmooth.runs.replay import Replay
     from dsmooth.runs.verify import Check, Evidence
@@ -37,6 +38,7 @@ def verify(
     data: Data = ALL,
     classifier: Annotated[str | None, Parameter(alias="-c")] = None,
     class_names: Path | None = None,
+    changed: str | None = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
     service: Service = LOCAL,
@@ -67,18 +69,23 @@ def verify(
 
         dsmooth verify runs/laplace --noise import:my_laws:laplace
 
+        dsmooth verify runs/int8 --images photos/ -c timm:resnet50@resnet50.safetensors --changed onnx:int8.onnx
+
         dsmooth verify certificates/000003.json --images cat.png -c azure:image-analysis --again --max-dollars 1
 
     Parameters
     ----------
     certificate: Path
-        A certificate file (`dsmooth certify --certificates`), a run folder, or the folder of a cascade.
+        A certificate file (`dsmooth certify --certificates`), a run folder, or the folder of a cascade or of a changed
+        classifier (`dsmooth recertify --changed`).
     images: Path | None
         The images that were certified, as for `dsmooth certify`.
     classifier: str | None
         The classifier that was certified, as for `dsmooth certify`.
     class_names: Path | None
         The names of its classes, as for `dsmooth certify`.
+    changed: str | None
+        For `dsmooth recertify --changed`: the changed classifier; -c is the former one.
     denoiser: str | None
         The denoiser that was certified; by default the shipped one with the digest in the certificate.
     noise: list[str] | None
@@ -101,6 +108,7 @@ def verify(
     """
     from dsmooth.records.beacon import read_beacon
     from dsmooth.records.cascade import cascade_in
+    from dsmooth.records.changed import holds_changed
     from dsmooth.records.envelope import read_public_key
 
     if not 0.0 < share <= 1.0:
@@ -117,9 +125,18 @@ def verify(
     means = _Means(
         images, data, network, denoiser, service, 1.0 if all_votes else share, again, dtype, roots, chain, signer
     )
+    in_place = None if changed is None else chosen_classifier(changed, class_names, service)
     try:
-        whole = cascade_in(certificate) is None
-        checked = [_checked(certificate, means)] if whole else _checked_cascade(certificate, means)
+        if holds_changed(certificate):
+            checked = _checked_changed(certificate, means, in_place)
+        elif in_place is not None:
+            raise BadParameter(
+                f"--changed is for what `dsmooth recertify --changed` wrote: {certificate} is none of it"
+            )
+        elif cascade_in(certificate) is not None:
+            checked = _checked_cascade(certificate, means)
+        else:
+            checked = [_checked(certificate, means)]
     except Disproved as error:
         complain(str(error))
         say(f"{certificate}: does not hold")
@@ -142,6 +159,8 @@ class _Means:
     roots: bytes | None
     chain: Beacon
     signer: Any
+    needed: str = "-c and --images"
+    """What lets votes be asked for again."""
 
 
 @dataclass
@@ -188,7 +207,7 @@ def _checked(path: Path, means: _Means, only: Collection[str] | None = None, *, 
     if any(check.outcome is Outcome.FAILS for check in found.checks):
         pass  # nothing is asked of networks, and no memory taken, for what does not hold anyway
     elif network is None:
-        found.tell(Check("replay", Outcome.OPEN, "the votes may be made up", "-c and --images"))
+        found.tell(Check("replay", Outcome.OPEN, "the votes may be made up", means.needed))
     elif means.again and shown is not None:
         for check in _anew(evidence, shown, network, cleaner, means.dtype, means.service):
             found.tell(check)
@@ -210,12 +229,47 @@ def _checked_cascade(folder: Path, means: _Means) -> list[_Checked]:
     only = None
     for run in cascade.scales:
         say(f"{run.folder}:")
-        checked.append(_checked(run.folder, means, only, keep=True))
-        if [record.digest for record in checked[-1].evidence.records] != [record.digest for record in run.records]:
-            raise BadRun(f"{run.folder}: changed while it was being checked")
+        checked.append(_checked_as_read(run, means, only))
         only = undecided(run.records)
     checked[-1].tell(cascade_check(cascade, [each.replays or {} for each in checked]))
     return checked
+
+
+def _checked_changed(folder: Path, means: _Means, changed: Classifier | None) -> list[_Checked]:
+    """The checks of the former classifier's run and of the pairs, and of what they promise together of the changed one."""
+    from dsmooth.records.changed import read_changed
+
+    if means.again:
+        raise BadParameter("--again is for one run or certificate: certify the changed classifier anew")
+    if (means.classifier is None) != (changed is None):
+        raise BadParameter("these votes are of two classifiers: give the former as -c and the other as --changed")
+    held, both = read_changed(folder), None
+    means = replace(means, needed="-c, --changed and --images")
+    if means.classifier is not None and changed is not None:
+        from dsmooth.classifiers.paired import PairedClassifier
+
+        both = PairedClassifier(means.classifier, changed)
+    parts = (
+        (held.before, means, None),
+        (held.pairs, replace(means, classifier=both), [record.name for record in held.pairs.records]),
+    )
+    checked: list[_Checked] = []
+    for run, own, only in parts:
+        say(f"{run.folder}:")
+        checked.append(_checked_as_read(run, own, only))
+    from dsmooth.runs.changed import changed_check
+
+    before, pairs = (each.replays or {} for each in checked)
+    checked[-1].tell(changed_check(held, before, pairs))
+    return checked
+
+
+def _checked_as_read(run: Run, means: _Means, only: Collection[str] | None) -> _Checked:
+    """As `_checked`, of a run that was read before; raises BadRun where it became another one meanwhile."""
+    found = _checked(run.folder, means, only, keep=True)
+    if [record.digest for record in found.evidence.records] != [record.digest for record in run.records]:
+        raise BadRun(f"{run.folder}: changed while it was being checked")
+    return found
 
 
 def _conclude(certificate: Path, checked: Sequence[_Checked]) -> int:

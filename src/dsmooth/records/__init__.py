@@ -18,6 +18,7 @@ beacon.py    a public randomness beacon: who signs a round, and when it comes
 witness.py   what proves that a key was fixed before its noise could be known
 store.py     a run folder: append-only, crash-safe, one writer, each record with the hash of the one before
 cascade.py   the runs of a cascade in one folder, and whether they fit together
+changed.py   the runs of a former classifier and of the pairs in one folder, and whether they fit together
 thumbnails.py  thumbnails of the images of a run, on which no certificate depends
 clean_answers.py  the classifier's own answers to them, likewise
 table.py     the records of runs as a table: pandas, Parquet, CSV

@@ -6,17 +6,17 @@ the cascade follow from the votes of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.question import Question, Role
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record, votes_from_json
-from dsmooth.records.store import Run, holds_run, open_run, read_run
+from dsmooth.records.store import Run, holds_run, images_of, open_run, read_run
 from dsmooth.theory.cascade import Cascade, CascadeCertificate, ScaleVotes, cascade_of, is_one_scale, majority
 
 __all__ = ["CascadeRun", "cascade_in", "read_cascade", "scale_folder", "undecided"]
@@ -29,6 +29,16 @@ class CascadeRun:
     folder: Path
     cascade: Cascade
     scales: tuple[Run, ...]
+
+    rule: ClassVar[str] = "cascade"
+    words: ClassVar[str] = ""
+    fixed_in_advance: ClassVar[bool] = True
+    """No estimation vote has a part in what is asked of which image."""
+
+    @property
+    def noise(self) -> str:
+        """The scales, strongest first."""
+        return " > ".join(f"{sigma:g}" for sigma in self.cascade.sigmas)
 
     @property
     def records(self) -> list[Record]:
@@ -98,7 +108,7 @@ def read_cascade(folder: Path) -> CascadeRun:
     for run, sigma in zip(runs, cascade.sigmas, strict=False):
         _check_scale(run, cascade, sigma, runs[0].question)
     for stronger, run in pairwise(runs):
-        if list(_images(run.records)) != list(_images(stronger.records, undecided(stronger.records))):
+        if images_of(run.records) != images_of(stronger.records, undecided(stronger.records)):
             raise Disproved(f"{run.folder}: these are not the images that {stronger.folder.name} left undecided")
     if not runs or (undecided(runs[-1].records) and len(runs) < len(cascade.sigmas)):
         following = scale_folder(folder, cascade.sigmas[len(runs)])
@@ -115,11 +125,3 @@ def _check_scale(run: Run, cascade: Cascade, sigma: float, first: Question) -> N
     asked = run.question.to_json(Role.SUBJECT, Role.CLAIM)
     if strange := next((name for name in expected if asked[name] != expected[name]), None):
         raise Disproved(f"{run.folder}: its {strange} does not belong to this scale of the cascade")
-
-
-def _images(records: Iterable[Record], names: Iterable[str] | None = None) -> Iterator[tuple[str, str, int | None]]:
-    """Name, pixels and label of the images in their order; where `names` are given, of these."""
-    chosen = None if names is None else set(names)
-    for record in sorted(records, key=lambda record: record.index):
-        if chosen is None or record.name in chosen:
-            yield record.name, record.image, record.label

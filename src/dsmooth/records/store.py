@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,7 @@ __all__ = [
     "check_free",
     "check_same",
     "holds_run",
+    "images_of",
     "open_run",
     "read_run",
 ]
@@ -165,6 +166,16 @@ def open_run(folder: Path | str) -> Run:
     """The run in `folder`, checked like read_run, for any number of records: they are read from disk on demand."""
     file, data = _opened(Path(folder))
     return Run(**vars(_head(file, data)), records=file)
+
+
+def images_of(records: Iterable[Record], names: Collection[str] | None = None) -> list[tuple[str, str, int | None]]:
+    """Name, pixels and label of the images in their order; where `names` are given, of these."""
+    chosen = None if names is None else frozenset(names)
+    return [
+        (record.name, record.image, record.label)
+        for record in sorted(records, key=lambda record: record.index)
+        if chosen is None or record.name in chosen
+    ]
 
 
 def _read_header(folder: Path) -> bytes:

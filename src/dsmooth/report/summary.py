@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dsmooth.errors import BadParameter, BadRun
 from dsmooth.records.cascade import CascadeRun
+from dsmooth.records.changed import ChangedRun
 from dsmooth.records.question import Question
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import certificate_of
@@ -20,6 +21,7 @@ from dsmooth.report.claims import Claims
 from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.cascade import CascadeCertificate, is_one_scale
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
+from dsmooth.theory.changed import paired_named
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.top_k import top_k_named
 
@@ -50,7 +52,7 @@ class RunSummary:
     """One run under one certifier."""
 
     run: int
-    """Its index among the runs; one past the last for the cascade that they form."""
+    """Its index among the runs; one past the last for what they certify together."""
     main: bool
     """Under the bound that is shown first: multiclass, or the run's own where that is special or the only valid one."""
     name: str
@@ -100,11 +102,16 @@ class Summary:
 
 
 def summarise(
-    runs: Sequence[Run], radii: Sequence[float] | None = None, *, cohen: bool = True, cascade: CascadeRun | None = None
+    runs: Sequence[Run],
+    radii: Sequence[float] | None = None,
+    *,
+    cohen: bool = True,
+    together: CascadeRun | ChangedRun | None = None,
 ) -> Summary:
     """The table behind every report: each run under the multiclass bound and under Cohen's, from the same counts.
 
-    Without `cohen`, under the former only. Where the runs are the scales of a cascade, its own row comes last.
+    Without `cohen`, under the former only. What runs certify `together` (the scales of a cascade, or the votes of a former
+    classifier and the pairs with the changed one) has its own row, which comes last.
     A run that stopped early appears only under the bound of its mode, the only valid one for its votes.
     Raises BadRun for runs without records, and for runs that differ in norm or alpha, which do not fit in one table.
     """
@@ -123,10 +130,10 @@ def summarise(
         for i, run in enumerate(runs)
         if place < len(_bounds(run)) and (place == 0 or cohen)
     )
-    if cascade is not None:
-        rows += (_cascade_row(cascade, len(runs), chosen, labelled),)
+    if together is not None:
+        rows += (_row_of_all(together, len(runs), chosen, labelled),)
     # an envelope over other images, over images that are not done yet, or over what was chosen afterwards, means nothing
-    comparable = len(runs) > 1 and cascade is None and all(row.complete for row in rows)
+    comparable = len(runs) > 1 and together is None and all(row.complete for row in rows)
     comparable = comparable and not any(run.chosen_afterwards for run in runs)
     comparable = comparable and len({run.data for run in runs}) == 1
     return Summary(
@@ -201,6 +208,7 @@ def marked(run: Run) -> str:
     marks = {
         "unfinished": len(run.records) != run.images,
         f"one scale of a cascade, {len(run.records)} images": is_one_scale(run.question.bound),
+        "pairs of votes, which alone promise nothing": paired_named(run.question.bound) is not None,
         "chosen after the votes": run.chosen_afterwards,
         "made by an older version: not verifiable": not run.addressed,
     }
@@ -253,8 +261,8 @@ def _row(
     )
 
 
-def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
-    records, certificates = cascade.records, cascade.certificates()
+def _row_of_all(together: CascadeRun | ChangedRun, place: int, radii: Sequence[float], labelled: bool) -> RunSummary:
+    records, certificates = together.records, together.certificates()
     labels, images = tuple(record.label for record in records), _Distinct()
     for record in records:
         images.append(record.image)
@@ -263,7 +271,7 @@ def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labell
     cells = [
         Cell(
             _beyond(values, radius) / len(records),
-            _population(least, radius, alpha, DELTA) if labelled else None,
+            _population(least, radius, alpha, DELTA) if labelled and together.fixed_in_advance else None,
         )
         for radius in radii
     ]
@@ -271,9 +279,9 @@ def _cascade_row(cascade: CascadeRun, place: int, radii: Sequence[float], labell
     return RunSummary(
         run=place,
         main=True,
-        name=cascade.folder.resolve().name,
-        noise=" > ".join(f"{sigma:g}" for sigma in cascade.cascade.sigmas),
-        certifier="cascade",
+        name=f"{together.folder.resolve().name}{together.words}",
+        noise=together.noise,
+        certifier=together.rule,
         certificates=tuple(certificates),
         labels=labels,
         reached=reached,
@@ -288,10 +296,12 @@ def _bounds(run: Run) -> tuple[Certifier | None, ...]:
     """The bounds under which its votes are shown, the main one first; None: their own.
 
     Votes of a run that stopped early, and exhaustive votes, allow no other; those of one scale of a cascade say no more
-    under another.
+    under another, and pairs of votes nothing.
     """
     question = run.question
     if question.mode.looks or isinstance(question.law, EnumeratedLaw) or is_one_scale(question.bound):
+        return (None,)
+    if paired_named(question.bound) is not None:
         return (None,)
     special = question.plan.randomised or top_k_named(question.bound) is not None
     return (None, *_CERTIFIERS) if special else _CERTIFIERS

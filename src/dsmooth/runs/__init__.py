@@ -11,6 +11,7 @@ replay.py     recompute recorded votes, and judge the result
 identity.py   whether the networks at hand are those that a file names
 agreement.py  what rounding may change, and what a replay would have missed
 cascade.py    what the votes of a cascade's scales certify together
+changed.py    certify a changed classifier from an earlier run and pairs of votes
 again.py      certify again what somebody else certified
 weaker.py     claims verified only within a smaller radius than they state
 witnessing.py  a run that waits for its witness, and what a witness proves

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from dsmooth.records.cascade import CascadeRun
 from dsmooth.records.schema import votes_from_json
-from dsmooth.runs.agreement import CONFIDENCE
 from dsmooth.runs.replay import Replay
-from dsmooth.runs.verify import Check, Outcome
-from dsmooth.runs.weaker import Weaker, less_of, weakest
+from dsmooth.runs.verify import Check
+from dsmooth.runs.weaker import Left, what_is_left
 from dsmooth.theory.cascade import majority
 
 __all__ = ["cascade_check"]
@@ -29,28 +28,20 @@ def cascade_check(run: CascadeRun, replays: Sequence[Mapping[str, Replay]]) -> C
         for record in scale.records
     ]
     if any(replay is None for _, replay in drawn):  # none, or up to the first one that failed
-        return Check("cascade", Outcome.HOLDS, told)
+        return what_is_left("cascade", told, [])
     doubtful = {(i, name): replay.doubtful for i, scale in enumerate(replays) for name, replay in scale.items()}
     moved = {
         record.name
         for record, replay in drawn
         if replay is not None and majority(replay.selection) != majority(votes_from_json(record.selection))
     }
-    lost, weaker = 0, list[Weaker]()
-    for record, claimed, left in zip(run.records, certificates, run.certificates(doubtful), strict=True):
-        if claimed.abstained:
-            continue
-        if left.abstained or record.name in moved:
-            lost += 1
-        elif left.radius < claimed.radius:
-            weaker.append(Weaker(record.name, claimed.radius, left))
-    if lost:
-        detail = f"{told}; {lost} of them fail if the votes that may be wrong are charged against them"
-        return Check("cascade", Outcome.OPEN, detail, "a larger --share, or --all")
+    lefts = [
+        Left(record.name, claimed, None if record.name in moved else left)
+        for record, claimed, left in zip(run.records, certificates, run.certificates(doubtful), strict=True)
+    ]
     asked_of_all = all(
         replay is not None and replay.asked == record.selection["trials"] + record.estimation["trials"]
         for record, replay in drawn
     )
-    added = "" if asked_of_all or not weaker else f"; with {len(run.scales) * CONFIDENCE:g} added to alpha"
-    less = less_of(len(weaker), claims, "certificates of the cascade")
-    return Check("cascade", Outcome.HOLDS, f"{told}{weakest(weaker)}{added}", less=less)
+    parts = 0 if asked_of_all else len(run.scales)
+    return what_is_left("cascade", told, lefts, parts=parts, of="certificates of the cascade")

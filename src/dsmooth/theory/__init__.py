@@ -8,6 +8,7 @@ certifiers.py  votes in, certificate out
 top_k.py       top-k certificates: the answer stays among the k most probable labels
 rules.py       certifiers by name
 cascade.py     several noise levels as one classifier
+changed.py     a changed classifier, from the former one's votes and pairs of votes of both
 prediction.py  votes in, prediction out
 modes.py       how the number of votes is decided
 stopping.py    early stopping; mixture.py: anytime-valid evidence

@@ -8,6 +8,7 @@ from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import weight_of
 from dsmooth.theory.cascade import cascade_of, is_one_scale
 from dsmooth.theory.certifiers import RANDOMISED, Certifier, Cohen, Multiclass
+from dsmooth.theory.changed import paired_named
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.top_k import top_k_named
 from dsmooth.theory.votes import Votes
@@ -26,6 +27,8 @@ def certifier_named(name: str) -> Certifier:
         return CERTIFIERS[name]
     if (rule := top_k_named(name)) is not None:
         return rule
+    if (pairs := paired_named(name)) is not None:
+        return pairs
     if is_one_scale(name):
         return cascade_of(name).bound
     kind, _, share = name.removesuffix(RANDOMISED).partition("-")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from dsmooth.records.changed import ChangedRun
 from dsmooth.report.export import index_of, percent, table_cells
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
@@ -28,6 +29,7 @@ class Accuracy(Section):
             norm=index_of(summary.norm),
             several=not all(row.main for row in summary.rows),
             stopped=any(run.question.mode.looks for run in summary.runs),
+            changed=any(row.certifier == ChangedRun.rule for row in summary.rows),
         )
 
 
