@@ -32,7 +32,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         ("resnet50", "classifier must be one of"),
         ("hf:x", "expected hf:FOLDER or hf:owner/name"),
         ("torchvision:", "expected torchvision:NAME"),
-        ("torchvision:resnet19", "near are resnet18"),
+        ("torchvision:resnet19", "similar names: resnet18"),
         ("aws:polly", "service must be one of aws:rekognition"),
         ("timm:", "expected timm:NAME or timm:NAME@FILE"),
         ("cifar:resnet56", "expected cifar:resnet56@FILE"),

@@ -23,7 +23,7 @@ def test_the_program_serves_by_workers_of_ray_and_ends_with_0_on_sigterm(tmp_pat
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
     ) as program:
         try:
-            assert "samples a second" in program.stdout.readline()
+            assert "samples per second" in program.stdout.readline()
             address = program.stdout.readline().split()[2].rstrip(",")
 
             def asked(spot, n=100):

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -49,7 +49,7 @@ _PATIENT: Final = {
 _AGENTS: Final = ("metrics_agent_port", "runtime_env_agent_port")
 _STARTS: Final = 3
 
-_WITHOUT_TOKEN: Final = """
+_KNOCK: Final = """
 import sys
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
@@ -146,6 +146,11 @@ def _join(ray: Any, address: str) -> None:
             raise BadParameter(
                 f"expected a Ray cluster at HOST:PORT, but nothing answers at {address}: {error}"
             ) from error
+        if _refuses(address, os.environ):
+            raise BadParameter(
+                f"no connection to a Ray cluster at {address}: it refuses this token; its own belongs into RAY_AUTH_TOKEN "
+                "or the file RAY_AUTH_TOKEN_PATH"
+            )
     try:
         ray.init(address=address, **_INIT)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -238,11 +243,17 @@ def _leave(ray: Any, folder: str) -> None:
 def _guarded(address: str) -> bool:
     """Whether who comes without a token is turned away, by trying it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_TOKEN, address],
-        env={**environment, "RAY_AUTH_MODE": "disabled"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip().endswith("refused")
+    return _refuses(address, {**environment, "RAY_AUTH_MODE": "disabled"})
+
+
+def _refuses(address: str, environment: Mapping[str, str]) -> bool:
+    """Whether the cluster turns away a process with this environment."""
+    knock = [sys.executable, "-c", _KNOCK, address]
+    return (
+        subprocess.run(knock, env=environment, capture_output=True, text=True, check=False)
+        .stdout.strip()
+        .endswith("refused")
+    )
 
 
 def _in_a_thread_that_stays(call: Callable[[], None]) -> None:
