@@ -63,6 +63,7 @@ def folder(tmp_path, monkeypatch):
     Image.fromarray(np.full((8, 8, 3), 150, np.uint8)).save(tmp_path / "images" / "one.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # refused commands leave the folder as it is
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] in ("improved_diffusion", "iddpm", "mine")]:
         del sys.modules[name]
