@@ -35,6 +35,7 @@ from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.digests import digest_image
 from dsmooth.records.files import write_whole
 from dsmooth.records.question import PREDICTION
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record, certificate_of, radius_text
 from dsmooth.records.store import Run
 from dsmooth.smoothing.chunks import Chunk, MasterKey
@@ -112,7 +113,7 @@ def attack_run(
     for what, digest in given.items():
         if getattr(run.question, what) != digest:
             raise BadRun(f"{run.folder} was certified with another {what}: pass the certified one")
-    records = sorted(run.records, key=lambda record: record.index)[:most]
+    records = list(in_order(run.records))[:most]
     found = {image.name: image for image in _named(images, records)}
     folder = run.folder / FOLDER
     done = begin_findings(folder, attack.parameters, resume=resume)

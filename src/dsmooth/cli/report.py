@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -127,10 +128,11 @@ def _look(runs: Sequence[Run], path: Path, spec: str | None) -> None:
     """Noisy and denoised pictures of the images of each run, as many as the page shows."""
     from dsmooth.denoisers.loading import certified_denoiser
     from dsmooth.images.opening import holds_arrays, open_images
+    from dsmooth.records.record_file import in_order
     from dsmooth.runs.looks import make_looks
     from dsmooth.runs.verify import size_of_images
 
-    listed = {run.folder: sorted(run.records, key=lambda record: record.index)[:_LOOKED] for run in runs}
+    listed = {run.folder: list(islice(in_order(run.records), _LOOKED)) for run in runs}
     with Bar("look", sum(map(len, listed.values())), "images") as bar:
         done = 0
 

@@ -43,7 +43,7 @@ class CascadeRun:
     @property
     def records(self) -> list[Record]:
         """One record per image, of the strongest scale, in the order of the images."""
-        return sorted(self.scales[0].records, key=lambda record: record.index)
+        return list(in_order(self.scales[0].records))
 
     def certificates(self, doubtful: Mapping[tuple[int, str], int] | None = None) -> list[CascadeCertificate]:
         """The cascade's certificate of each image, in the order of the images.

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from dsmooth.errors import BadRun, Disproved
 from dsmooth.records.digests import digest_json
 from dsmooth.records.question import Question
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import Record, votes_from_json
 from dsmooth.records.store import Run, holds_run, images_of, open_run, read_run
 from dsmooth.theory.certifiers import Certificate, Cohen, Multiclass
@@ -56,7 +57,7 @@ class ChangedRun:
     @property
     def records(self) -> list[Record]:
         """One an image, of the former classifier, in the order of the images."""
-        return sorted(self.before.records, key=lambda record: record.index)
+        return list(in_order(self.before.records))
 
     @property
     def asked(self) -> int:
@@ -92,7 +93,7 @@ def paired(run: Run) -> Paired:
     """
     votes = [
         [record.name, record.image, record.label, record.key, record.selection, record.estimation]
-        for record in sorted(run.records, key=lambda record: record.index)
+        for record in in_order(run.records)
     ]
     return Paired(digest_json({"question": run.question.to_json(), "votes": votes}))
 
@@ -121,7 +122,7 @@ def promising(run: Run, pairs: int) -> list[str]:
     question = run.question
     return [
         record.name
-        for record in sorted(run.records, key=lambda record: record.index)
+        for record in in_order(run.records)
         if is_promising(
             votes_from_json(record.selection),
             votes_from_json(record.estimation),

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ from dsmooth.records.legacy import NOT_RECORDED, upgraded_header
 from dsmooth.records.querylog import LOG
 from dsmooth.records.question import Question
 from dsmooth.records.reading import strict_json
-from dsmooth.records.record_file import RECORDS, RecordFile
+from dsmooth.records.record_file import RECORDS, RecordFile, in_order
 from dsmooth.records.schema import SCHEMA, Record
 from dsmooth.records.sidecar import SidecarWriter
 from dsmooth.records.table import frame_of
@@ -168,12 +168,12 @@ def open_run(folder: Path | str) -> Run:
     return Run(**vars(_head(file, data)), records=file)
 
 
-def images_of(records: Iterable[Record], names: Collection[str] | None = None) -> list[tuple[str, str, int | None]]:
+def images_of(records: Sequence[Record], names: Collection[str] | None = None) -> list[tuple[str, str, int | None]]:
     """Name, pixels and label of the images in their order; where `names` are given, of these."""
     chosen = None if names is None else frozenset(names)
     return [
         (record.name, record.image, record.label)
-        for record in sorted(records, key=lambda record: record.index)
+        for record in in_order(records)
         if chosen is None or record.name in chosen
     ]
 
