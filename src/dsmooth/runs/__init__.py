@@ -13,6 +13,7 @@ agreement.py  what rounding may change, and what a replay would have missed
 cascade.py    what the votes of a cascade's scales certify together
 changed.py    certify a changed classifier from an earlier run and pairs of votes
 again.py      certify again what somebody else certified
+together.py   what several runs certify together, with all that may be wrong charged against it
 weaker.py     claims verified only within a smaller radius than they state
 witnessing.py  a run that waits for its witness, and what a witness proves
 recertify.py  the same from logged answers, under another alpha, n, bound or voting rule; no torch

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dsmooth.records.cascade import CascadeRun
 from dsmooth.records.schema import votes_from_json
 from dsmooth.runs.replay import Replay
+from dsmooth.runs.together import Left, promised_together
 from dsmooth.runs.verify import Check
-from dsmooth.runs.weaker import Left, what_is_left
 from dsmooth.theory.cascade import majority
 
 __all__ = ["cascade_check"]
@@ -27,21 +27,17 @@ def cascade_check(run: CascadeRun, replays: Sequence[Mapping[str, Replay]]) -> C
         for scale, asked in zip(run.scales, replays, strict=True)
         for record in scale.records
     ]
-    if any(replay is None for _, replay in drawn):  # none, or up to the first one that failed
-        return what_is_left("cascade", told, [])
-    doubtful = {(i, name): replay.doubtful for i, scale in enumerate(replays) for name, replay in scale.items()}
-    moved = {
-        record.name
-        for record, replay in drawn
-        if replay is not None and majority(replay.selection) != majority(votes_from_json(record.selection))
-    }
-    lefts = [
-        Left(record.name, claimed, None if record.name in moved else left)
-        for record, claimed, left in zip(run.records, certificates, run.certificates(doubtful), strict=True)
-    ]
-    asked_of_all = all(
-        replay is not None and replay.asked == record.selection["trials"] + record.estimation["trials"]
-        for record, replay in drawn
-    )
-    parts = 0 if asked_of_all else len(run.scales)
-    return what_is_left("cascade", told, lefts, parts=parts, of="certificates of the cascade")
+
+    def lefts() -> list[Left]:
+        doubtful = {(i, name): replay.doubtful for i, scale in enumerate(replays) for name, replay in scale.items()}
+        moved = {
+            record.name
+            for record, replay in drawn
+            if replay is not None and majority(replay.selection) != majority(votes_from_json(record.selection))
+        }
+        return [
+            Left(record.name, claimed, None if record.name in moved else left)
+            for record, claimed, left in zip(run.records, certificates, run.certificates(doubtful), strict=True)
+        ]
+
+    return promised_together("cascade", told, drawn, lefts, runs=len(run.scales), of="certificates of the cascade")

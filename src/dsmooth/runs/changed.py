@@ -18,8 +18,8 @@ from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, check_free, holds_run, read_run
 from dsmooth.runs.certify import Progress, certify_run
 from dsmooth.runs.replay import Replay, classifier_like
+from dsmooth.runs.together import Left, promised_together
 from dsmooth.runs.verify import Check
-from dsmooth.runs.weaker import Left, what_is_left
 from dsmooth.smoothing.pipeline import denoiser_digest
 from dsmooth.smoothing.smoothed import SmoothedClassifier
 from dsmooth.theory.bounds import check_count
@@ -116,24 +116,23 @@ def changed_check(run: ChangedRun, before: Mapping[str, Replay], pairs: Mapping[
     )
     drawn = [(record, before.get(record.name)) for record in run.before.records]
     drawn += [(record, pairs.get(record.name)) for record in run.pairs.records]
-    if any(replay is None for _, replay in drawn):  # none, or up to the first one that failed
-        return what_is_left("changed", told, [])
-    doubtful = {
-        name: (replay.doubtful, pairs[name].doubtful if name in pairs else 0) for name, replay in before.items()
-    }
-    lefts = [
-        Left(
-            record.name,
-            certificate,
-            left if selected(before[record.name].selection) == selected(votes_from_json(record.selection)) else None,
-        )
-        for record, certificate, left in zip(run.records, claimed, run.certificates(doubtful), strict=True)
-    ]
-    asked_of_all = all(
-        replay is not None and replay.asked == record.selection["trials"] + record.estimation["trials"]
-        for record, replay in drawn
-    )
-    return what_is_left("changed", told, lefts, parts=0 if asked_of_all else 2)
+
+    def lefts() -> list[Left]:
+        doubtful = {
+            name: (replay.doubtful, pairs[name].doubtful if name in pairs else 0) for name, replay in before.items()
+        }
+        return [
+            Left(
+                record.name,
+                certificate,
+                left
+                if selected(before[record.name].selection) == selected(votes_from_json(record.selection))
+                else None,
+            )
+            for record, certificate, left in zip(run.records, claimed, run.certificates(doubtful), strict=True)
+        ]
+
+    return promised_together("changed", told, drawn, lefts, runs=2)
 
 
 def _check_place(run: Run, out: Path, resume: bool) -> None:
