@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level, clopper_pearson_upper, round_down
@@ -162,14 +162,11 @@ class OneScale:
 
     cascade: Cascade
     name: str = field(init=False)
+    randomised: ClassVar[bool] = False
+    """There is one plain bound at every scale."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _NAME + ",".join(map(repr, self.cascade.sigmas)))
-
-    @property
-    def randomised(self) -> bool:
-        """No: there is one plain bound at every scale."""
-        return False
 
     def certify(
         self,

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper
@@ -29,6 +29,8 @@ class Paired:
     """
 
     earlier: str
+    randomised: ClassVar[bool] = False
+    """There is one plain bound for the pairs."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -38,11 +40,6 @@ class Paired:
     def name(self) -> str:
         """As it stands in questions: paired-, and the digest."""
         return f"paired-{self.earlier}"
-
-    @property
-    def randomised(self) -> bool:
-        """No: there is one plain bound for the pairs."""
-        return False
 
     def certify(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,8 @@ class CoverRule:
     most: int
     law: Law
     alpha: float
+    randomised: ClassVar[bool] = False
+    """Its centres are looked at on the way."""
 
     def __post_init__(self) -> None:
         if self.law.norm != 2.0:
@@ -76,11 +78,6 @@ class CoverRule:
     def name(self) -> str:
         """What stands in a certificate as the rule that it rests on."""
         return "cover"
-
-    @property
-    def randomised(self) -> bool:
-        """No: its centres are looked at on the way."""
-        return False
 
     @property
     def demand(self) -> CoverRule:

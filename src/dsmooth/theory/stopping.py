@@ -13,7 +13,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,8 @@ class RadiiRule:
     law: Law
     alpha: float
     norm: float | None = None
+    randomised: ClassVar[bool] = False
+    """Evidence that may be looked at at any time has no use for W."""
 
     @property
     def name(self) -> str:
@@ -82,11 +84,6 @@ class RadiiRule:
     def demand(self) -> RadiiRule:
         """How the number of votes is decided: by this rule."""
         return self
-
-    @property
-    def randomised(self) -> bool:
-        """No: evidence that may be looked at at any time has no use for W."""
-        return False
 
     def tails(self, dim: int) -> tuple[float, ...]:
         """1 - q_r for each radius."""

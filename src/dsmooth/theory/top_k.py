@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, check_level, clopper_pearson_upper
@@ -31,6 +31,8 @@ class TopK:
 
     top: int
     classes: int
+    randomised: ClassVar[bool] = False
+    """There is one plain bound for every label."""
 
     def __post_init__(self) -> None:
         top, classes = check_count(self.top, "top", most=1000), check_count(self.classes, "classes", most=9_999_999)
@@ -43,11 +45,6 @@ class TopK:
     def name(self) -> str:
         """As it stands in questions: top-5-of-1000."""
         return f"top-{self.top}-of-{self.classes}"
-
-    @property
-    def randomised(self) -> bool:
-        """No: there is one plain bound for every label."""
-        return False
 
     def certify(
         self,
