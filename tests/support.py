@@ -242,6 +242,14 @@ def _resident(what: str) -> int:
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith(what)))
 
 
+def run(folder: Path, *arguments: object, code: int = 0) -> Done:
+    """The command, in this folder, ends with this code and without a traceback."""
+    done = dsmooth(*arguments, cwd=folder)
+    assert done.code == code, done.out + done.err
+    assert "Traceback" not in done.err + done.out
+    return done
+
+
 def refused(folder: Path, *arguments: object, says: str) -> Done:
     """The command is refused: exit code 2, one line that says this, quickly, nothing in the folder created or changed."""
     before = tree(folder)

@@ -24,7 +24,7 @@ from dsmooth.errors import BadImage
 from dsmooth.records.store import read_run
 from dsmooth.theory.modes import Mode
 from dsmooth.training.recipe import Recipe
-from support import data, dsmooth, environment
+from support import data, environment, run
 
 
 @pytest.fixture
@@ -39,13 +39,6 @@ def folder(tmp_path):
     np.savez(tmp_path / "grey.npz", images=np.zeros((2, 8, 8, 1), np.uint8))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     return tmp_path
-
-
-def run(folder, *arguments, code=0):
-    done = dsmooth(*arguments, cwd=folder)
-    assert done.code == code, done.err
-    assert "Traceback" not in done.err + done.out
-    return done
 
 
 def process(folder, *arguments, code):

@@ -18,7 +18,7 @@ from dsmooth.runs.replay import Replay
 from dsmooth.runs.verify import Outcome
 from dsmooth.theory.votes import Votes
 from forging import Forger, labels_of
-from support import dsmooth
+from support import run
 
 LOW, HIGH = 60, 195
 SIGMAS = ("--sigma", "0.1", "--sigma", "1")
@@ -43,13 +43,6 @@ def base(tmp_path_factory):
     done = run(folder, "certify", "images.npz", *NETWORKS[2:], *SIGMAS, "--cascade", "--seed", "5", "-o", "c")
     assert "4 images follow" not in done.err
     return folder
-
-
-def run(folder, *arguments, code=0):
-    done = dsmooth(*arguments, cwd=folder)
-    assert done.code == code, done.out + done.err
-    assert "Traceback" not in done.err + done.out
-    return done
 
 
 @pytest.fixture

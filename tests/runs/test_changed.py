@@ -26,7 +26,7 @@ from dsmooth.smoothing.sources.known import source_of
 from dsmooth.theory.changed import paired_label
 from dsmooth.theory.votes import Phase, Votes
 from forging import Forger, labels_of
-from support import Constant, Linear, dsmooth, refused
+from support import Constant, Linear, refused, run
 
 SIGMA = 0.1
 PIXELS = np.full((5, 1, 3, 1), 255, np.uint8)
@@ -56,13 +56,6 @@ MODELS = ("-c", "import:runs.test_changed:Former", "-d", "none")
 BOTH = ("--images", "images.npz", *MODELS, "--changed", "import:runs.test_changed:Moved")
 CERTIFY = ("certify", "images.npz", *MODELS, "--sigma", SIGMA, "--n", "600", "--dtype", "fp32", "--backend", "eager")
 RECERTIFY = ("recertify", "run", *BOTH, "--pairs", "300")
-
-
-def run(folder, *arguments, code=0):
-    done = dsmooth(*arguments, cwd=folder)
-    assert done.code == code, done.out + done.err
-    assert "Traceback" not in done.err + done.out
-    return done
 
 
 @pytest.fixture(scope="module")
