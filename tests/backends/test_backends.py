@@ -1,5 +1,7 @@
 """One table for every backend: it computes the module's function, in its precision, and leaves the module alone."""
 
+import subprocess
+import sys
 import threading
 import warnings
 from dataclasses import replace
@@ -18,7 +20,7 @@ from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.errors import BadModel, BadParameter, DsmoothError
 from dsmooth.smoothing.pipeline import Pipeline
 from dsmooth.smoothing.sources.base import Rows
-from support import Constant
+from support import Constant, environment
 
 HAS_BF16 = choice.has_bf16  # the real one: in tests it answers no
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -183,3 +185,25 @@ def test_the_batch_is_measured_where_it_pays_and_kept():
     assert smoothed.sizes.area == settled
     smoothed.adopt(replace(smoothed.question(), backend="eager", batch_area=160))
     assert smoothed.sizes.area == 160
+
+
+FORKS = """
+import sys
+forks = []
+sys.addaudithook(lambda event, _: forks.append(event) if event in ("os.fork", "os.forkpty", "subprocess.Popen") else None)
+import torch
+from dsmooth.backends.openvino import OpenVino
+
+torch.set_num_threads(1)
+OpenVino("fp32", workers=1).ready(torch.nn.Conv2d(3, 2, 1).eval())(torch.rand(2, 3, 4, 4))
+print("forked", len(forks))
+"""
+
+
+def test_openvino_forks_no_process_to_tell_of_its_use(tmp_path):
+    pytest.importorskip("openvino")
+    held = {**environment(tmp_path), "HOME": str(tmp_path)}
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):  # where its telemetry is silent by itself
+        held.pop(name, None)
+    done = subprocess.run([sys.executable, "-c", FORKS], env=held, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["forked", "0"]

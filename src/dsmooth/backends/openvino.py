@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -38,7 +40,7 @@ class OpenVino:
     def __init__(self, dtype: str = "bf16", workers: int | None = None) -> None:
         self.dtype = check_dtype(dtype, tuple(_HINTS), self.name)
         self.workers = workers or cores()
-        self._openvino = require("openvino", "openvino")
+        self._openvino = _without_telemetry()
         self._core = self._openvino.Core()
         self._lock = threading.Lock()
         self._compiled: dict[tuple[nn.Module, tuple[int, ...]], Any] = {}
@@ -95,3 +97,14 @@ class OpenVino:
             told = f"{100 * apart:.1f} % away from torch" if apart < float("inf") else "with other shapes than torch"
             raise CannotRun(f"OpenVINO in {self.dtype} answers {told}: use the backend eager, or fp32")
         return compiled
+
+
+def _without_telemetry() -> ModuleType:
+    """OpenVINO, which tells its makers nothing of this machine.
+
+    Its converter otherwise sends events by a process that it forks, in the middle of other threads: the child can wait for
+    ever for a lock that one of them held, and at the end of the program its parent waits for it. Without that package the
+    converter goes on silently. One that was imported before stays as it is.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # imports of it raise ImportError
+    return require("openvino", "openvino")
