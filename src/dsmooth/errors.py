@@ -40,6 +40,8 @@ __all__ = [
     "SessionClosed",
     "TrainingDiverged",
     "WitnessAwaited",
+    "first_line",
+    "last_line",
     "require",
 ]
 
@@ -117,6 +119,20 @@ class WitnessAwaited(DsmoothError):
 
 class TrainingDiverged(DsmoothError):
     """The loss or the weights became NaN; the last good checkpoint was kept."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another package says; its type where it says nothing."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """The last line, where the reason stands below what was tried."""
+    return _lines(error)[-1].strip()
+
+
+def _lines(error: BaseException) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]
 
 
 def require(module: str, extra: str) -> ModuleType:

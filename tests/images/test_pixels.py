@@ -20,3 +20,12 @@ def test_half_precision_is_no_excuse_for_other_pixels():
             check_pixels(((grid + shift) / 255).astype(np.float16))
     for dtype in (np.float16, np.float32):
         assert np.array_equal(check_pixels(grid.astype(dtype) * dtype(1 / 255)), grid)
+
+
+def test_an_array_that_fails_without_a_word_is_refused_with_one():
+    class Silent:
+        def __array__(self, dtype=None, copy=None):
+            raise ValueError
+
+    with pytest.raises(BadImage, match="expected an array of pixels, got Silent: ValueError"):
+        check_pixels(Silent())

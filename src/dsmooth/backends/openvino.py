@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dsmooth.backends.base import CannotRun, TensorFunction, check_dtype, difference
 from dsmooth.backends.eager import cores
 from dsmooth.backends.networks import copy_for_inference
-from dsmooth.errors import require
+from dsmooth.errors import first_line, require
 
 __all__ = ["OpenVino"]
 
@@ -85,7 +85,7 @@ class OpenVino:
             )
             answers = [torch.from_numpy(answer) for answer in compiled([x.numpy()]).values()]
         except Exception as error:  # the converter raises errors of many kinds
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            line = first_line(error)
             raise CannotRun(f"OpenVINO cannot run this network ({line[:200]}): use the backend eager") from error
         if len(answers) != 1 or not isinstance(expected, Tensor):
             raise CannotRun("OpenVINO needs a network with one output: use the backend eager")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dsmooth.errors import BadModel
+from dsmooth.errors import BadModel, first_line, last_line
 
 __all__ = ["classes_in", "load_checkpoint", "load_weights"]
 
@@ -42,7 +42,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
     except BadModel:
         raise
     except (SafetensorError, MemoryError, OSError, RuntimeError, ValueError, EOFError, KeyError, ImportError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise BadModel(f"{path}: expected safetensors, or torch weights without pickled code: {line}") from error
     except Exception as error:  # torch's unpickler raises pickle.UnpicklingError, which is no OSError
         raise BadModel(f"{path}: expected safetensors, or torch weights without pickled code; refused") from error
@@ -74,9 +74,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, name: str) -
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        differences = list(_differences(module.state_dict(), state)) or [
-            str(error).strip().splitlines()[-1].strip()[:200]
-        ]
+        differences = list(_differences(module.state_dict(), state)) or [last_line(error)[:200]]
         more = f", and {len(differences) - _SHOWN:,} more" if len(differences) > _SHOWN else ""
         raise BadModel(f"{name}: the weights do not fit: {', '.join(differences[:_SHOWN])}{more}") from error
 

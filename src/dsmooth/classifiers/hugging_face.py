@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.errors import BadModel, require
+from dsmooth.errors import BadModel, first_line, require
 from dsmooth.services.hub import HUB, downloaded, is_repository
 
 __all__ = ["hugging_face_classifier", "load_hugging_face"]
@@ -53,7 +53,7 @@ def hugging_face_classifier(folder: Path | str, *, name: str) -> TorchClassifier
                 folder, **where, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
     except Exception as error:  # the package raises many kinds, none of which is this program's fault
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise BadModel(f"{name}: expected an image classifier of transformers in safetensors: {line[:300]}") from error
     if absent := sorted(told["missing_keys"]) + sorted(str(each) for each in told["mismatched_keys"]):
         raise BadModel(

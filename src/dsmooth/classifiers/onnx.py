@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dsmooth.backends.base import Backend
 from dsmooth.classifiers.base import Classifier, LabelFunction, check_logits, labels_of
-from dsmooth.errors import BadModel, require
+from dsmooth.errors import BadModel, first_line, require
 from dsmooth.records.digests import digest_file
 
 __all__ = ["OnnxClassifier", "load_onnx"]
@@ -41,7 +41,7 @@ class OnnxClassifier(Classifier):
                 self.path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
-            line = str(error).strip().splitlines()[0]
+            line = first_line(error)
             raise BadModel(f"{path}: expected an ONNX classifier in one file: {line}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -57,7 +57,7 @@ class OnnxClassifier(Classifier):
             try:
                 logits = torch.from_numpy(self._session.run(None, {self._input: batch})[0])
             except Exception as error:  # as above
-                line = str(error).strip().splitlines()[0]
+                line = first_line(error)
                 raise BadModel(f"{self.name} does not accept images of shape {batch.shape}: {line}") from error
             return labels_of(check_logits(logits, len(batch), self.name, len(self.class_names or ()) or None))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.denoisers.diffusion import Diffusion
-from dsmooth.errors import BadModel, require
+from dsmooth.errors import BadModel, first_line, require
 from dsmooth.records.reading import strict_json
 
 __all__ = ["load_diffusers"]
@@ -43,7 +43,7 @@ def load_diffusers(spec: str) -> Diffusion:
         model = diffusers.UNet2DModel.from_pretrained(folder / "unet", local_files_only=True, use_safetensors=True)
         scheduler = getattr(diffusers, kind).from_pretrained(folder / "scheduler", local_files_only=True)
     except Exception as error:  # the package raises many kinds, none of which is this program's fault
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise BadModel(f"{folder}: expected a diffusers model and scheduler, cannot read them ({line})") from error
     multiple = 2 ** (len(model.config.block_out_channels) - 1)
     common: dict[str, Any] = {"channels": model.config.in_channels, "multiple": multiple}

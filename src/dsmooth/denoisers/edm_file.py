@@ -12,7 +12,7 @@ from safetensors import safe_open
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.denoisers.song_unet import SongUNet
 from dsmooth.denoisers.weights import read_weights
-from dsmooth.errors import BadModel, BadParameter
+from dsmooth.errors import BadModel, BadParameter, last_line
 from dsmooth.records.reading import strict_json
 
 __all__ = ["load_edm"]
@@ -57,7 +57,7 @@ def load_edm(spec: str) -> Diffusion:
         model.load_state_dict({key.removeprefix(_PREFIX): array for key, array in arrays.items()}, assign=True)
         denoiser = Diffusion(model, "edm", spread=float(spread), channels=channels, multiple=2 ** (len(scales) - 1))
     except (BadParameter, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        line = last_line(error)
         raise BadModel(f"{path}: its arrays do not fit its settings {str(told)[:300]} ({line[:200]})") from error
     denoiser.data = f"the EDM model in {path.name}"
     return denoiser.eval().requires_grad_(False)

@@ -13,7 +13,7 @@ import torch
 
 from dsmooth.denoisers.names import ARCHITECTURES, FETCHED, FORMS, SHIPPED, UNTRAINED, WRAPPED
 from dsmooth.denoisers.weights import Description, read_weights
-from dsmooth.errors import BadModel
+from dsmooth.errors import BadModel, last_line
 from dsmooth.records.digests import digest_file
 from dsmooth.services.hub import HUB, is_repository
 
@@ -89,7 +89,7 @@ def _loaded(spec: Path | str) -> Denoiser:
     try:
         denoiser.load_state_dict(arrays)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
+        first = last_line(error)
         raise BadModel(
             f"{path}: the weights do not fit {described.architecture} {described.config}: {first}"
         ) from error

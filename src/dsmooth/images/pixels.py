@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dsmooth.errors import BadImage
+from dsmooth.errors import BadImage, first_line
 
 __all__ = ["Pixels", "as_array", "check_pixels"]
 
@@ -20,7 +20,7 @@ def as_array(image: npt.ArrayLike, *, name: str = "image") -> npt.NDArray[Any]:
     try:
         return np.asarray(image)
     except (RuntimeError, TypeError, ValueError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise BadImage(f"{name}: expected an array of pixels, got {type(image).__name__}: {line}") from error
 
 

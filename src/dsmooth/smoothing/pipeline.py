@@ -18,7 +18,7 @@ from dsmooth.backends.base import Backend, TensorFunction
 from dsmooth.backends.networks import digest_module
 from dsmooth.classifiers.base import Classifier, Classify
 from dsmooth.denoisers.base import Denoise, Denoiser
-from dsmooth.errors import BadModel, DsmoothError
+from dsmooth.errors import BadModel, DsmoothError, first_line
 from dsmooth.records.digests import unknown_digest
 from dsmooth.records.querylog import Address
 from dsmooth.smoothing.sources.base import Rows
@@ -83,7 +83,7 @@ class Pipeline:
             if any(words in str(error) for words in _NO_MEMORY):
                 raise MemoryError(f"no memory for a batch of {len(rows)} images") from error
             shape = (len(rows), rows.steps.shape[3], *rows.steps.shape[1:3])
-            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            line = first_line(error)
             if isinstance(error, SystemExit):
                 line = f"sys.exit({error.code!r:.80}) was called"
             raise BadModel(

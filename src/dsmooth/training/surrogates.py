@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsmooth.backends.folding import folded_if_same
 from dsmooth.classifiers.base import DifferentiableClassifier, labels_of
 from dsmooth.classifiers.specs import load_classifier
-from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError
+from dsmooth.errors import BadImage, BadModel, BadParameter, DsmoothError, first_line
 from dsmooth.images.sets import ImageSet
 from dsmooth.services.catalogue import is_service
 from dsmooth.theory.votes import Label
@@ -70,7 +70,7 @@ def ready(surrogate: Surrogate, sets: Sequence[ImageSet], largest: int, labels: 
     except DsmoothError:
         raise
     except Exception as error:  # whatever a stranger's network raises is about the network
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise BadModel(f"{surrogate.name} does not accept images of shape {tuple(probe.shape)}: {line}") from error
     if labels and label >= classes:
         raise BadImage(

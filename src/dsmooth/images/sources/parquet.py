@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from dsmooth.errors import BadImage, BadParameter, require
+from dsmooth.errors import BadImage, BadParameter, first_line, require
 from dsmooth.images.decoding import check_bytes, read_image
 from dsmooth.images.sets import ImageSet, LabelledImage, Stamp, image_set
 from dsmooth.images.sources.base import Reading
@@ -156,7 +156,7 @@ def _opened(file: Path, read: Callable[[Any], Any]) -> Any:
     except BadImage:
         raise
     except (arrow.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, MemoryError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise BadImage(f"{file}: expected a Parquet file of images, cannot read it ({line[:200]})") from error
 
 

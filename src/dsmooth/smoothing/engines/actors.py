@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 
 from dsmooth.backends.eager import cores
 from dsmooth.backends.versions import versions
-from dsmooth.errors import BadModel, BadParameter, Drifted, DsmoothError, SessionClosed
+from dsmooth.errors import BadModel, BadParameter, Drifted, DsmoothError, SessionClosed, last_line
 from dsmooth.smoothing.engines.base import Answers, Block, Engine, Spread
 from dsmooth.smoothing.engines.cluster import address_of, connected, imported
 from dsmooth.smoothing.engines.jobs import Job, Jobs
@@ -97,7 +97,7 @@ class RayEngine(Engine):
         try:
             self._recipe = self._ray.put(worker.recipe)
         except Exception as error:  # whatever a stranger's object raises when it is pickled
-            raise BadModel(f"these networks cannot be sent to other processes: {_line(error)}") from error
+            raise BadModel(f"these networks cannot be sent to other processes: {last_line(error)[:300]}") from error
         alone = self._cluster.own or self._gpus  # how many there are is decided here, or by the GPUs
         options = {"num_cpus": 0 if alone else 1, "num_gpus": self._gpus}
         self._kind = self._ray.remote(max_restarts=0, max_task_retries=0, **options)(RemoteWorker)
@@ -156,7 +156,11 @@ class RayEngine(Engine):
                 self._look()
                 self._hand_out()
         except BaseException as error:
-            self._fail(BadModel(f"the connection to the Ray cluster was lost ({_line(error)}): continue with --resume"))
+            self._fail(
+                BadModel(
+                    f"the connection to the Ray cluster was lost ({last_line(error)[:300]}): continue with --resume"
+                )
+            )
         finally:
             with self._lock:
                 self._ended = True
@@ -205,7 +209,7 @@ class RayEngine(Engine):
             return
         if (error := done.exception()) is not None:
             if getattr(error, "actor_init_failed", False):  # it raised something, and would again
-                self._refuse(actor, f"cannot load the networks: {_line(error)}")
+                self._refuse(actor, f"cannot load the networks: {last_line(error)[:300]}")
             else:
                 self._early += 1
                 self._lose(actor, error)
@@ -294,7 +298,9 @@ class RayEngine(Engine):
         self._dismiss(actor, lost=True)
         if self._early >= _EARLY:
             self._fail(
-                BadModel(f"{_EARLY} workers ended while they loaded the networks, the last one with: {_line(error)}")
+                BadModel(
+                    f"{_EARLY} workers ended while they loaded the networks, the last one with: {last_line(error)[:300]}"
+                )
             )
         self._look()
 
@@ -330,12 +336,6 @@ class RayEngine(Engine):
         self._unsaid.append(line)
         while self._hear is not None and self._unsaid:
             self._hear(self._unsaid.popleft())
-
-
-def _line(error: BaseException) -> str:
-    """The last line of an error that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
 
 
 def _count(number: int, what: str) -> str:

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from dsmooth.errors import BadParameter, require
+from dsmooth.errors import BadParameter, first_line, require
 
 __all__ = ["Cluster", "address_of", "connected", "imported"]
 
@@ -154,7 +154,7 @@ def _join(ray: Any, address: str) -> None:
     try:
         ray.init(address=address, **_INIT)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise BadParameter(
             f"no connection to a Ray cluster at {address} (its token belongs into RAY_AUTH_TOKEN or the file "
             f"RAY_AUTH_TOKEN_PATH): {line[:300]}"
