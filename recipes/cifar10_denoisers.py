@@ -5,6 +5,7 @@ python -m recipes.cifar10_denoisers black-0.25 --minutes 50
 python -m recipes.cifar10_denoisers mse --minutes 20
 python -m recipes.cifar10_denoisers white
 python -m recipes.cifar10_denoisers l1
+python -m recipes.cifar10_denoisers l1-uniform
 python -m recipes.cifar10_denoisers black --minutes 20
 python -m recipes.cifar10_denoisers dncnn-mse
 python -m recipes.cifar10_denoisers dncnn-stab+mse
@@ -99,6 +100,16 @@ RECIPES: dict[str, Recipe] = {
         sigma_range=(0.14, 2.4),
         sigma_law="log-uniform",
         judged=(0.145, 0.29, 0.58, 1.15, 2.3),
+        start="cifar10-white",
+    ),
+    # the same for uniform noise of half-width .25 to 2; to a network, it is nearer to normal than to splitting noise
+    "l1-uniform": Recipe(
+        **{**RECOGNISING, "steps": 2_500, "alone": 0.3, "weight_decay": 0.05},
+        surrogates=ATTACKED,
+        noise="uniform",
+        sigma_range=(0.14, 1.2),
+        sigma_law="log-uniform",
+        judged=(0.145, 0.29, 0.58, 1.15),
         start="cifar10-white",
     ),
     "black": Recipe(**FINE_RANGE, objective="stab + 2.5 mse", surrogates=POOL, steps=30_000),
