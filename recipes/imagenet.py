@@ -24,7 +24,7 @@ from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import certify as certify_set
 from recipes.experiment import report, teach
-from recipes.photo_denoiser import NETWORK
+from recipes.photo_denoisers import NETWORK
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 

@@ -1,16 +1,17 @@
 """Certified against whole families of transformations, by covers: the share of images, their centres, queries and time.
 
     python -m recipes.transformations cifar10 [FAMILY ...] [--every 25] [--n 1000] [--sigma 0.25]
-    python -m recipes.transformations imagenet [FAMILY ...] [--every 10] [--n 1000] [--sigma 0.5]
+    python -m recipes.transformations imagenet [FAMILY ...] [--every 10] [--n 1000] [--sigma 0.5] [--denoiser photo-stab]
 
 CIFAR-10: ResNet-56 behind `cifar10-white`, images of the paper's subset of 500. ImageNet: EfficientNet-Lite0 behind
-`photo-stab`, images of the 50 of 224 pixels. n0 = 100, at most n votes at a centre, alpha = .001, rho a half, one or two
-sigma, bf16. Interrupted, the same command goes on; `dsmooth report runs/NAME` has more of a run.
+`photo-stab` or another DENOISER, images of the 50 of 224 pixels. n0 = 100, at most n votes at a centre, alpha = .001, rho a
+half, one or two sigma, bf16. Interrupted, the same command goes on; `dsmooth report runs/NAME` has more of a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean
 
 import cyclopts
@@ -39,11 +40,18 @@ def cifar10(*families: str, every: int = 25, n: int = 1000, sigma: float = 0.25,
 
 
 @app.command
-def imagenet(*families: str, every: int = 10, n: int = 1000, sigma: float = 0.5, workers: int | None = None) -> None:
+def imagenet(
+    *families: str,
+    every: int = 10,
+    n: int = 1000,
+    sigma: float = 0.5,
+    denoiser: str = "photo-stab",
+    workers: int | None = None,
+) -> None:
     """Certify every EVERY-th image of 50 against each FAMILY."""
-    networks = ("efficientnet-lite0", "photo-stab")
+    networks, title = ("efficientnet-lite0", denoiser), f"imagenet-{Path(denoiser).stem}-every{every}"
     images = validation_images()[::every]
-    table(f"imagenet-every{every}", images, networks, families or LARGE, n=n, sigma=sigma, workers=workers)
+    table(title, images, networks, families or LARGE, n=n, sigma=sigma, workers=workers)
 
 
 def table(

@@ -1,23 +1,27 @@
-"""CIFAR-10, ResNet-56 behind `cifar10-white`: certified accuracy against the change of brightness, and of one channel.
+"""Certified accuracy against the change of brightness, and of one channel.
 
-    python -m recipes.cifar10_light [--strengths 0.05 0.1 0.2] [--every 5] [--n 1000] [--sigma 0.25]
+    python -m recipes.lighting cifar10 [--kinds brightness colour] [--strengths 0.05 0.1 0.2] [--every 5] [--n 1000]
+    python -m recipes.lighting imagenet [--kinds brightness] [--strengths 0.05 0.1 0.2] [--n 300] [--sigma 0.25]
 
-A line for each strength of the noise on the light: the share of images that are certified for the right label at every
-change by up to so many levels either way, and below it the same of pictures as they are stored, cut off at 0 and 255,
-where what is cut off counts as a change of the pixels. Mode fixed, multiclass bound, alpha = .001, bf16. Images are of the
-paper's subset of 500. Interrupted, the same command goes on.
+CIFAR-10: ResNet-56 behind `cifar10-white`, images of the paper's subset of 500. ImageNet: EfficientNet-Lite0 behind
+`photo-stab`, the 50 images of 224 pixels. A line for each strength of the noise on the light: the share of images that are
+certified for the right label at every change by up to so many levels either way, and below it the same of pictures as
+they are stored, cut off at 0 and 255, where what is cut off counts as a change of the pixels. Mode fixed, n0 = 100,
+multiclass bound, alpha = .001, bf16. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import cyclopts
 import numpy as np
 import numpy.typing as npt
 
 from dsmooth.cli.options import MANY
+from dsmooth.images.sets import ImageSet
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import read_run
 from dsmooth.theory.certifiers import Certificate
@@ -25,30 +29,68 @@ from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.lighting import Lighting
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import certify
+from recipes.imagenet_samples import validation_images
 
 SHOWN = (0, 4, 8, 16, 24, 32, 48, 64)
 """Levels of 255."""
-KINDS = ("brightness", "colour")
 
 Bytes = npt.NDArray[np.uint8]
+Kinds = Annotated[list[Literal["brightness", "colour"]], MANY]
+Strengths = Annotated[list[float], MANY]
+
+app = cyclopts.App(name="python -m recipes.lighting", help=__doc__)
 
 
-def table(
+@app.command
+def cifar10(
     *,
-    strengths: Annotated[list[float], MANY] = [0.05, 0.1, 0.2],  # noqa: B006
+    kinds: Kinds = ["brightness", "colour"],  # noqa: B006
+    strengths: Strengths = [0.05, 0.1, 0.2],  # noqa: B006
     every: int = 5,
     n: int = 1000,
     sigma: float = 0.25,
+    denoiser: str = "cifar10-white",
     workers: int | None = None,
 ) -> None:
     """Certify every EVERY-th image of 500 under noise of each strength on the brightness, and on the colour."""
-    images = test_images()[::every]
+    table("cifar10", test_images(), classifier("resnet56"), denoiser, kinds, strengths, every, n, sigma, workers)
+
+
+@app.command
+def imagenet(
+    *,
+    kinds: Kinds = ["brightness"],  # noqa: B006
+    strengths: Strengths = [0.05, 0.1, 0.2],  # noqa: B006
+    every: int = 1,
+    n: int = 300,
+    sigma: float = 0.25,
+    denoiser: str = "photo-stab",
+    workers: int | None = None,
+) -> None:
+    """Certify every EVERY-th image of 50."""
+    table("imagenet", validation_images(), "efficientnet-lite0", denoiser, kinds, strengths, every, n, sigma, workers)
+
+
+def table(
+    title: str,
+    images: ImageSet,
+    network: str,
+    denoiser: str,
+    kinds: Kinds,
+    strengths: Strengths,
+    every: int,
+    n: int,
+    sigma: float,
+    workers: int | None,
+) -> None:
+    """Certify every EVERY-th of the images, and print two lines for each kind and strength."""
+    images = images[::every]
     print(f"| noise | changes | {' | '.join(map(str, SHOWN))} |", "| --- " * (2 + len(SHOWN)) + "|", sep="\n")
-    for kind in KINDS:
+    for kind in kinds:
         for strength in strengths:
             law = Lighting(sigma, **{kind: strength})
-            name = f"cifar10-light-{kind}{strength:g}-every{every}-n{n}-sigma{sigma:g}"
-            run = read_run(certify(name, images, classifier("resnet56"), "cifar10-white", law, n=n, workers=workers))
+            name = f"{title}-light-{Path(denoiser).stem}-{kind}{strength:g}-every{every}-n{n}-sigma{sigma:g}"
+            run = read_run(certify(name, images, network, denoiser, law, n=n, workers=workers))
             reached = [[-1, -1]] * len(run.records)  # not even the image itself
             for place, record in enumerate(run.records):
                 certificate = certificate_of(record)
@@ -78,6 +120,4 @@ def changed(kind: str, pixels: Bytes, level: int) -> Iterator[Bytes]:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_light", help=__doc__)
-    app.default(table)
     app()
