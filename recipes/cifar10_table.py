@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from dsmooth.cli.options import MANY
+from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, read_run
 from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
@@ -67,7 +68,7 @@ def _cascade_line(runs: Sequence[Run]) -> str:
     ranked = sorted(runs, key=lambda run: run.question.law.level, reverse=True)
     cascade = Cascade(tuple(run.question.law.level for run in ranked))
     found = []
-    for scales in zip(*(sorted(run.records, key=lambda record: record.index) for run in ranked), strict=True):
+    for scales in zip(*(in_order(run.records) for run in ranked), strict=True):
         votes = []
         for record in scales:
             votes.append(ScaleVotes(votes_from_json(record.selection), votes_from_json(record.estimation)))

@@ -22,6 +22,7 @@ import torch
 
 from dsmooth.classifiers.remote import RemoteClassifier
 from dsmooth.classifiers.specs import load_classifier
+from dsmooth.records.record_file import in_order
 from dsmooth.records.sidecar import read_sidecar
 from dsmooth.records.store import read_run
 from dsmooth.runs.recertify import recertify
@@ -68,7 +69,7 @@ def serve(wires: list[str], addresses: Any) -> None:
 def votes(run: Path) -> list[list[Any]]:
     """The votes behind each record, in order of the images."""
     found = read_run(run)
-    records = sorted(found.records, key=lambda record: record.index)
+    records = list(in_order(found.records))
     return [list(read_sidecar(run, record.votes, N0 + N)) for record in records]
 
 
