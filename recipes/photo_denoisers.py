@@ -67,10 +67,19 @@ RECIPES: dict[str, Recipe] = {
         lr=1e-4,
         seed=2,
     ),
+    # first the squared error alone, since the noise is another than that of photo-light-1
     "photo-l1": Recipe(
-        **{**LIGHT, **STABLE, "sigma_range": (0.14, 0.3), "judged": (0.145, 0.29)},
+        **{
+            **LIGHT,
+            **STABLE,
+            "sigma_range": (0.14, 0.3),
+            "judged": (0.145, 0.29),
+            "optimizer": "adamw",
+            "objective": "stab + 20 mse",
+        },
         noise="splitting",
-        minutes=20.0,
+        alone=0.6,
+        minutes=25.0,
         lr=5e-4,
         seed=3,
     ),
@@ -79,7 +88,7 @@ STARTS = {
     "photo": "photo-1",
     "photo-stab": "photo",
     "photo-light": "photo-light-1",
-    "photo-l1": "photo-light",
+    "photo-l1": "photo-light-1",
 }
 HALFWAY = ("photo-stab", "photo-light")
 STORY = (
