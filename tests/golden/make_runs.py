@@ -24,8 +24,7 @@ from dsmooth.theory.certificate import certifier_named
 from dsmooth.theory.noises import Gaussian
 
 from dsmooth import RemoteClassifier, SmoothedClassifier, open_images
-from dsmooth.backends.versions import versions
-from dsmooth.runs.certify import certify_run
+from dsmooth.runs.certify import certify_run, versions
 from dsmooth.services.gate import Limits
 from dsmooth.smoothing.chunks import Chunk, Phase
 from dsmooth.theory.modes import FIXED, Mode
@@ -39,6 +38,7 @@ FIRST, FAR = 8, 10**6
 
 CIFAR, IMAGENET = "cifar10/test_every20.npz", "imagenet/val50_224.zip"
 RESNET20 = "cifar:resnet20@{data}/cifar10_models/resnet20.safetensors"
+DNCNN = "{data}/denoisers/dncnn_color_blind.safetensors"
 ONNX = "onnx:{data}/cifar10_models/resnet20.onnx"
 RADIUS = Mode("radius")
 CURVE = Mode("curve", (0.0, 0.25, 0.5))
@@ -72,8 +72,8 @@ CASES = [
     Case("resnet20 curve eager bf16", RESNET20, "cifar10-stab", "bf16", "eager", CURVE, n=300),
     Case("resnet20 decision openvino fp32", RESNET20, "cifar10-stab", "fp32", "openvino", Mode("decision", (0.25,))),
     Case("resnet20 radius openvino bf16", RESNET20, "cifar10-stab", "bf16", "openvino", RADIUS, n=300, sigma=0.5),
-    Case("resnet20 dncnn fixed eager bf16", RESNET20, "cifar10-dncnn-stab", "bf16", "eager", n=100, bound="cohen"),
-    Case("resnet20 dncnn curve openvino bf16", RESNET20, "cifar10-dncnn-stab", "bf16", "openvino", CURVE),
+    Case("resnet20 dncnn fixed eager bf16", RESNET20, DNCNN, "bf16", "eager", n=100, sigma=0.12, bound="cohen"),
+    Case("resnet20 dncnn curve openvino bf16", RESNET20, DNCNN, "bf16", "openvino", NEAR, sigma=0.12),
     Case("onnx fixed eager bf16, l-infinity", ONNX, "cifar10-stab", "bf16", "eager", norm=float("inf"), alpha=0.01),
     Case("onnx decision eager fp32", ONNX, "photo", "fp32", "eager", Mode("decision", (0.125,)), sigma=0.12),
     Case("onnx radius eager fp32", ONNX, "cifar10-stab", "fp32", "eager", Mode("radius", price=0.001), bound="cohen"),
@@ -108,7 +108,7 @@ def recorded(case: Case, folder: Path) -> dict:
         )
         smoothed = SmoothedClassifier(
             classifier,
-            case.denoiser,
+            case.denoiser.format(data=DATA),
             case.sigma,
             dtype=case.dtype,
             backend=case.backend,

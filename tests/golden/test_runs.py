@@ -83,7 +83,7 @@ def voter(case, classifier):
     """Pixels, the keys of their streams, samples (phase, number) -> the votes of these samples."""
     smoothed = SmoothedClassifier(
         classifier,
-        case["denoiser"],
+        case["denoiser"].format(data=data()),
         case["sigma"],
         dtype=case["dtype"],
         backend=case["backend"],
