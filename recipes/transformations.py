@@ -84,7 +84,7 @@ def line(text: str, run: Run) -> str:
     share = population_lower_bound(len(right), len(run.records), run.question.alpha)
     cells = (
         f"{100 * len(right) / len(run.records):.1f} [{100 * share:.1f}] of {len(run.records)}",
-        *(f"{mean(filter(None, part) or [0]):.1f}" for part in centres),
+        *(f"{mean(list(filter(None, part)) or [0]):.1f}" for part in centres),
         *(f"{mean([record.drawn for record in part] or [0]):,.0f}" for part in (run.records, right)),
         f"{mean(record.seconds for record in run.records):.1f}",
     )
