@@ -1,7 +1,7 @@
 """Certified against whole families of transformations, by covers: the share of images, their centres, queries and time.
 
     python -m recipes.transformations cifar10 [FAMILY ...] [--every 25] [--n 1000] [--sigma 0.25]
-    python -m recipes.transformations imagenet [FAMILY ...] [--every 10] [--n 1000] [--sigma 0.5] [--denoiser photo-stab]
+    python -m recipes.transformations imagenet [FAMILY ...] [--every 10] [--start 0] [--n 1000] [--sigma 0.5]
 
 CIFAR-10: ResNet-56 behind `cifar10-white`, images of the paper's subset of 500. ImageNet: EfficientNet-Lite0 behind
 `photo-stab` or another DENOISER, images of the 50 of 224 pixels. n0 = 100, at most n votes at a centre, alpha = .001, rho a
@@ -43,14 +43,15 @@ def cifar10(*families: str, every: int = 25, n: int = 1000, sigma: float = 0.25,
 def imagenet(
     *families: str,
     every: int = 10,
+    start: int = 0,
     n: int = 1000,
     sigma: float = 0.5,
     denoiser: str = "photo-stab",
     workers: int | None = None,
 ) -> None:
-    """Certify every EVERY-th image of 50 against each FAMILY."""
-    networks, title = ("efficientnet-lite0", denoiser), f"imagenet-{Path(denoiser).stem}-every{every}"
-    images = validation_images()[::every]
+    """Certify every EVERY-th image of 50, from number START on, against each FAMILY."""
+    networks, title = ("efficientnet-lite0", denoiser), f"imagenet-{Path(denoiser).stem}-{start}-every{every}"
+    images = validation_images()[start::every]
     table(title, images, networks, families or LARGE, n=n, sigma=sigma, workers=workers)
 
 
