@@ -1,4 +1,4 @@
-"""ImageNet, EfficientNet-Lite0: no denoiser, `photo` (squared error), `photo-stab` (through EfficientNet-Lite1 and -Lite2).
+"""ImageNet, EfficientNet-Lite0: no denoiser, `photo` (squared error), `photo-light` (through EfficientNet-Lite1 and -Lite2).
 
     python -m recipes.imagenet_lite0 [ROW ...] [--sigma 0.25 0.5] [--mode curve]
 
@@ -18,7 +18,7 @@ from recipes.experiment import certify, mode_named, report
 from recipes.imagenet_samples import validation_images
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
-ROWS = ["none", "photo", "photo-stab"]
+ROWS = ["none", "photo", "photo-light"]
 
 
 def table(

@@ -4,7 +4,7 @@
     python -m recipes.lighting imagenet [--kinds brightness] [--strengths 0.05 0.1 0.2] [--n 300] [--sigma 0.25]
 
 CIFAR-10: ResNet-56 behind `cifar10-white`, images of the paper's subset of 500. ImageNet: EfficientNet-Lite0 behind
-`photo-stab`, the 50 images of 224 pixels. A line for each strength of the noise on the light: the share of images that are
+`photo-light`, the 50 images of 224 pixels. A line for each strength of the noise on the light: the share of images that are
 certified for the right label at every change by up to so many levels either way, and below it the same of pictures as
 they are stored, cut off at 0 and 255, where what is cut off counts as a change of the pixels. Mode fixed, n0 = 100,
 multiclass bound, alpha = .001, bf16. Interrupted, the same command goes on.
@@ -64,7 +64,7 @@ def imagenet(
     every: int = 1,
     n: int = 300,
     sigma: float = 0.25,
-    denoiser: str = "photo-stab",
+    denoiser: str = "photo-light",
     workers: int | None = None,
 ) -> None:
     """Certify every EVERY-th image of 50."""

@@ -4,7 +4,7 @@
 
 Sigma .25, n0 = 20, n = 100, alpha = .001, bf16. A server on this machine speaks the wires of the four services and answers
 with EfficientNet-Lite0; it is reached through their official SDKs. Without a denoiser, with the shipped `photo` (mean
-squared error) and `photo-stab` (through EfficientNet-Lite1 and -Lite2), and with every denoiser that is given. All images go
+squared error) and `photo-light` (through EfficientNet-Lite1 and -Lite2), and with every denoiser that is given. All images go
 over Azure's wire, a few over the others; the votes must be those of the local model. Then the certificates are made again
 from the logs, with no query, and must be equal to the last digit.
 """
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=5, help="over the other wires")
     options = parser.parse_args()
     more = dict(given.split("=", 1) for given in options.denoiser)
-    denoisers: dict[str, str | None] = {"none": None, "mse": "photo", "stab": "photo-stab", **more}
+    denoisers: dict[str, str | None] = {"none": None, "mse": "photo", "stab": "photo-light", **more}
     os.environ.update(SECRETS)  # what the SDKs want to see; the servers take any key
     images = validation_images()
     names = class_names()

@@ -4,7 +4,7 @@
     python -m recipes.transformations imagenet [FAMILY ...] [--every 10] [--start 0] [--n 1000] [--sigma 0.5]
 
 CIFAR-10: ResNet-56 behind `cifar10-white`, images of the paper's subset of 500. ImageNet: EfficientNet-Lite0 behind
-`photo-stab` or another DENOISER, images of the 50 of 224 pixels. n0 = 100, at most n votes at a centre, alpha = .001, rho a
+`photo-light` or another DENOISER, images of the 50 of 224 pixels. n0 = 100, at most n votes at a centre, alpha = .001, rho a
 half, one or two sigma, bf16. Interrupted, the same command goes on; `dsmooth report runs/NAME` has more of a run.
 """
 
@@ -46,7 +46,7 @@ def imagenet(
     start: int = 0,
     n: int = 1000,
     sigma: float = 0.5,
-    denoiser: str = "photo-stab",
+    denoiser: str = "photo-light",
     workers: int | None = None,
 ) -> None:
     """Certify every EVERY-th image of 50, from number START on, against each FAMILY."""

@@ -32,7 +32,7 @@ def _make(folder: Path) -> None:
     photos = photographs(SIDE)
     names = [photo.name for photo in photos]
     images = image_set(names, [None] * len(photos), names, photos.__getitem__)
-    denoiser = load_denoiser("photo-stab")
+    denoiser = load_denoiser("photo-light")
     runs = []
     for sigma in LEVELS:
         with SmoothedClassifier("efficientnet-lite0", denoiser, sigma) as smoothed:

@@ -433,8 +433,8 @@ BAD = {
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (
         ["-d", "nothing"],
-        "no denoiser 'nothing': expected a name (photo, photo-stab, cifar10-mse, cifar10-stab, cifar10-white, "
-        "cifar10-l1, cifar10-dncnn-stab, tv, nlm)",
+        "no denoiser 'nothing': expected a name (photo, photo-light, cifar10-mse, cifar10-stab, cifar10-white, "
+        "cifar10-l1, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),
     "classifier": (["-c", "resnet"], "classifier must be one of"),
@@ -587,8 +587,8 @@ def test_an_onnx_file_is_told_what_its_classes_are_called(folder):
 
 def test_verify_finds_the_shipped_denoiser_by_its_digest(folder):
     model = ("-c", "import:support:Linear")
-    run(folder, "certify", "images", *model, "-d", "cifar10-dncnn-stab", "--n", "20", "--max", "1", "-o", "run")
-    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-dncnn-stab"
+    run(folder, "certify", "images", *model, "-d", "cifar10-mse", "--n", "20", "--max", "1", "-o", "run")
+    assert json.loads((folder / "run" / "run.json").read_text())["denoiser_name"] == "cifar10-mse"
     done = run(folder, "verify", "run", "--images", "images", "--max", "1", *model)
     assert "denoiser      holds" in done.out
     FFDNet(3, 4).save_pretrained(folder / "own")

@@ -112,7 +112,7 @@ _ELSEWHERE: Final = {
     "seed": "a server draws the key of the noise from the operating system, for each request",
 }
 _DOOR: Final = Door()
-_DEMO: Final = Model(classifier="efficientnet-lite0", denoiser="photo-stab", sigma=[0.25])
+_DEMO: Final = Model(classifier="efficientnet-lite0", denoiser="photo-light", sigma=[0.25])
 _FIXED: Final = Usual()
 _HERE: Final = Elsewhere()
 

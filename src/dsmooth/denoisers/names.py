@@ -44,19 +44,18 @@ WRAPPED: Final = Registry(
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
-    "photo-stab": "2d532251e13d013924995fd08ec13048295578f6680e16aae1973552e09a61da",
+    "photo-light": "45a97db97614d83de9aa01258949a2e2e3055049f168d055097df5ef3223d8f8",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
     "cifar10-white": "2063aa16143a3d7d991af0a56caed1762236cd859644979b1fda679cac5b255c",
     "cifar10-l1": "53f0618101d407f9d8e4cfa59412bd62cfb0c8f73f3329089e643420a2b03ca0",
-    "cifar10-dncnn-stab": "00553c24111304e308dd3f6fcf2b229890bf09577ccef0f8ddb71bf7274b5ff5",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
 TRAINED_SIDE: Final[dict[str, tuple[int, int]]] = {
     "photo": (64, 1 << 16),
-    "photo-stab": (64, 1 << 16),
-    **dict.fromkeys(("cifar10-mse", "cifar10-stab", "cifar10-white", "cifar10-l1", "cifar10-dncnn-stab"), (32, 32)),
+    "photo-light": (64, 1 << 16),
+    **dict.fromkeys(("cifar10-mse", "cifar10-stab", "cifar10-white", "cifar10-l1"), (32, 32)),
 }
 """Name -> the least and the largest side, in pixels, of the images that it was trained for."""
 
