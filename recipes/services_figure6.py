@@ -4,8 +4,8 @@
 
 Sigma .25, n0 = 20, n = 100, alpha = .001, bf16. A server on this machine speaks the wires of the four services and answers
 with EfficientNet-Lite0; it is reached through their official SDKs. Without a denoiser, with the shipped `photo` (mean
-squared error) and `photo-light` (through EfficientNet-Lite1 and -Lite2), and with every denoiser that is given. All images go
-over Azure's wire, a few over the others; the votes must be those of the local model. Then the certificates are made again
+squared error) and `photo-light` (through EfficientNet-Lite1 and -Lite2), and with every denoiser that is given. All images
+go over Azure's wire, a few over the others; the votes must be those of the local model. Then the certificates are made again
 from the logs, with no query, and must be equal to the last digit.
 """
 

@@ -45,6 +45,7 @@ WRAPPED: Final = Registry(
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
     "photo-light": "45a97db97614d83de9aa01258949a2e2e3055049f168d055097df5ef3223d8f8",
+    "photo-l1": "47d20e5eaf5d6b4ef48ae65064271bd691fdf7bd341f7c58d0876be189316e87",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
     "cifar10-white": "2063aa16143a3d7d991af0a56caed1762236cd859644979b1fda679cac5b255c",
@@ -53,8 +54,7 @@ SHIPPED: Final[dict[str, str]] = {
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
 
 TRAINED_SIDE: Final[dict[str, tuple[int, int]]] = {
-    "photo": (64, 1 << 16),
-    "photo-light": (64, 1 << 16),
+    **dict.fromkeys(("photo", "photo-light", "photo-l1"), (64, 1 << 16)),
     **dict.fromkeys(("cifar10-mse", "cifar10-stab", "cifar10-white", "cifar10-l1"), (32, 32)),
 }
 """Name -> the least and the largest side, in pixels, of the images that it was trained for."""
