@@ -82,7 +82,7 @@ class Demo:
         self,
         *,
         sigmas: Sequence[float] = (0.25, 0.5),
-        denoiser: str = "photo",
+        denoiser: str = "photo-light",
         n: int = 100,
         dtype: str = "bf16",
         seed: int | None = None,

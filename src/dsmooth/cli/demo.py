@@ -18,7 +18,7 @@ def demo(
     out: Annotated[Path, Parameter(alias="-o")] = Path("demo-out"),
     n: Whole = 100,
     sigma: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
-    denoiser: Annotated[str, Parameter(alias="-d")] = "photo",
+    denoiser: Annotated[str, Parameter(alias="-d")] = "photo-light",
     dtype: Literal["fp32", "bf16"] = "bf16",
     seed: Whole | None = None,
 ) -> None:
