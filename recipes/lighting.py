@@ -12,7 +12,8 @@ multiclass bound, alpha = .001, bf16. Interrupted, the same command goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,62 +36,51 @@ SHOWN = (0, 4, 8, 16, 24, 32, 48, 64)
 """Levels of 255."""
 
 Bytes = npt.NDArray[np.uint8]
-Kinds = Annotated[list[Literal["brightness", "colour"]], MANY]
-Strengths = Annotated[list[float], MANY]
-
-app = cyclopts.App(name="python -m recipes.lighting", help=__doc__)
+Kind = Literal["brightness", "colour"]
 
 
-@app.command
-def cifar10(
-    *,
-    kinds: Kinds = ["brightness", "colour"],  # noqa: B006
-    strengths: Strengths = [0.05, 0.1, 0.2],  # noqa: B006
-    every: int = 5,
-    n: int = 1000,
-    sigma: float = 0.25,
-    denoiser: str = "cifar10-white",
-    workers: int | None = None,
-) -> None:
-    """Certify every EVERY-th image of 500 under noise of each strength on the brightness, and on the colour."""
-    table("cifar10", test_images(), classifier("resnet56"), denoiser, kinds, strengths, every, n, sigma, workers)
+@dataclass(frozen=True)
+class Setting:
+    """Images, what is certified on them, and how much of it unless something else is said."""
+
+    images: Callable[[], ImageSet]
+    network: str
+    denoiser: str
+    kinds: Sequence[Kind]
+    every: int
+    n: int
 
 
-@app.command
-def imagenet(
-    *,
-    kinds: Kinds = ["brightness"],  # noqa: B006
-    strengths: Strengths = [0.05, 0.1, 0.2],  # noqa: B006
-    every: int = 1,
-    n: int = 300,
-    sigma: float = 0.25,
-    denoiser: str = "photo-light",
-    workers: int | None = None,
-) -> None:
-    """Certify every EVERY-th image of 50."""
-    table("imagenet", validation_images(), "efficientnet-lite0", denoiser, kinds, strengths, every, n, sigma, workers)
+SETTINGS = {
+    "cifar10": Setting(
+        test_images, classifier("resnet56"), "cifar10-white", kinds=("brightness", "colour"), every=5, n=1000
+    ),
+    "imagenet": Setting(validation_images, "efficientnet-lite0", "photo-light", kinds=("brightness",), every=1, n=300),
+}
 
 
 def table(
-    title: str,
-    images: ImageSet,
-    network: str,
-    denoiser: str,
-    kinds: Kinds,
-    strengths: Strengths,
-    every: int,
-    n: int,
-    sigma: float,
-    workers: int | None,
+    data: Literal["cifar10", "imagenet"],
+    /,
+    *,
+    kinds: Annotated[list[Kind] | None, MANY] = None,
+    strengths: Annotated[list[float], MANY] = [0.05, 0.1, 0.2],  # noqa: B006
+    every: int | None = None,
+    n: int | None = None,
+    sigma: float = 0.25,
+    denoiser: str | None = None,
+    workers: int | None = None,
 ) -> None:
-    """Certify every EVERY-th of the images, and print two lines for each kind and strength."""
-    images = images[::every]
+    """Certify every EVERY-th image of DATA under noise of each strength on each KIND of light, and print two lines each."""
+    usual = SETTINGS[data]
+    kinds, every, n, denoiser = kinds or [*usual.kinds], every or usual.every, n or usual.n, denoiser or usual.denoiser
+    images = usual.images()[::every]
     print(f"| noise | changes | {' | '.join(map(str, SHOWN))} |", "| --- " * (2 + len(SHOWN)) + "|", sep="\n")
     for kind in kinds:
         for strength in strengths:
             law = Lighting(sigma, **{kind: strength})
-            name = f"{title}-light-{Path(denoiser).stem}-{kind}{strength:g}-every{every}-n{n}-sigma{sigma:g}"
-            run = read_run(certify(name, images, network, denoiser, law, n=n, workers=workers))
+            name = f"{data}-light-{Path(denoiser).stem}-{kind}{strength:g}-every{every}-n{n}-sigma{sigma:g}"
+            run = read_run(certify(name, images, usual.network, denoiser, law, n=n, workers=workers))
             reached = [[-1, -1]] * len(run.records)  # not even the image itself
             for place, record in enumerate(run.records):
                 certificate = certificate_of(record)
@@ -120,4 +110,6 @@ def changed(kind: str, pixels: Bytes, level: int) -> Iterator[Bytes]:
 
 
 if __name__ == "__main__":
+    app = cyclopts.App(name="python -m recipes.lighting", help=__doc__)
+    app.default(table)
     app()
