@@ -76,7 +76,6 @@ def tables(
     """A run for each law and number of levels, a report for each law."""
     for law in noise:
         title = f"{name}-{law}-every{every}"
-        votes = {"n0": N0, "n": N} if law == "uniform" else {}
         runs = [
             certify(
                 f"{title}-{count}",
@@ -84,7 +83,8 @@ def tables(
                 classifier,
                 denoiser,
                 LAWS[law](levels=count),
-                **votes or {"n0": 0, "n": count},
+                n0=N0 if law == "uniform" else 0,
+                n=N if law == "uniform" else count,
                 workers=workers,
             )
             for count in levels

@@ -69,8 +69,7 @@ def serve(wires: list[str], addresses: Any) -> None:
 def votes(run: Path) -> list[list[Any]]:
     """The votes behind each record, in order of the images."""
     found = read_run(run)
-    records = list(in_order(found.records))
-    return [list(read_sidecar(run, record.votes, N0 + N)) for record in records]
+    return [list(read_sidecar(run, record.votes, N0 + N)) for record in in_order(found.records)]
 
 
 def facts(run: Path) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def attack_run(
     for what, digest in given.items():
         if getattr(run.question, what) != digest:
             raise BadRun(f"{run.folder} was certified with another {what}: pass the certified one")
-    records = list(in_order(run.records))[:most]
+    records = list(islice(in_order(run.records), most))
     found = {image.name: image for image in _named(images, records)}
     folder = run.folder / FOLDER
     done = begin_findings(folder, attack.parameters, resume=resume)
