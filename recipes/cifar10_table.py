@@ -1,12 +1,14 @@
 """CIFAR-10, by kind of access: Table 1 of Salman et al. 2020, the best of several sigma at each radius.
 
     python -m recipes.cifar10_table [ROW ...] [--classifier resnet56] [--n 10000] [--sigma 0.12 0.25 0.5 1.0] [--every 1]
+    python -m recipes.cifar10_table ROW ... --held-out --every 5 --n 400 --mode fixed
 
 Rows: none (no denoiser), mse, black (trained through other classifiers), white (through ResNet-56 itself); black-each and
 white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --every 1 takes the 500 images of the paper,
---every 5 a fifth of them. Mode curve stops an image as soon as it is settled which radii hold, at the same alpha. Mode fixed
-draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the
-same votes (`dsmooth certify --cascade` asks for fewer). Interrupted, the same command goes on.
+--every 5 a fifth of them. --held-out takes the 1,250 training images that no denoiser was trained on, to choose among
+denoisers; the classifiers know them by heart. Mode curve stops an image as soon as it is settled which radii hold, at the
+same alpha. Mode fixed draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a
+row of its own, from the same votes (`dsmooth certify --cascade` asks for fewer). Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, read_run
 from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
+from dsmooth.training.held_out import held_out_of
 from recipes.cifar10 import classifier as spec_of
-from recipes.cifar10 import test_images
+from recipes.cifar10 import test_images, training_images
 from recipes.experiment import RUNS, certify, mode_named, report
 
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -34,6 +37,7 @@ ROWS = ["none", "mse", "black-each", "white-each"]
 def table(
     *rows: str,
     every: int = 1,
+    held_out: bool = False,
     classifier: Literal["resnet20", "resnet32", "resnet56"] = "resnet56",
     n: int = 10_000,
     sigma: Annotated[list[float], MANY] = SIGMAS,
@@ -41,10 +45,10 @@ def table(
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) and print their tables."""
-    images = test_images()[::every]
+    images = (held_out_of(training_images()) if held_out else test_images())[::every]
     chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:
-        title = f"cifar10-table-{Path(row).stem}-{classifier}-every{every}-{mode}{n}"
+        title = f"cifar10-table-{Path(row).stem}-{classifier}{'-held-out' if held_out else ''}-every{every}-{mode}{n}"
         runs = [
             certify(
                 f"{title}-sigma{value:g}",
