@@ -1,7 +1,7 @@
 """The gateway against the same job offline, in one process and in turn (`make bench-serve`).
 
 python -m benchmarks.serve             18 minutes on two idle cores: ten of them are 16 clients
-python -m benchmarks.serve --soak 60 --denoiser photo-stab
+python -m benchmarks.serve --soak 60 --denoiser photo-light
 """
 
 from __future__ import annotations

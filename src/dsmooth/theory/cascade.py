@@ -59,7 +59,7 @@ class Cascade:
 
     sigmas: two or more, kept in falling order. If no label has such a probability at any of them, it abstains.
 
-    Source: Jeong and Shin 2023 (arXiv 2303.04115) with 1/2 for their threshold; bounds and levels as in docs/theory.md,
+    Source: Jeong and Shin 2023 (arXiv 2310.16779) with 1/2 for their threshold; bounds and levels as in docs/theory.md,
     claim 23.
     """
 
