@@ -76,7 +76,23 @@ def test_rivals_may_change_places_after_the_best_look():
     assert found.estimation.best.of(1) > found.estimation.best.of(2)
     assert found.estimation.last.of(1) < found.estimation.last.of(2)
     for others in (0, 10, 1000):
-        assert charged(asked, found, 0, 12, others) == found.certificate
+        assert charged(asked, found, 0, 12, others).radius == found.certificate.radius > 0.0
+
+
+def test_a_rule_that_bounds_the_rival_is_charged_for_votes_moved_between_rivals():
+    """A place that the true votes do not justify, since 40 of them for the strongest rival are said to be another's."""
+    asked = question(Gaussian(0.25), n0=20, n=1000, alpha=0.01, mode=Mode("decision", (0.05,), rivals=True))
+    true = [0] * 20 + [0, 0, 1, 0, 1, 2, 0, 1, 2, 0] * 100
+    told = list(true)
+    for place in [place for place, label in enumerate(true) if label == 1][:40]:
+        told[place] = 2
+    honest, forged = (
+        next(found for n in range(820, 1021, 100) if (found := recount(asked, labels[:n], 12)))
+        for labels in (true, told)
+    )
+    assert honest.certificate.abstained
+    assert not forged.certificate.abstained
+    assert charged(asked, forged, 0, 12, 40).abstained
 
 
 @pytest.mark.parametrize("certifier", [Cohen(), Multiclass()], ids=lambda c: c.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,10 +117,7 @@ def charged_at_centres(question: Question, found: Recount, wrong: Sequence[int],
     label, votes = found.certificate.answer, found.estimation
     if label is None or not isinstance(votes, CoverVotes):
         return found.certificate
-    parts = tuple(
-        StoppedVotes(_less(part.last, label, lost, 0), _less(part.best, label, lost, 0))
-        for part, lost in zip(votes.parts, wrong, strict=True)
-    )
+    parts = tuple(_stopped_less(part, label, lost, 0) for part, lost in zip(votes.parts, wrong, strict=True))
     return question.plan.certify(found.selection, replace(votes, parts=parts), dim)
 
 
@@ -143,23 +140,31 @@ def charged(
     if isinstance(found.estimation, CoverVotes):
         raise BadParameter("the votes at the centres of a cover are charged centre by centre")
     if isinstance(found.estimation, StoppedVotes):
-        last, best = found.estimation.last, found.estimation.best
-        # a rule that looks counts what is for the label and what is not: rivals are alike to it
-        estimation = StoppedVotes(_less(last, label, wrong, 0), _less(best, label, wrong, 0))
+        estimation = _stopped_less(found.estimation, label, wrong, others)
     else:
-        estimation = _less(found.estimation, label, wrong, others)
+        estimation = _without(found.estimation, _doubtful(found.estimation, label, wrong, others))
     return question.plan.certify(found.selection, estimation, dim, weight)
 
 
-def _less(votes: Votes, label: Label, wrong: int, others: int) -> Votes:
-    """The votes with so many taken away, of the label's and of its weaker rivals': they count for its strongest rival."""
-    counts = {**votes.counts, label: max(0, votes.of(label) - wrong)}
+def _stopped_less(votes: StoppedVotes, label: Label, wrong: int, others: int) -> StoppedVotes:
+    """The votes without those in doubt among the votes at the best look, on which the claim rests."""
+    taken = _doubtful(votes.best, label, wrong, others)
+    return StoppedVotes(_without(votes.last, taken), _without(votes.best, taken))
+
+
+def _doubtful(votes: Votes, label: Label, wrong: int, others: int) -> dict[Label, int]:
+    """So many votes of the label, and so many of its weaker rivals, or all that there are."""
+    taken = {label: min(wrong, votes.of(label))}
     rivals = [rival for rival, _ in votes.ranked() if rival != label]
     for rival in rivals[1:]:
-        taken = min(others, counts[rival])
-        counts[rival] -= taken
-        others -= taken
-    return Votes(counts, votes.trials)
+        taken[rival] = min(others, votes.of(rival))
+        others -= taken[rival]
+    return taken
+
+
+def _without(votes: Votes, taken: Mapping[Label, int]) -> Votes:
+    """The same trials, so many votes of them now missing: as missing ones they count for the strongest rival."""
+    return Votes({label: count - taken.get(label, 0) for label, count in votes.counts.items()}, votes.trials)
 
 
 def _at_centres(
