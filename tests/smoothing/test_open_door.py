@@ -13,10 +13,15 @@ import torch
 from torch import nn
 
 from dsmooth import BadModel, BadParameter, SmoothedClassifier
+from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.errors import Expired, SessionClosed
 from dsmooth.images.sets import LabelledImage
+from dsmooth.smoothing.batch_size import BatchSizes
 from dsmooth.smoothing.chunks import Chunk, MasterKey
+from dsmooth.smoothing.engines.threads import ThreadEngine
+from dsmooth.smoothing.engines.worker import Recipe, Worker
 from dsmooth.smoothing.scheduler import Scheduler, Urgency
+from dsmooth.smoothing.session import Session
 from dsmooth.smoothing.tally import Tally
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.laws.uniform import Uniform
@@ -262,6 +267,44 @@ def test_what_is_open_when_the_session_ends_fails():
             opened.submit(named(1)[0], ASKED)
         with pytest.raises(SessionClosed):
             list(opened.drain(named(1), ASKED, MasterKey.draw(1)))
+
+
+def test_a_run_whose_canaries_are_asked_when_the_session_ends_fails():
+    module, asked = Gate(), question(NOISE, n0=7, n=300)
+    module.open.set()
+    with session(module, asked, batch=1) as opened:
+        run = opened.drain(named(1), asked, MasterKey.draw(1))
+        next(run)
+        module.reached.clear()
+        module.open.clear()
+
+        def end():
+            assert module.reached.wait(30)
+            threading.Timer(0.5, module.open.set).start()
+            opened.close()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        with pytest.raises(SessionClosed):
+            next(run)
+        ending.join()
+
+
+def test_a_session_that_was_never_asked_anything_closes_its_engine():
+    closed = []
+
+    class Closing(ThreadEngine):
+        def close(self):
+            closed.append(True)
+            super().close()
+
+    engine = Closing(Worker(Recipe(TorchClassifier(Linear()), None, NOISE, "eager", "fp32"), 1))
+    opened = Session(engine, ASKED, sizes=BatchSizes(size=4, area=1, most=4), ahead=True, canaries=True)
+    opened.close()
+    opened.close()
+    assert closed == [True]
+    with pytest.raises(SessionClosed):
+        opened.submit(named(1)[0], ASKED)
 
 
 def test_a_session_that_nobody_holds_any_more_ends_its_threads():

@@ -192,6 +192,9 @@ class Dispatcher:
             for call in self._inbox:  # images that were just handed in hear of it
                 call()
             self._fail_all(self.failed)
+            for left in self._under_way:
+                for after in left.after:
+                    after(self.failed)
             self.engine.interrupt()
             self.engine.close()
             self.engine.rest()

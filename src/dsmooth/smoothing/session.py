@@ -226,7 +226,11 @@ class Session:
     def close(self) -> None:
         """Open images fail (SessionClosed), and nothing more is accepted; what is under way was waited for."""
         self._stop()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        with self._lock:
+            unused, self._started = not self._started, True
+        if unused:
+            self._loop.run()  # which ends at once, and closes the engine
+        elif self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
     def __enter__(self) -> Session:
