@@ -187,7 +187,7 @@ def test_the_bound_of_pairs_has_a_name_and_certifies_nothing():
     bound = Paired("a" * 64)
     assert certifier_named(bound.name) == bound == paired_named(bound.name)
     assert paired_named("cohen") is None
-    found = bound.certify(Votes({}, 0), pairs({BOTH: 1000}), LAW, alpha=0.001, dim=3)
+    found = bound.certify(ONE, pairs({BOTH: 1000}), LAW, alpha=0.001, dim=3)
     assert (found.answer, found.radius, found.certifier) == (None, 0.0, bound.name)
     for bad in ("", "a" * 63, "A" * 64, "g" * 64):
         with pytest.raises(BadParameter, match="digest of a run"):

@@ -65,7 +65,7 @@ def test_no_certificate_is_wrong_for_any_pair_of_images(levels, classes):
     side = 48
     images = np.array([(a, b) for a in range(side) for b in range(side)], np.uint8)
     values = shown(images.reshape(-1, 1, 2, 1), levels).astype(np.int64)
-    rng, law, checked, wrong = np.random.default_rng(levels * classes), Splitting(levels), 0, 0
+    rng, exact, checked, wrong = np.random.default_rng(levels * classes), Exact(Splitting(levels), 1.0), 0, 0
     distance = np.abs(images[:, None].astype(int) - images[None]).sum(axis=2)
     for bias in (0.5, 0.8, 0.95):
         table = np.where(rng.random((1021, 1021)) < bias, 0, rng.integers(0, classes, (1021, 1021)))
@@ -75,7 +75,7 @@ def test_no_certificate_is_wrong_for_any_pair_of_images(levels, classes):
         answers = counts.argmax(axis=1)  # the smallest of those with as many
         for place, row in enumerate(counts.tolist()):
             votes = Votes({label: count for label, count in enumerate(row) if count}, levels)
-            certificate = Exact().certify(Votes({}, 0), votes, law, alpha=0.0, dim=2)
+            certificate = exact.certify(Votes({}, 0), votes, dim=2)
             if certificate.answer is None:
                 continue
             assert certificate.answer == answers[place]
@@ -88,14 +88,14 @@ def test_no_certificate_is_wrong_for_any_pair_of_images(levels, classes):
 
 def test_the_radius_is_not_shorter_than_it_has_to_be():
     """Unanimity of all but the missing step: the next split turns enough votes for a tie."""
-    votes = Votes({1: 100, 0: 27}, 127)
-    certificate = Exact().certify(Votes({}, 0), votes, Splitting(127), alpha=0.0, dim=3072)
+    exact = Exact(Splitting(127), 1.0)
+    certificate = exact.certify(Votes({}, 0), Votes({1: 100, 0: 27}, 127), dim=3072)
     assert certificate.answer == 1
     assert round(255 * certificate.radius) == (100 - 27 - 1) // 2
     for turned, answer in ((36, 1), (37, 0)):  # as many as steps; at 37 label 0 wins
         moved = predict_exactly(Votes({1: 100 - turned, 0: 27 + turned}, 127))
         assert moved.answer == answer
-    lost = Exact().certify(Votes({}, 0), Votes({1: 100, 0: 20}, 127), Splitting(127), alpha=0.0, dim=3072)
+    lost = exact.certify(Votes({}, 0), Votes({1: 100, 0: 20}, 127), dim=3072)
     assert lost.radius == certificate.radius  # seven missing votes count for the rival
 
 

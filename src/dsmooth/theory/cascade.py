@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final
+from dataclasses import dataclass
+from typing import Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import LEVEL_MARGIN, check_level, clopper_pearson_upper, round_down
-from dsmooth.theory.certifiers import Certificate, Cohen
+from dsmooth.theory.certifiers import Certifier, Cohen
 from dsmooth.theory.laws.base import Law
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.prediction import Prediction
@@ -154,35 +154,25 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True)
-class OneScale:
+class OneScale(Certifier):
     """Cohen's rule for one scale of a cascade.
 
     It certifies the classifier that is smoothed at this scale alone. The cascade's certificate needs the votes of several.
     """
 
     cascade: Cascade
-    name: str = field(init=False)
-    randomised: ClassVar[bool] = False
-    """There is one plain bound at every scale."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", _NAME + ",".join(map(repr, self.cascade.sigmas)))
+    @property
+    def name(self) -> str:
+        """cascade-0.5,0.25, by which questions name the cascade that their votes belong to."""
+        return _NAME + ",".join(map(repr, self.cascade.sigmas))
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
         if law not in self.cascade.laws:
             raise BadParameter(f"the bound {self.name} is for Gaussian noise of one of its sigmas, got {law}")
-        certificate = Cohen().certify(selection, estimation, law, alpha=alpha, norm=norm, dim=dim)
-        return replace(certificate, certifier=self.name)
+        return Cohen()._bounds(label, selection, estimation, law, alpha=alpha, weight=weight)
 
 
 def _radius(law: Gaussian, tail: float, norm: float, dim: int) -> float:

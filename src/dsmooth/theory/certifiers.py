@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -113,20 +114,30 @@ class Certificate:
         )
 
 
-class Certifier(Protocol):
-    """Turns votes into bounds on pA and pB, and those into a certificate.
+class Certifier(ABC):
+    """Turns votes into bounds on P(answer) and on the probability of every other label, and those into a certificate.
 
     The number of votes must be fixed before the first of them is seen. Rules that stop early are StoppingRules
-    (stopping.py), and their StoppedVotes are refused here.
+    (stopping.py), and their StoppedVotes are refused here. Subclasses are frozen dataclasses of their settings.
     """
 
-    @property
-    def name(self) -> str: ...
+    randomised: bool = False
+    """Whether it uses `weight`."""
+    top: int = 1
+    """k of a top-k certificate."""
 
     @property
-    def randomised(self) -> bool:
-        """Whether it uses `weight`."""
+    @abstractmethod
+    def name(self) -> str:
+        """As it stands in questions and records."""
 
+    @abstractmethod
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
+        """`tail` and `rival` of the certificate, both right with probability at least 1 - alpha; of at least one trial."""
+
+    @final
     def certify(
         self,
         selection: Votes,
@@ -138,11 +149,32 @@ class Certifier(Protocol):
         dim: int,
         weight: float = 1.0,
     ) -> Certificate:
-        """weight: W of a randomised bound, drawn independently of all votes; 1 is Clopper and Pearson's bound."""
+        """The certificate of the label that the selection votes choose, or an abstention.
+
+        weight: W of a randomised bound, drawn independently of all votes; 1 is Clopper and Pearson's bound.
+        """
+        alpha, label = check_level(alpha), settled(selection, estimation)
+        tail = rival = 1.0
+        if label is not None and estimation.trials:
+            weight = weight if self.randomised else 1.0
+            tail, rival = self._bounds(label, selection, estimation, law, alpha=alpha, weight=weight)
+        return conclude(
+            certifier=self.name,
+            answer=label,
+            tail=tail,
+            rival=rival,
+            selection=selection,
+            estimation=estimation,
+            law=law,
+            alpha=alpha,
+            norm=norm,
+            dim=dim,
+            top=self.top,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Cohen:
+class Cohen(Certifier):
     """The one-sided rule: a lower bound on pA at level alpha, and pB at most 1 - pA; abstains unless pA > 1/2.
 
     randomised: with Stevens's bound in place of Clopper and Pearson's; docs/theory.md, claim 25.
@@ -157,37 +189,16 @@ class Cohen:
         """cohen, or cohen-randomised."""
         return f"cohen{RANDOMISED * self.randomised}"
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
-        alpha, label = check_level(alpha), settled(selection, estimation)
-        weight = weight if self.randomised else 1.0
-        count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, alpha, weight)
-        return conclude(
-            certifier=self.name,
-            answer=label,
-            tail=tail,
-            rival=tail,
-            selection=selection,
-            estimation=estimation,
-            law=law,
-            alpha=alpha,
-            norm=norm,
-            dim=dim,
-        )
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
+        misses, trials = estimation.trials - estimation.of(label), estimation.trials
+        tail = clopper_pearson_upper(misses, trials, alpha, weight=weight)
+        return tail, tail
 
 
 @dataclass(frozen=True, slots=True)
-class Multiclass:
+class Multiclass(Certifier):
     """Bounds on pA and on the strongest rival's pB, from the same votes; certifies also below pA = 1/2.
 
     `share` of alpha goes to pA, the rest to pB. It is fixed before any vote is seen. No union over the rivals is needed:
@@ -209,35 +220,13 @@ class Multiclass:
         share = "" if self.share == _SHARE else f"-{self.share!r}"
         return f"multiclass{share}{RANDOMISED * self.randomised}"
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
-        alpha, label = check_level(alpha), settled(selection, estimation)
-        weight = weight if self.randomised else 1.0
-        count = 0 if label is None else estimation.of(label)
-        tail = _upper(estimation.trials - count, estimation.trials, self.share * alpha, weight)
-        rivals = estimation.missing if label is None else estimation.strongest_rival(label)
-        rival = min(_upper(rivals, estimation.trials, (1.0 - self.share) * alpha, weight), tail)
-        return conclude(
-            certifier=self.name,
-            answer=label,
-            tail=tail,
-            rival=rival,
-            selection=selection,
-            estimation=estimation,
-            law=law,
-            alpha=alpha,
-            norm=norm,
-            dim=dim,
-        )
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
+        misses, trials = estimation.trials - estimation.of(label), estimation.trials
+        tail = clopper_pearson_upper(misses, trials, self.share * alpha, weight=weight)
+        rivals, rest = estimation.strongest_rival(label), (1.0 - self.share) * alpha
+        return tail, min(clopper_pearson_upper(rivals, trials, rest, weight=weight), tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,26 +237,22 @@ class Exact:
     where a rival would win a tie. There are no selection votes.
     """
 
-    name: str = field(default="exact", init=False)
-    randomised: bool = field(default=False, init=False)
+    law: EnumeratedLaw
+    norm: float
+    name: ClassVar[str] = "exact"
+    randomised: ClassVar[bool] = False
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
-        if not isinstance(law, EnumeratedLaw) or selection.trials:
-            raise BadParameter(f"exact certificates need all outcomes of an enumerated law, got votes under {law.name}")
-        if estimation.trials != law.samples:
-            raise BadParameter(f"expected the votes of all {law.samples} outcomes, got {estimation.trials}")
+    @property
+    def demand(self) -> int:
+        """The votes of all outcomes."""
+        return self.law.samples
+
+    def certify(self, selection: Votes, estimation: Any, dim: int, weight: float = 1.0) -> Certificate:
+        """The certificate of the votes of all outcomes; raises BadParameter for any others."""
+        samples = self.law.samples
+        if not isinstance(estimation, Votes) or estimation.trials != samples or selection.trials:
+            raise BadParameter(f"expected the votes of all {samples} outcomes and no others, got {estimation}")
         label, lead, rival = foremost(estimation)
-        samples = law.samples
         return conclude(
             certifier=self.name,
             answer=label,
@@ -275,9 +260,9 @@ class Exact:
             rival=rival / samples,
             selection=selection,
             estimation=estimation,
-            law=law,
+            law=self.law,
             alpha=0.0,
-            norm=norm,
+            norm=self.norm,
             dim=dim,
         )
 
@@ -292,7 +277,7 @@ def foremost(votes: Votes) -> tuple[Label | None, int, int]:
         return None, 0, votes.trials
     label, lead = ranked[0]
     others = (count + (_order(other) < _order(label)) for other, count in ranked[1:])
-    return label, lead, votes.missing + max(1, *others, 1)  # 1: a label never seen, that comes before
+    return label, lead, votes.missing + max([1, *others])  # 1: a label never seen, that comes before
 
 
 def _order(label: Label) -> tuple[str, Label]:
@@ -308,11 +293,6 @@ def settled(selection: Votes, estimation: object) -> Label | None:
             "can stop early: only that rule can certify from them"
         )
     return selected(selection)
-
-
-def _upper(count: int, trials: int, alpha: float, weight: float) -> float:
-    """The Clopper-Pearson bound, or 1 where nothing was asked."""
-    return clopper_pearson_upper(count, trials, alpha, weight=weight) if trials else 1.0
 
 
 def conclude(

@@ -6,11 +6,11 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_level, clopper_pearson_upper
-from dsmooth.theory.certifiers import Certificate, conclude
+from dsmooth.theory.certifiers import Certificate, Certifier, conclude, settled
 from dsmooth.theory.laws.base import Law
 from dsmooth.theory.votes import Label, Votes, check_label, selected
 
@@ -22,15 +22,13 @@ _SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class Paired(Certifier):
     """What pairs of votes are drawn for: its name says beside which earlier run. Alone they certify nothing.
 
     earlier: digest of that run: its question, images, keys and counts.
     """
 
     earlier: str
-    randomised: ClassVar[bool] = False
-    """There is one plain bound for the pairs."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -41,30 +39,11 @@ class Paired:
         """As it stands in questions: paired-, and the digest."""
         return f"paired-{self.earlier}"
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
-        """An abstention, whatever the votes are."""
-        return conclude(
-            certifier=self.name,
-            answer=None,
-            tail=1.0,
-            rival=1.0,
-            selection=selection,
-            estimation=estimation,
-            law=law,
-            alpha=check_level(alpha),
-            norm=norm,
-            dim=dim,
-        )
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
+        """Those of an abstention, whatever the votes are."""
+        return 1.0, 1.0
 
 
 def paired_named(bound: str) -> Paired | None:
@@ -120,7 +99,7 @@ def certify_changed(
 
     Source: a union of two Clopper-Pearson bounds, as in Ugare et al. 2024 (arXiv 2305.19521); docs/theory.md, claim 30.
     """
-    alpha, answer, tail = check_level(alpha), selected(selection), 1.0
+    alpha, answer, tail = check_level(alpha), settled(selection, estimation), 1.0
     if answer is not None and pairs.trials:
         misses = (estimation.trials - estimation.of(answer), _left(pairs, answer))
         levels = (_SHARE * alpha, (1.0 - _SHARE) * alpha)

@@ -152,7 +152,7 @@ class Mode:
         An enumerated law leaves no choice: all of its outcomes are evaluated, and the certificate is exact.
         """
         if isinstance(law, EnumeratedLaw):
-            return _WithoutLooks(law.samples, Exact(), law, 0.0, law.norm_or_own(norm))
+            return Exact(law, law.norm_or_own(norm))
         n, alpha, norm = check_count(n, "n"), check_level(alpha), law.norm_or_own(norm)
         if self.name != "fixed" and n > MOST_TRIALS:
             raise BadParameter(f"n must be at most {MOST_TRIALS:,} in mode {self.name}, got {n:,}")

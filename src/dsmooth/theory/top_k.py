@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from dsmooth.errors import BadParameter
-from dsmooth.theory.bounds import check_count, check_level, clopper_pearson_upper
-from dsmooth.theory.certifiers import Certificate, conclude, settled
+from dsmooth.theory.bounds import check_count, clopper_pearson_upper
+from dsmooth.theory.certifiers import Certifier
 from dsmooth.theory.laws.base import Law
-from dsmooth.theory.votes import Votes
+from dsmooth.theory.votes import Label, Votes
 
 __all__ = ["TopK", "top_k_named"]
 
@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"top-([1-9][0-9]{0,6})-of-([1-9][0-9]{0,6})")
 
 
 @dataclass(frozen=True, slots=True)
-class TopK:
+class TopK(Certifier):
     """The answer stays among the `top` most probable labels: fewer than `top` others are as probable.
 
     classes: the number of the classifier's classes, which must be known before the votes, because alpha / classes is spent
@@ -29,10 +29,8 @@ class TopK:
     Source: Jia et al. 2020 (arXiv 1912.09899), Theorem 1 and section 3.2; docs/theory.md, claim 27.
     """
 
-    top: int
+    top: int = field()  # else the 1 of the base would be its default
     classes: int
-    randomised: ClassVar[bool] = False
-    """There is one plain bound for every label."""
 
     def __post_init__(self) -> None:
         top, classes = check_count(self.top, "top", most=1000), check_count(self.classes, "classes", most=9_999_999)
@@ -46,44 +44,21 @@ class TopK:
         """As it stands in questions: top-5-of-1000."""
         return f"top-{self.top}-of-{self.classes}"
 
-    def certify(
-        self,
-        selection: Votes,
-        estimation: Votes,
-        law: Law,
-        *,
-        alpha: float,
-        norm: float | None = None,
-        dim: int,
-        weight: float = 1.0,
-    ) -> Certificate:
+    def _bounds(
+        self, label: Label, selection: Votes, estimation: Votes, law: Law, *, alpha: float, weight: float
+    ) -> tuple[float, float]:
         """As of every certifier. Raises BadParameter for votes for more labels than there are classes."""
-        alpha, label = check_level(alpha), settled(selection, estimation)
         if (seen := len({*selection.counts, *estimation.counts})) > self.classes:
             raise BadParameter(f"expected votes for at most {self.classes} labels, got {seen} of them")
         level, trials = alpha / self.classes, estimation.trials
-        tail, rival = 1.0, 1.0
-        if label is not None and trials:
-            tail = clopper_pearson_upper(trials - estimation.of(label), trials, level)
-            counts = [count for other, count in estimation.ranked() if other != label][: self.top]
-            counts += [0] * (self.top - len(counts))
-            together = 0.0
-            for weakest, count in enumerate(reversed(counts), 1):
-                together += clopper_pearson_upper(count + estimation.missing, trials, level)
-                rival = min(rival, law.weakest_rival(tail=tail, group=min(together, tail), count=weakest))
-        return conclude(
-            certifier=self.name,
-            answer=label,
-            tail=tail,
-            rival=rival,
-            selection=selection,
-            estimation=estimation,
-            law=law,
-            alpha=alpha,
-            norm=norm,
-            dim=dim,
-            top=self.top,
-        )
+        tail = clopper_pearson_upper(trials - estimation.of(label), trials, level)
+        counts = [count for other, count in estimation.ranked() if other != label][: self.top]
+        counts += [0] * (self.top - len(counts))
+        together, rival = 0.0, 1.0
+        for weakest, count in enumerate(reversed(counts), 1):
+            together += clopper_pearson_upper(count + estimation.missing, trials, level)
+            rival = min(rival, law.weakest_rival(tail=tail, group=min(together, tail), count=weakest))
+        return tail, rival
 
 
 def top_k_named(bound: str) -> TopK | None:
