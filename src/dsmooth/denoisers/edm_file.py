@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import safe_open
 
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.denoisers.song_unet import SongUNet
-from dsmooth.denoisers.weights import read_weights
+from dsmooth.denoisers.weights import read_arrays
 from dsmooth.errors import BadModel, BadParameter, last_line
 from dsmooth.records.reading import strict_json
 
@@ -31,8 +30,8 @@ def load_edm(spec: str) -> Diffusion:
     BadModel for anything else: other classes, models conditioned on classes, pickles.
     """
     path = Path(spec.partition(":")[2])
-    arrays, _ = read_weights(path)
-    told = _settings(path)
+    arrays, header = read_arrays(path)
+    told = _settings(path, header)
     kind, label_dim = told.pop("class", None), told.pop("label_dim", 0)
     network = told.pop("model_type", "DhariwalUNet")
     if (kind, network) != ("EDMPrecond", "SongUNet"):
@@ -63,9 +62,7 @@ def load_edm(spec: str) -> Diffusion:
     return denoiser.eval().requires_grad_(False)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        header: Mapping[str, str] = file.metadata() or {}
+def _settings(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         return dict(strict_json(header[_KEY]))
     except (LookupError, TypeError, ValueError) as error:

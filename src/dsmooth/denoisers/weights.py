@@ -18,7 +18,7 @@ from dsmooth.records.files import write_whole
 from dsmooth.records.reading import strict_json
 from dsmooth.theory.bounds import number_or_nan
 
-__all__ = ["Description", "read_weights", "write_weights"]
+__all__ = ["Description", "read_arrays", "read_weights", "write_weights"]
 
 _KEY = "dsmooth"
 _SCHEMA = 1
@@ -47,13 +47,19 @@ def write_weights(path: Path | str, described: Description, arrays: Mapping[str,
 
 
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Description | None]:
-    """The arrays in float32, and what the file says of itself; None for a bare file.
+    """As `read_arrays`, with what the file says of itself; None for a bare file. Raises BadModel where it cannot be read."""
+    arrays, header = read_arrays(path)
+    return arrays, _parse(path, header[_KEY]) if _KEY in header else None
+
+
+def read_arrays(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The arrays in float32, and the texts in the header.
 
     Raises BadModel for what is no safetensors file, is damaged, or holds anything but finite floating-point numbers.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_KEY)
+            header: dict[str, str] = file.metadata() or {}
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise BadModel(f"{path}: expected a safetensors file, cannot read it ({error})") from error
@@ -64,7 +70,7 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Description | Non
                 f"or {array.dtype}"
             )
         arrays[key] = array.float()
-    return arrays, None if header is None else _parse(path, header)
+    return arrays, header
 
 
 def _parse(path: Path, header: str) -> Description:
