@@ -98,15 +98,27 @@ def test_a_trained_model_denoises(tmp_path, diffusers):
     assert denoiser.digest() == load_denoiser(f"diffusers:{tmp_path}").digest()
 
 
+def test_what_the_scheduler_does_not_say_is_as_in_diffusers_and_another_edm_is_refused(tmp_path, diffusers):
+    saved(diffusers, tmp_path, "edm")
+    path = tmp_path / "scheduler" / "scheduler_config.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in told.items() if name != "sigma_data"}))
+    assert load_denoiser(f"diffusers:{tmp_path}").config["spread"] == 0.5
+    path.write_text(json.dumps({**told, "prediction_type": "v_prediction"}))
+    with pytest.raises(BadModel, match="EDM's epsilon, got 'v_prediction'"):
+        load_denoiser(f"diffusers:{tmp_path}")
+
+
 def test_folders_that_are_none_are_refused(tmp_path, diffusers):
     with pytest.raises(BadModel, match="expected a folder of diffusers with unet/ and scheduler/"):
         load_denoiser(f"diffusers:{tmp_path}")
     saved(diffusers, tmp_path, "epsilon")
     path = tmp_path / "scheduler" / "scheduler_config.json"
     told = json.loads(path.read_text())
-    path.write_text(json.dumps({**told, "_class_name": "os"}))
-    with pytest.raises(BadModel, match="cannot read them"):
-        load_denoiser(f"diffusers:{tmp_path}")
+    for other in ("os", "DiffusionPipeline"):  # a pipeline loads whatever its own files name
+        path.write_text(json.dumps({**told, "_class_name": other}))
+        with pytest.raises(BadModel, match=f"cannot read them .*{other}"):
+            load_denoiser(f"diffusers:{tmp_path}")
     path.write_text("[" * 100_000)
     with pytest.raises(BadModel, match="expected a folder of diffusers"):
         load_denoiser(f"diffusers:{tmp_path}")

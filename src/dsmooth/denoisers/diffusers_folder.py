@@ -30,27 +30,31 @@ class _Sample(nn.Module):
 def load_diffusers(spec: str) -> Diffusion:
     """The denoiser of diffusers:FOLDER, a folder as DDPMPipeline.save_pretrained writes it, in eval mode: unet/, scheduler/.
 
-    Unconditional UNet2DModel; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's. Only
-    safetensors are read. Raises BadModel for anything else.
+    Unconditional UNet2DModel; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's with
+    prediction type epsilon. Only safetensors are read. Raises BadModel for anything else.
     """
     import_torchvision()  # diffusers imports it where it is installed
     diffusers = require("diffusers", "diffusers")
     folder = Path(spec.partition(":")[2])
-    told = _told(folder / "scheduler" / "scheduler_config.json")
-    kind = str(told.get("_class_name"))
+    kind = str(_told(folder / "scheduler" / "scheduler_config.json").get("_class_name"))
     _told(folder / "unet" / "config.json")  # complains of a folder that is none
     try:
         model = diffusers.UNet2DModel.from_pretrained(folder / "unet", local_files_only=True, use_safetensors=True)
-        scheduler = getattr(diffusers, kind).from_pretrained(folder / "scheduler", local_files_only=True)
+        named = getattr(diffusers, kind)
+        if not issubclass(named, diffusers.SchedulerMixin):  # a pipeline would load, and unpickle, what it likes
+            raise TypeError(f"{kind} is no scheduler")
+        scheduler = named.from_pretrained(folder / "scheduler", local_files_only=True)
     except Exception as error:  # the package raises many kinds, none of which is this program's fault
         line = first_line(error)
         raise BadModel(f"{folder}: expected a diffusers model and scheduler, cannot read them ({line})") from error
     multiple = 2 ** (len(model.config.block_out_channels) - 1)
     common: dict[str, Any] = {"channels": model.config.in_channels, "multiple": multiple}
+    prediction = scheduler.config.get("prediction_type", "epsilon")
     if kind.startswith("EDM"):
-        denoiser = Diffusion(_Sample(model), "edm", spread=float(told["sigma_data"]), **common)
+        if prediction != "epsilon":
+            raise BadModel(f"{folder}: expected a model of EDM's epsilon, got {prediction!r:.80}, whose answers differ")
+        denoiser = Diffusion(_Sample(model), "edm", spread=scheduler.config.sigma_data, **common)
     elif hasattr(scheduler, "alphas_cumprod"):
-        prediction = told.get("prediction_type", "epsilon")
         denoiser = Diffusion(_Sample(model), prediction, alphas=scheduler.alphas_cumprod, **common)
     else:
         raise BadModel(f"{folder}: expected a scheduler with alphas_cumprod or EDM's, got {kind}")
