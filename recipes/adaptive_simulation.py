@@ -16,8 +16,8 @@ from scipy import special
 from dsmooth.theory.certifiers import Certificate, Cohen
 from dsmooth.theory.laws.gaussian import Gaussian
 from dsmooth.theory.modes import FIXED, Mode, Plan
-from dsmooth.theory.stopping import StoppingRule, looks
-from dsmooth.theory.votes import StoppedVotes, Votes
+from dsmooth.theory.stopping import StoppingRule, looks, stopped
+from dsmooth.theory.votes import Votes
 
 IMAGES, N0, ALPHA = 4000, 100, 0.001
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # in sigmas
@@ -39,14 +39,7 @@ def certify(plan: Plan, selection: Votes, votes: Mapping[int, Votes]) -> Certifi
     demand = plan.demand
     if not isinstance(demand, StoppingRule):
         return plan.certify(selection, votes[demand if isinstance(demand, int) else demand.size(selection)], 1)
-    held, trials, best = 0, 0, votes[0]
-    while True:
-        verdict = demand.look(selection, votes[trials], held=held, dim=1)
-        if verdict.held > held:
-            held, best = verdict.held, votes[trials]
-        if verdict.more is None:
-            return plan.certify(selection, StoppedVotes(votes[trials], best), 1)
-        trials = verdict.more
+    return plan.certify(selection, stopped(demand, selection, votes.get, 1), 1)
 
 
 def drawn(p: float, n: int, rng: np.random.Generator) -> tuple[Votes, dict[int, Votes]]:

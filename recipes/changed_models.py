@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ from dsmooth.runs.verify import read_evidence
 from dsmooth.theory.certifiers import Multiclass
 from dsmooth.theory.changed import certify_changed, pair_of, votes_of_changed
 from dsmooth.theory.laws.base import Law
-from dsmooth.theory.votes import Label, Votes
+from dsmooth.theory.votes import Label, Votes, counted
 from recipes.cifar10 import classifier, test_images
 from recipes.experiment import RUNS, certify
 
@@ -153,10 +152,6 @@ def images_of(run: ChangedRun) -> Iterator[Image]:
             votes_from_json(held.selection), votes_from_json(held.estimation), evidence.labels(record)[1:],
             question.law, question.alpha, held.dim,
         )  # fmt: skip
-
-
-def counted(labels: Sequence[Label | None]) -> Votes:
-    return Votes(Counter(label for label in labels if label is not None), len(labels))
 
 
 def table(made: dict[str, ChangedRun], numbers: Sequence[int]) -> None:

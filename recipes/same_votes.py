@@ -9,7 +9,6 @@ from 0 to 1. Radii are means over the images that the plain bound certifies; for
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from dsmooth.records.store import Run, read_run
 from dsmooth.runs.verify import read_evidence
 from dsmooth.theory.certifiers import Certificate, Certifier, Cohen, Multiclass
 from dsmooth.theory.modes import FIXED, Mode, Plan
-from dsmooth.theory.stopping import StoppingRule
+from dsmooth.theory.stopping import StoppingRule, stopped
 from dsmooth.theory.top_k import TopK
-from dsmooth.theory.votes import Label, StoppedVotes, Votes
+from dsmooth.theory.votes import Label, Votes, counted
 
 WEIGHTS = (np.arange(100) + 0.5) / 100
 
@@ -114,17 +113,11 @@ def modes(folders: Sequence[Path]) -> None:
 
 def certified(plan: Plan, selection: Votes, labels: Sequence[Label | None], dim: int) -> Certificate:
     """What the plan makes of these votes, of which a rule that looks takes the first ones."""
-    if not isinstance(plan.demand, StoppingRule):
-        return plan.certify(selection, counted(labels), dim)
-    held, best, wanted = 0, Votes({}, 0), 0
-    while True:
-        votes = counted(labels[:wanted])
-        verdict = plan.demand.look(selection, votes, held=held, dim=dim)
-        if verdict.held > held:
-            held, best = verdict.held, votes
-        if verdict.more is None:
-            return plan.certify(selection, StoppedVotes(votes, best), dim)
-        wanted = verdict.more
+    if isinstance(plan.demand, StoppingRule):
+        votes = stopped(plan.demand, selection, lambda trials: counted(labels[:trials]), dim)
+    else:
+        votes = counted(labels)
+    return plan.certify(selection, votes, dim)
 
 
 def drawn(folder: Path, run: Run, n: int) -> list[tuple[Votes, Votes, int]]:
@@ -134,10 +127,6 @@ def drawn(folder: Path, run: Run, n: int) -> list[tuple[Votes, Votes, int]]:
         (votes_from_json(record.selection), counted(evidence.labels(record)[run.question.n0 :][:n]), record.dim)
         for record in run.records
     ]
-
-
-def counted(labels: Sequence[Label | None]) -> Votes:
-    return Votes(Counter(label for label in labels if label is not None), len(labels))
 
 
 def row(noise: str, n: int, name: str, rows: Sequence[tuple[float, Sequence[float]]]) -> str:

@@ -14,11 +14,11 @@ from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.covers import CoverRule, CoverVotes
 from dsmooth.theory.modes import Outcome
 from dsmooth.theory.pilot import Sizes
-from dsmooth.theory.stopping import StoppingRule
+from dsmooth.theory.stopping import StoppingRule, stopped
 from dsmooth.theory.threats.covering import Cover
-from dsmooth.theory.votes import Label, Phase, StoppedVotes, Votes
+from dsmooth.theory.votes import Label, Phase, StoppedVotes, Votes, counted
 
-__all__ = ["Recount", "charged", "charged_at_centres", "counted", "differs", "recount"]
+__all__ = ["Recount", "charged", "charged_at_centres", "differs", "recount"]
 
 
 @dataclass(frozen=True)
@@ -184,23 +184,4 @@ def _at_centres(
 
 def _stopped(rule: StoppingRule, selection: Votes, labels: Sequence[Label | None], dim: int) -> StoppedVotes | None:
     """The votes at which the rule would have stopped, the first of these; None where it would have asked for more."""
-    held, best, trials = 0, Votes({}, 0), 0
-    while True:
-        votes = counted(labels[:trials])
-        verdict = rule.look(selection, votes, held=held, dim=dim)
-        if verdict.held > held:
-            held, best = verdict.held, votes
-        if verdict.more is None:
-            return StoppedVotes(votes, best)
-        trials = min(verdict.more, rule.most)
-        if trials > len(labels):
-            return None
-
-
-def counted(labels: Sequence[Label | None]) -> Votes:
-    """The votes of so many trials; None is a trial without one."""
-    counts: dict[Label, int] = {}
-    for label in labels:
-        if label is not None:
-            counts[label] = counts.get(label, 0) + 1
-    return Votes(counts, len(labels))
+    return stopped(rule, selection, lambda trials: counted(labels[:trials]) if trials <= len(labels) else None, dim)

@@ -17,7 +17,7 @@ from dsmooth.records.schema import Record
 from dsmooth.runs.agreement import CONFIDENCE, FALSE_ALARM, missed, most_wrong, tolerated
 from dsmooth.runs.covers import chosen_cover
 from dsmooth.runs.identity import same_networks
-from dsmooth.runs.recount import Recount, charged, charged_at_centres, counted
+from dsmooth.runs.recount import Recount, charged, charged_at_centres
 from dsmooth.runs.verify import Check, Evidence, Outcome, image_of, recounted
 from dsmooth.runs.weaker import Weaker, less_of, weakest
 from dsmooth.smoothing.chunks import stream_at
@@ -26,7 +26,7 @@ from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.covers import CoverVotes
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.threats.covering import Cover
-from dsmooth.theory.votes import Label, Phase, Votes, selected
+from dsmooth.theory.votes import Label, Phase, Votes, counted, selected
 
 __all__ = ["Replay", "classifier_like", "replay_votes", "replayed", "smoothed_like", "votes_in"]
 

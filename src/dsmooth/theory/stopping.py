@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final, Protocol, runtime_checkable
@@ -26,7 +27,7 @@ from dsmooth.theory.mixture import most_misses
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.votes import StoppedVotes, Votes, selected
 
-__all__ = ["FINAL_SHARE", "HOPELESS", "RadiiRule", "StoppingRule", "Verdict", "looks", "next_look"]
+__all__ = ["FINAL_SHARE", "HOPELESS", "RadiiRule", "StoppingRule", "Verdict", "looks", "next_look", "stopped"]
 
 FINAL_SHARE: Final = 0.8  # of alpha, for the bound on all N votes
 HOPELESS: Final = 0.01  # a radius with a smaller chance of being certified is given up
@@ -137,6 +138,24 @@ class RadiiRule:
             norm=self.norm,
             dim=dim,
         )
+
+
+def stopped(
+    rule: StoppingRule, selection: Votes, after: Callable[[int], Votes | None], dim: int
+) -> StoppedVotes | None:
+    """The votes at which the rule stops, if these are the votes `after` so many trials.
+
+    None where it wants to look at votes that there are not (None).
+    """
+    held, best, trials = 0, Votes({}, 0), 0
+    while (votes := after(trials)) is not None:
+        verdict = rule.look(selection, votes, held=held, dim=dim)
+        if verdict.held > held:
+            held, best = verdict.held, votes
+        if verdict.more is None:
+            return StoppedVotes(votes, best)
+        trials = min(verdict.more, rule.most)
+    return None
 
 
 @lru_cache(maxsize=64)

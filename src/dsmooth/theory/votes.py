@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,7 +13,7 @@ import numpy as np
 from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import check_count, shown
 
-__all__ = ["Label", "Phase", "StoppedVotes", "Votes", "check_label", "is_utf8", "selected"]
+__all__ = ["Label", "Phase", "StoppedVotes", "Votes", "check_label", "counted", "is_utf8", "selected"]
 
 Label = int | str
 """What a classifier answers: a class index, or the name that an API gives."""
@@ -89,6 +90,11 @@ class Votes:
     def strongest_rival(self, label: Label) -> int:
         """The most votes that another label can have had, with the missing ones counted as its own."""
         return max((count for other, count in self.counts.items() if other != label), default=0) + self.missing
+
+
+def counted(labels: Sequence[Label | None]) -> Votes:
+    """The votes of so many trials; None is a trial without one."""
+    return Votes(Counter(label for label in labels if label is not None), len(labels))
 
 
 @dataclass(frozen=True, slots=True)
