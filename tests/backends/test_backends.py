@@ -1,5 +1,6 @@
 """One table for every backend: it computes the module's function, in its precision, and leaves the module alone."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -126,6 +127,35 @@ def test_a_network_that_only_runs_in_fp32_runs_in_fp32(monkeypatch):
         )
     with pytest.raises(BadModel, match=r"do not accept images of shape .* in fp32"):  # in no dtype
         dsmooth.SmoothedClassifier(nn.Linear(7, 2), None, 0.25).certify(np.zeros((4, 4, 3), np.uint8), n=20)
+
+
+def test_threads_that_come_first_together_choose_the_dtype_once(monkeypatch):
+    """Each took what failed it from what was left, until nothing was."""
+    monkeypatch.setattr(choice, "has_bf16", lambda: True)
+    meeting, found = threading.Barrier(2), []
+
+    class Meeting(OnlyInFloat32):
+        def forward(self, x):
+            if x.dtype == torch.bfloat16:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    meeting.wait(2)  # for the other thread, which would be here too
+            return super().forward(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it continues in fp32
+        smoothed = dsmooth.SmoothedClassifier(Meeting(), None, 0.25, backend="eager", workers=2)
+        ask = [
+            threading.Thread(
+                target=lambda: found.append(smoothed.submit(np.zeros((4, 4, 3), np.uint8)).result(60).done)
+            )
+            for _ in range(2)
+        ]
+        for thread in ask:
+            thread.start()
+        for thread in ask:
+            thread.join()
+        smoothed.close()
+    assert found == [True, True]
 
 
 def test_the_processor_is_known_by_what_linux_says_of_it():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -140,6 +141,7 @@ class SmoothedClassifier:
         self._candidates = candidates(backend, dtype)
         self._chosen = {"backend": backend != "auto", "dtype": dtype != "auto"}
         self._area: int | None = None
+        self._choosing = threading.RLock()  # whoever comes first, from whichever thread, chooses for all
         self._session: Session | None = None
         self._worker = self._loaded(*self._candidates[0])
         self.given: Given = Given(channels=self._channels(), quantise=quantise, size=self._side() if resize else None)
@@ -159,15 +161,16 @@ class SmoothedClassifier:
     @property
     def session(self) -> Session:
         """The session of these networks: opened on first use, until `close`."""
-        if self._session is None:
-            self._session = Session(
-                engine_named(self._spread, self._worker),
-                self.question(),
-                sizes=self.sizes,
-                ahead=self._ahead,
-                canaries=not self.classifier.traits.billed,  # a service has its own
-            )
-        return self._session
+        with self._choosing:
+            if self._session is None:
+                self._session = Session(
+                    engine_named(self._spread, self._worker),
+                    self.question(),
+                    sizes=self.sizes,
+                    ahead=self._ahead,
+                    canaries=not self.classifier.traits.billed,  # a service has its own
+                )
+            return self._session
 
     def question(self, **terms: Any) -> Question:
         """The settings for an image, with these terms (n0, n, alpha, norm, mode, bound) instead of the defaults."""
@@ -191,6 +194,10 @@ class SmoothedClassifier:
         If the choice of "auto" cannot run these networks, the next one is taken, with a warning. If there are enough
         `samples` for measuring to pay off, the batch is the fastest of a few sizes.
         """
+        with self._choosing:
+            self._choose(shape, samples)
+
+    def _choose(self, shape: tuple[int, ...], samples: int) -> None:
         failed: BadModel | None = None
         while len(self._candidates) > 1 or failed is not None:
             try:
