@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -58,7 +59,7 @@ class Blur(Threat):
         """Pixels from the middle of the kernel to its end."""
         return math.ceil(3 * self.sigma)
 
-    def check(self, shape: tuple[int, ...]) -> None:  # type: ignore[override]
+    def check(self, shape: Sequence[int]) -> None:
         """As in `Threat`."""
         if max(shape[:2]) > MOST_SIDE or min(shape[:2]) <= self._reach:
             raise BadParameter(

@@ -9,9 +9,8 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from dsmooth.errors import BadParameter
-from dsmooth.theory.threats.base import Bytes, check_range
-from dsmooth.theory.threats.tables import TableThreat
+from dsmooth.theory.threats.base import Bytes
+from dsmooth.theory.threats.tables import IntervalThreat
 
 __all__ = ["Contrast"]
 
@@ -20,39 +19,21 @@ _SMALL: Final = 1 << 40  # whole numbers whose products with levels are sure to 
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast(TableThreat):
+class Contrast(IntervalThreat):
     """v becomes floor(m + c (v - m) + 1/2), cut off at 0 and 255, for every real c from `low` to `high`.
 
     m is the mean of the image's luma (ITU-R 601), both rounded to a whole level, as for Pillow's ImageEnhance.Contrast.
     Source: docs/theory.md, claim 29.
     """
 
-    low: float
-    high: float
-
     name: ClassVar[str] = "contrast"
     usage: ClassVar[str] = "contrast LOW HIGH"
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            object.__setattr__(self, name, check_range(f"the {name} end of contrast", getattr(self, name), 0.0, 2.0))
-        if not self.low <= self.high:
-            raise BadParameter(f"contrast must go from low to high, got {self.low:g} to {self.high:g}")
-
-    @property
-    def words(self) -> str:
-        """As in `Threat`."""
-        return f"contrast {self.low:g} to {self.high:g}"
+    span: ClassVar[tuple[float, float]] = (0.0, 2.0)
 
     @property
     def by(self) -> str:
         """As in `Threat`."""
         return "contrast 1: about the mean grey, rounded half up, cut off at 0 and 255"
-
-    @property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
-        """As in `Threat`."""
-        return ((self.low, self.high),)
 
     def apply(self, pixels: Bytes, *parameters: float) -> Bytes:
         """As in `Threat`; the parameter is read as the decimal that it is written as."""

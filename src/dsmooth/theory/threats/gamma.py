@@ -9,9 +9,8 @@ from typing import ClassVar, Final
 import mpmath
 import numpy as np
 
-from dsmooth.errors import BadParameter
-from dsmooth.theory.threats.base import Bytes, check_range
-from dsmooth.theory.threats.tables import IDENTITY, TableThreat
+from dsmooth.theory.threats.base import Bytes
+from dsmooth.theory.threats.tables import IDENTITY, IntervalThreat
 
 __all__ = ["Gamma"]
 
@@ -19,35 +18,17 @@ _DIGITS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Gamma(TableThreat):
+class Gamma(IntervalThreat):
     """v becomes floor(255 (v/255)^g + 1/2) for every real g from `low` to `high`. Source: docs/theory.md, claim 29."""
-
-    low: float
-    high: float
 
     name: ClassVar[str] = "gamma"
     usage: ClassVar[str] = "gamma LOW HIGH"
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            object.__setattr__(self, name, check_range(f"the {name} end of gamma", getattr(self, name), 0.25, 4.0))
-        if not self.low <= self.high:
-            raise BadParameter(f"gamma must go from low to high, got {self.low:g} to {self.high:g}")
-
-    @property
-    def words(self) -> str:
-        """As in `Threat`."""
-        return f"gamma {self.low:g} to {self.high:g}"
+    span: ClassVar[tuple[float, float]] = (0.25, 4.0)
 
     @property
     def by(self) -> str:
         """As in `Threat`."""
         return "gamma 1: of levels in [0, 1], rounded half up"
-
-    @property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
-        """As in `Threat`."""
-        return ((self.low, self.high),)
 
     def apply(self, pixels: Bytes, *parameters: float) -> Bytes:
         """As in `Threat`; the parameter is read as the decimal that it is written as."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -57,7 +58,7 @@ class Rotation(Threat):
         """As in `Threat`."""
         return ((-self.degrees, self.degrees),)
 
-    def check(self, shape: tuple[int, ...]) -> None:  # type: ignore[override]
+    def check(self, shape: Sequence[int]) -> None:
         """As in `Threat`."""
         if max(shape[:2]) > MOST_SIDE:
             raise BadParameter(

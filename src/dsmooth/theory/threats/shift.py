@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,7 +62,7 @@ class Shift(Threat):
         rows = np.stack([self.apply(pixels, across, down).reshape(-1) for down in steps for across in steps])
         return Boxes(rows, rows, rows, pixels.reshape(-1))
 
-    def check(self, shape: tuple[int, ...]) -> None:  # type: ignore[override]
+    def check(self, shape: Sequence[int]) -> None:
         """As in `Threat`."""
         if min(shape[:2]) <= self.most:
             raise BadParameter(f"a shift by {self.most} pixels needs larger images, got {shape[0]} x {shape[1]}")

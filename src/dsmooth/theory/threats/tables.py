@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from dsmooth.theory.threats.base import Boxes, Bytes, Threat
+from dsmooth.errors import BadParameter
+from dsmooth.theory.threats.base import Boxes, Bytes, Threat, check_range
 
-__all__ = ["IDENTITY", "TableThreat"]
+__all__ = ["IDENTITY", "IntervalThreat", "TableThreat"]
 
 IDENTITY: Bytes = np.arange(256, dtype=np.uint8)
 
@@ -37,6 +40,33 @@ class TableThreat(Threat):
         table[np.unique(pixels)] = row
         made: Bytes = table[pixels]
         return made
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalThreat(TableThreat):
+    """A family of tables with one real parameter, which takes every value from `low` to `high`, both within `span`."""
+
+    low: float
+    high: float
+
+    span: ClassVar[tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        for end in ("low", "high"):
+            value = check_range(f"the {end} end of {self.name}", getattr(self, end), *self.span)
+            object.__setattr__(self, end, value)
+        if not self.low <= self.high:
+            raise BadParameter(f"{self.name} must go from low to high, got {self.low:g} to {self.high:g}")
+
+    @property
+    def words(self) -> str:
+        """As in `Threat`."""
+        return f"{self.name} {self.low:g} to {self.high:g}"
+
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """As in `Threat`."""
+        return ((self.low, self.high),)
 
 
 def _new(tables: Bytes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
