@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from dsmooth.errors import BadParameter
 from dsmooth.theory.bounds import clopper_pearson_upper
-from dsmooth.theory.certifiers import Certificate, conclude
 from dsmooth.theory.mixture import log_evidence
 from dsmooth.theory.predictive import predicted_share
 from dsmooth.theory.stopping import FINAL_SHARE, HOPELESS, RadiiRule, Verdict, next_look
-from dsmooth.theory.votes import StoppedVotes, Votes, selected
+from dsmooth.theory.votes import Votes, selected
 
 __all__ = ["RivalsRule", "anytime_upper"]
 
@@ -54,28 +52,12 @@ class RivalsRule(RadiiRule):
         tail, rival = self._hoped(selection, misses, rivals, estimation.trials)
         return Verdict(held, later if self._holding(tail, rival, dim) > held else None)
 
-    def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
-        """The certificate of the best look; abstains where no radius in question held."""
-        if not isinstance(estimation, StoppedVotes):
-            raise BadParameter("expected votes of a rule that stops early, got a number of votes fixed in advance")
-        label, best = selected(selection), estimation.best
-        tail, rival = 1.0, 1.0
-        if label is not None:
-            tail, rival = self._bounds(best.trials - best.of(label), best.strongest_rival(label), best.trials)
-        if not self._holding(tail, rival, dim):
-            tail, rival = 1.0, 1.0
-        return conclude(
-            certifier=self.name,
-            answer=label,
-            tail=tail,
-            rival=rival,
-            selection=selection,
-            estimation=estimation.last,
-            law=self.law,
-            alpha=self.alpha,
-            norm=self.norm,
-            dim=dim,
-        )
+    def _justified(self, selection: Votes, best: Votes, dim: int) -> tuple[float, float]:
+        label = selected(selection)
+        if label is None:
+            return 1.0, 1.0
+        tail, rival = self._bounds(best.trials - best.of(label), best.strongest_rival(label), best.trials)
+        return (tail, rival) if self._holding(tail, rival, dim) else (1.0, 1.0)
 
     def _holding(self, tail: float, rival: float, dim: int) -> int:
         """How many of the radii these bounds justify."""

@@ -120,24 +120,28 @@ class RadiiRule:
         return float(special.betainc(a, b, min((final + 0.5) / self.most, 1.0)))
 
     def certify(self, selection: Votes, estimation: Votes | StoppedVotes, dim: int, weight: float = 1.0) -> Certificate:
-        """The certificate at the largest radius that held at the best look; abstains where none did."""
+        """The certificate of the best look; abstains where no radius held at it."""
         if not isinstance(estimation, StoppedVotes):
             raise BadParameter("expected votes of a rule that stops early, got a number of votes fixed in advance")
-        label, best, last = selected(selection), estimation.best, estimation.last
-        held = 0 if label is None else self.look(selection, best, held=0, dim=dim).held
-        tail = self.tails(dim)[held - 1] if held else 1.0
+        tail, rival = self._justified(selection, estimation.best, dim)
         return conclude(
             certifier=self.name,
-            answer=label,
+            answer=selected(selection),
             tail=tail,
-            rival=tail,
+            rival=rival,
             selection=selection,
-            estimation=last,
+            estimation=estimation.last,
             law=self.law,
             alpha=self.alpha,
             norm=self.norm,
             dim=dim,
         )
+
+    def _justified(self, selection: Votes, best: Votes, dim: int) -> tuple[float, float]:
+        """Bounds on 1 - P(class A) and on any rival's probability by the votes at a look; 1 where no radius holds."""
+        held = self.look(selection, best, held=0, dim=dim).held
+        tail = self.tails(dim)[held - 1] if held else 1.0
+        return tail, tail
 
 
 def stopped(
