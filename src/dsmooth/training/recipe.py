@@ -18,7 +18,7 @@ class Recipe(TrainingPlan):
     """Everything that determines the weights, apart from the images."""
 
     architecture: str = "unet"
-    """As in denoisers.weights."""
+    """The name of a network in denoisers/names.py."""
     config: dict[str, Any] = field(default_factory=lambda: {"widths": [64, 96, 160], "blocks": [2, 2, 2]})
     """The configuration of the architecture."""
     sigma_range: tuple[float, float] = (0.1, 0.6)
