@@ -305,7 +305,7 @@ class RayEngine(Engine):
         self._look()
 
     def _refuse(self, actor: _Actor, why: str) -> None:
-        """A process would be another function: it gets nothing, and nothing that it answered counts."""
+        """A process would be another function: it gets nothing more, and what it has goes to others."""
         self._say(f"{actor} is refused: it {why}")
         self._refused += 1
         self._dismiss(actor, lost=False)
