@@ -21,10 +21,8 @@ _NAME: Final = re.compile(r"top-([1-9][0-9]{0,6})-of-([1-9][0-9]{0,6})")
 class TopK(Certifier):
     """The answer stays among the `top` most probable labels: fewer than `top` others are as probable.
 
-    classes: the number of the classifier's classes, which must be known before the votes, because alpha / classes is spent
-    on the bound of each.
-
-    top: at most 1,000.
+    top: k, at most 1,000.
+    classes: how many the classifier has, known before the votes, because alpha / classes is spent on the bound of each.
 
     Source: Jia et al. 2020 (arXiv 1912.09899), Theorem 1 and section 3.2; docs/theory.md, claim 27.
     """
