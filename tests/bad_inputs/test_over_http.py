@@ -180,8 +180,7 @@ def test_there_are_many_of_them():
 
 
 def test_refusals_come_within_a_second(running):
-    """As many as a busy machine lets be: all but one in twenty."""
-    assert len(SECONDS) > 150 or len(SECONDS) == 0  # this test alone
+    """As many as a busy machine lets be: all but one in twenty, of those that this worker of xdist asked for."""
     assert sum(seconds > 1.0 for seconds in SECONDS) <= len(SECONDS) / 20, sorted(SECONDS)[-10:]
 
 

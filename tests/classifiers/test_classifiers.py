@@ -299,7 +299,8 @@ def test_cifar_classifiers_are_as_accurate_as_published(name, clean):
 
 def test_onnx_agrees_with_torch():
     folder = data() / "cifar10_models"
-    x = torch.rand(64, 3, 32, 32)
+    # other images at each run would have a near tie, which rounding decides, in 6 of 100,000 runs
+    x = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch_answers = cifar_classifier("resnet20", folder / "resnet20.safetensors").prepared(EAGER)(x)
     onnx = load_classifier(f"onnx:{folder / 'resnet20.onnx'}")
     assert onnx.prepared(EAGER)(x) == torch_answers

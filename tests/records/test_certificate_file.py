@@ -26,8 +26,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     pixels = np.random.default_rng(0).integers(96, 170, (3, 3, 5, 3)).astype(np.uint8)
     np.savez(folder / "images.npz", images=pixels, labels=[0, 1, 1])
+    # 2 of 100,000 keys would give image 1 the unanimous votes that are a lie below
     return certify_run(
-        SmoothedClassifier(Linear(), None, 0.3), open_images(folder / "images.npz"), folder / "run", n=60
+        SmoothedClassifier(Linear(), None, 0.3), open_images(folder / "images.npz"), folder / "run", n=60, seed=0
     )
 
 

@@ -232,12 +232,10 @@ def test_kill_9_loses_nothing_and_doubles_nothing(tmp_path, images):
 def test_an_interruption_is_quick_and_resumable(tmp_path, images, number, code):
     out = tmp_path / "run"
     process = command(tmp_path, images, out)
-    started = time.monotonic()
-    errors = interrupt_after(process, out, 1, number)
+    errors = interrupt_after(process, out, 1, number)  # which waits a minute at most
     assert process.returncode == code
     assert "continue with --resume" in errors
     assert "Traceback" not in errors
-    assert time.monotonic() - started < 60
     assert 1 <= len(read_run(out).records) < 12
     finish(tmp_path, images, out, "--resume")
     assert len(read_run(out).records) == 12
