@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed, spent
-from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Cascaded, Data, Model, Service, Terms, Whole
+from dsmooth.cli.options import ALL, FLAG, LOCAL, MANY, USUAL, Cascaded, Data, Model, ServiceOfRun, Terms, Whole
 from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, certificate_line, note, say
 from dsmooth.errors import BadParameter, WitnessAwaited
@@ -35,7 +35,7 @@ def certify(
     out: Annotated[Path, Parameter(alias="-o")],
     model: Model,
     data: Data = ALL,
-    service: Service = LOCAL,
+    service: ServiceOfRun = LOCAL,
     terms: Terms = USUAL,
     top: Whole | None = None,
     mode: Literal["fixed", "curve", "decision", "radius"] = "fixed",
@@ -279,7 +279,7 @@ def _one(
     out: Path,
     model: Model,
     data: Data,
-    service: Service,
+    service: ServiceOfRun,
     terms: Terms,
     mode: Mode,
     *,

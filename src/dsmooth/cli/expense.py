@@ -11,14 +11,14 @@ from dsmooth.errors import BadParameter
 
 if TYPE_CHECKING:
     from dsmooth.classifiers.base import Classifier
-    from dsmooth.cli.options import Service
+    from dsmooth.cli.options import ServiceOfRun
 
 __all__ = ["agreed", "spent"]
 
 _LATENCY = 0.5  # seconds that a vision service usually takes, for the estimate
 
 
-def agreed(classifier: Classifier, service: Service, images: int, each: int, out: Path | None = None) -> bool:
+def agreed(classifier: Classifier, service: ServiceOfRun, images: int, each: int, out: Path | None = None) -> bool:
     """Reports the cost of `images` with `each` samples (less those already in the log of `out`); whether to go on.
 
     A run that may spend more than `ask_above`, within its budget, needs confirmation; raises BadParameter where stdin is

@@ -39,6 +39,7 @@ __all__ = [
     "Laws",
     "Model",
     "Service",
+    "ServiceOfRun",
     "Terms",
     "Whole",
     "chosen_classifier",
@@ -306,17 +307,11 @@ class Service:
     """Most dollars of the run, at list price or --price."""
     price: float | None = None
     """Dollars per 1,000 queries, in place of the list price."""
-    ask_above: float = 1.0
-    """Ask for confirmation before the first query of a run that may cost more than this many dollars."""
-    yes: Annotated[bool, FLAG] = False
-    """Do not ask for confirmation."""
-    dry_run: Annotated[bool, FLAG] = False
-    """Only report the number of queries, their cost and the time they would take."""
 
     def classifier(self, spec: str) -> RemoteClassifier | str:
         """The service that is named, set up; a classifier that is none, as it is."""
         if not is_service(spec):
-            if self != LOCAL:
+            if self != type(self)():
                 raise BadParameter(f"got options for services, but {spec} is not a service")
             return spec
         rule = voting_rule(self.label_map, self.present, self.threshold)
@@ -334,10 +329,31 @@ class Service:
         wire = None if self.wire is None else load_wire(self.wire)
         from dsmooth.classifiers.remote import RemoteClassifier
 
-        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire, dry=self.dry_run)
+        return RemoteClassifier(spec, rule=rule, limits=limits, endpoint=self.endpoint, wire=wire, dry=self._dry)
+
+    @property
+    def _dry(self) -> bool:
+        return False
 
 
-LOCAL = Service()
+@Parameter(name="*", group=f"Services ({SERVICES})")
+@dataclass(frozen=True, kw_only=True)
+class ServiceOfRun(Service):
+    """The same for a run, whose cost is known before its first query."""
+
+    ask_above: float = 1.0
+    """Ask for confirmation before the first query of a run that may cost more than this many dollars."""
+    yes: Annotated[bool, FLAG] = False
+    """Do not ask for confirmation."""
+    dry_run: Annotated[bool, FLAG] = False
+    """Only report the number of queries, their cost and the time they would take."""
+
+    @property
+    def _dry(self) -> bool:
+        return self.dry_run
+
+
+LOCAL = ServiceOfRun()
 """No service: the options as they are by default."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import ALL, FLAG, LOCAL, Cascaded, Data, Model, Service, Whole
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Cascaded, Data, Model, ServiceOfRun, Whole
 from dsmooth.cli.setting_up import heard_at_once, tell_pace
 from dsmooth.console import Bar, note, prediction_line
 
@@ -25,7 +25,7 @@ def predict(
     *,
     model: Model,
     data: Data = ALL,
-    service: Service = LOCAL,
+    service: ServiceOfRun = LOCAL,
     n: Whole = 100,
     alpha: float = 0.001,
     cascade: Annotated[bool, FLAG] = False,
@@ -86,7 +86,7 @@ def _at(
     images: Path,
     model: Model,
     data: Data,
-    service: Service,
+    service: ServiceOfRun,
     *,
     n: int,
     alpha: float,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from dsmooth.cli.certify import warn_of_few
-from dsmooth.cli.options import FLAG, LOCAL, USUAL, Model, Service, Terms, Whole
+from dsmooth.cli.options import FLAG, USUAL, Model, Service, Terms, Whole
 from dsmooth.console import note, say
 from dsmooth.errors import BadModel, BadParameter, require
 
@@ -115,6 +115,7 @@ _DOOR: Final = Door()
 _DEMO: Final = Model(classifier="efficientnet-lite0", denoiser="photo-light", sigma=[0.25])
 _FIXED: Final = Usual()
 _HERE: Final = Elsewhere()
+_NO_SERVICE: Final = Service()
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,6 @@ class _Wanted:
                 raise BadParameter(f"size must be from 1 to {_LARGEST}, got {self.usual.size}")
             if self.usual.rivals and self.usual.radius is None:
                 raise BadParameter("--rivals belongs to --radius: give both")
-            if (self.service.dry_run, self.service.yes, self.service.ask_above) != (False, False, LOCAL.ask_above):
-                raise BadParameter(
-                    "--dry-run, --yes and --ask-above are for runs: what a server spends is bounded by --max-dollars, "
-                    "--max-queries and the quotas of keys"
-                )
             law = self.model.law()
             if self.usual.radius is not None and isinstance(law, EnumeratedLaw):
                 raise BadParameter(
@@ -186,7 +182,7 @@ def serve(
     /,
     *,
     model: Model | None = None,
-    service: Service = LOCAL,
+    service: Service = _NO_SERVICE,
     terms: Terms = USUAL,
     usual: Usual = _FIXED,
     door: Door = _DOOR,
@@ -228,7 +224,7 @@ def serve(
     if demo:
         if config is not None or model is not None:
             raise BadParameter("--demo has its own classifier: leave out -c and the TOML file")
-        if (service, terms, usual) != (LOCAL, USUAL, _FIXED):
+        if (service, terms, usual) != (_NO_SERVICE, USUAL, _FIXED):
             raise BadParameter("--demo has its own votes too: leave out all options but those of the server")
         model, terms, door = _DEMO, replace(terms, n0=20, n=100), replace(door, allow_attack=True)
     if (config is None) == (model is None):
@@ -237,7 +233,7 @@ def serve(
         wanted = {"default": _Wanted(model, service, terms, usual)}
     else:
         assert config is not None
-        if (service, terms, usual, door) != (LOCAL, USUAL, _FIXED, _DOOR):
+        if (service, terms, usual, door) != (_NO_SERVICE, USUAL, _FIXED, _DOOR):
             raise BadParameter(f"got options besides {config}: put them into that file")
         wanted, door = _read(config)
     _run(wanted, door, _photographs if demo else dict)
@@ -350,7 +346,12 @@ def _read(path: Path) -> tuple[dict[str, _Wanted], Door]:
 
 
 def _one(
-    *, model: Model, service: Service = LOCAL, terms: Terms = USUAL, usual: Usual = _FIXED, elsewhere: Elsewhere = _HERE
+    *,
+    model: Model,
+    service: Service = _NO_SERVICE,
+    terms: Terms = USUAL,
+    usual: Usual = _FIXED,
+    elsewhere: Elsewhere = _HERE,
 ) -> _Wanted:
     return _Wanted(model, service, terms, usual)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dsmooth.cli.expense import agreed
-from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, Service, chosen_classifier, introduce_laws
+from dsmooth.cli.options import ALL, FLAG, LOCAL, Data, Laws, ServiceOfRun, chosen_classifier, introduce_laws
 from dsmooth.console import Bar, certificate_line, complain, note, say
 from dsmooth.errors import BadParameter, BadRun, Disproved
 
@@ -41,7 +41,7 @@ def verify(
     changed: str | None = None,
     denoiser: Annotated[str | None, Parameter(alias="-d")] = None,
     noise: Laws = None,
-    service: Service = LOCAL,
+    service: ServiceOfRun = LOCAL,
     share: float = 0.1,
     all_votes: Annotated[bool, Parameter(name="--all", negative=())] = False,
     again: Annotated[bool, FLAG] = False,
@@ -152,7 +152,7 @@ class _Means:
     data: Data
     classifier: Classifier | None
     denoiser: str | None
-    service: Service
+    service: ServiceOfRun
     share: float
     again: bool
     dtype: str
@@ -372,7 +372,7 @@ def _anew(
     classifier: Classifier,
     denoiser: Denoiser | None,
     dtype: str,
-    service: Service,
+    service: ServiceOfRun,
 ) -> Iterator[Check]:
     from dsmooth.runs.again import certified_anew
     from dsmooth.runs.identity import same_networks, same_version
