@@ -16,6 +16,7 @@ from dsmooth.training.objectives import Objective
         ("classification", Objective(classification=1.0)),
         ("clf + 30 mse", Objective(classification=1.0, mse=30.0)),
         ("clf + 5 cons", Objective(classification=1.0, consistency=5.0)),
+        ("head + 5 headcons", Objective(head=1.0, head_consistency=5.0)),
         ("adv + head", Objective(adversarial=1.0, head=1.0)),
         ("clf + head + 2.5 mse", Objective(classification=1.0, head=1.0, mse=2.5)),
         ("0.5*stab+1e-2mse + CLF", Objective(stability=0.5, mse=0.01, classification=1.0)),
@@ -27,10 +28,13 @@ def test_a_text_is_a_weighted_sum(text, objective):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "mae", "mse+", "mse + 2 mse", "0 mse", "-1 mse", "1.2.3 mse", "30", "mse 30", "clf - mse", "nan mse", "cons"],
+    [
+        *("", "mae", "mse+", "mse + 2 mse", "0 mse", "-1 mse", "1.2.3 mse", "30", "mse 30", "clf - mse", "nan mse"),
+        *("cons", "headcons"),
+    ],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(BadParameter, match=r"expected|add stab or clf"):
+    with pytest.raises(BadParameter, match=r"expected|add stab or clf|add head"):
         Objective.parse(text)
 
 
@@ -84,6 +88,21 @@ def test_consistency_is_its_formula(batch):
     same = torch.cat([denoised[:3], denoised[:3]])
     assert float(loss_of(Objective(consistency=1.0), same, clean, sigma, network, None).detach()) == pytest.approx(
         0.05 * -float((p[:3] * p[:3].log()).sum(1).mean()), rel=1e-4
+    )
+
+
+def test_the_heads_consistency_is_the_classifiers_of_the_heads_logits(batch):
+    denoised, clean, sigma, _, labels = batch
+    own = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    found = loss(Objective(head=1.0, head_consistency=3.0), denoised, clean, sigma, labels=labels, own=own)
+    other = loss(Objective(consistency=3.0), own, clean, sigma, network=nn.Identity())
+    assert float(found) == pytest.approx(float(other + F.cross_entropy(own, labels)), rel=1e-5)
+
+
+def test_two_draws_where_predictions_are_compared():
+    assert [Objective.parse(text).draws for text in ("clf + head", "clf + cons", "head + headcons")] == [1, 2, 2]
+    assert Objective.parse("clf + cons + head + headcons").without_classifier == Objective(
+        head=1.0, head_consistency=1.0
     )
 
 

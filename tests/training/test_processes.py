@@ -27,8 +27,8 @@ BATCH = ["--batch", "4"]
 OBJECTIVES = {
     "mse": [],
     "a classifier, a head, two draws": [
-        *("--objective", "mse + 0.1 stab + 0.1 cons + 0.1 head", "--surrogate", "import:tiny:model", "--classes", "3"),
-        *("--cut", "0.01"),
+        *("--objective", "mse + 0.1 stab + 0.1 cons + 0.1 head + 0.1 headcons"),
+        *("--surrogate", "import:tiny:model", "--classes", "3", "--cut", "0.01"),
     ],
 }
 TINY = """

@@ -39,7 +39,7 @@ def loss(
 
     network: images -> logits, frozen, for the terms that ask a classifier; labels: (B,) true classes, for classification,
     adversarial (under noise that is already moved) and head; own: (B, classes) logits of the denoiser's class head. For
-    consistency the second half of the batch is the first one under other noise.
+    both kinds of consistency the second half of the batch is the first one under other noise.
     The classifier's logits are divided by the temperature. Above 1, a classifier that is sure of wrong answers (they all
     are, on what strong noise leaves of an image) does not drown the images on which there is something to decide.
     cut: longest gradient (l2 norm) of one image's loss with respect to the denoised image, as the classifier returns it.
@@ -51,6 +51,8 @@ def loss(
         assert own is not None
         assert labels is not None
         terms.append(objective.head * F.cross_entropy(own.float(), labels))
+        if objective.head_consistency > 0.0:
+            terms.append(objective.head_consistency * _inconsistency(own.float()))
     if objective.asks_classifier:
         assert network is not None
         seen = denoised if cut is None else cut_gradients(denoised, cut)

@@ -25,6 +25,7 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "adv": "adversarial",
         "adversarial": "adversarial",
         "head": "head",
+        "headcons": "head_consistency",
     }
 )
 _TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
@@ -44,6 +45,7 @@ class Objective:
         learns. Three times the cost of a step.
     head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
         image, which gradients through a frozen classifier hardly do for an untrained network.
+    head_consistency: consistency of the head's predictions, beside consistency of the classifier's or without it.
     """
 
     mse: float = 0.0
@@ -52,6 +54,7 @@ class Objective:
     consistency: float = 0.0
     adversarial: float = 0.0
     head: float = 0.0
+    head_consistency: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> Objective:
@@ -62,7 +65,8 @@ class Objective:
             name = _NAMES.get(term["name"]) if term else None
             if term is None or name is None or name in weights:
                 raise BadParameter(
-                    f"expected an objective as mse, stab, clf, cons, adv, head or a sum such as clf+30mse, got {text!r}"
+                    "expected an objective as mse, stab, clf, cons, adv, head, headcons or a sum such as clf+30mse, "
+                    f"got {text!r}"
                 )
             try:
                 weights[name] = float(term["weight"] or 1.0)
@@ -72,6 +76,8 @@ class Objective:
             raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
         if weights.keys() == {"consistency"}:
             raise BadParameter("consistency alone is minimised by one answer for everything: add stab or clf")
+        if "head_consistency" in weights and "head" not in weights:
+            raise BadParameter("headcons is minimised by one answer for everything: add head")
         if {"classification", "adversarial"} <= weights.keys():
             raise BadParameter("adv is clf under other noise, which all terms see: name one of them")
         return cls(**weights)
@@ -84,7 +90,7 @@ class Objective:
     @property
     def draws(self) -> int:
         """The number of noise draws for each image of a batch."""
-        return 2 if self.consistency > 0.0 else 1
+        return 2 if self.consistency > 0.0 or self.head_consistency > 0.0 else 1
 
     @property
     def needs_labels(self) -> bool:

@@ -39,8 +39,8 @@ class Recipe(TrainingPlan):
     objective: str = "mse"
     """mse (squared error); stab (stability: the classifier's own answers on clean images; no labels); clf (true labels); adv
     (clf, under noise that was moved against the classifier); head (true labels for the denoiser's own class head); or a
-    weighted sum such as "clf + head + 2.5 mse", which may include cons (consistency under two draws of the noise). To
-    fine-tune an mse denoiser, pass it as --start."""
+    weighted sum such as "clf + head + 2.5 mse", which may include cons and headcons (consistency under two draws of the
+    noise, of the classifier and of the head). To fine-tune an mse denoiser, pass it as --start."""
     surrogates: tuple[str, ...] = ()
     """Surrogate classifiers for stab and clf, used in turn, and for validation: as in `certify -c`, except onnx. Name the
     classifier to protect or, if it can only be queried, others."""
