@@ -8,7 +8,8 @@ white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --
 --every 5 a fifth of them. --held-out takes the 1,250 training images that no denoiser was trained on, to choose among
 denoisers; the classifiers know them by heart. Mode curve stops an image as soon as it is settled which radii hold, at the
 same alpha. Mode fixed draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a
-row of its own, from the same votes (`dsmooth certify --cascade` asks for fewer). Interrupted, the same command goes on.
+row of its own, from the same votes (`dsmooth certify --cascade` asks for fewer). --mirror averages the classifier's logits
+over mirror images. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ def table(
     n: int = 10_000,
     sigma: Annotated[list[float], MANY] = SIGMAS,
     mode: Literal["curve", "fixed"] = "curve",
+    mirror: bool = False,
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) and print their tables."""
     images = (held_out_of(training_images()) if held_out else test_images())[::every]
     chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:
-        title = f"cifar10-table-{Path(row).stem}-{classifier}{'-held-out' if held_out else ''}-every{every}-{mode}{n}"
+        setting = f"{classifier}{'-mirror' * mirror}{'-held-out' * held_out}"
+        title = f"cifar10-table-{Path(row).stem}-{setting}-every{every}-{mode}{n}"
         runs = [
             certify(
                 f"{title}-sigma{value:g}",
@@ -59,6 +62,7 @@ def table(
                 n=n,
                 mode=chosen,
                 workers=workers,
+                mirror=mirror,
             )
             for value in sigma
         ]

@@ -49,9 +49,10 @@ def certify(
     seed: int = 0,
     batch: int | None = None,
     workers: int | None = None,
+    mirror: bool = False,
 ) -> Path:
     """runs/`name` holds the finished run. noise: the sigma of Gaussian noise, or a law."""
-    smoothed = SmoothedClassifier(classifier, denoiser, noise, dtype=dtype, batch=batch, workers=workers)
+    smoothed = SmoothedClassifier(classifier, denoiser, noise, dtype=dtype, batch=batch, workers=workers, mirror=mirror)
     out = RUNS / name
     with Bar(name, len(images) * (n0 + n), "samples") as bar:
 
