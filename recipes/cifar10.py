@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet
+from dsmooth.training.held_out import held_out_of
+from dsmooth.training.resident import Resident
 from recipes.experiment import DATA, RUNS
 
 _FILES = {"resnet8": "mlperf_tiny_resnet8"}
@@ -25,16 +28,39 @@ def training_images() -> ImageSet:
         folder = DATA / "cifar10"
         images = np.concatenate([_mosaic(folder / f"train_{i}.webp") for i in range(1, 6)])
         labels = np.load(folder / "labels.npz")["train_labels"]
-        RUNS.mkdir(exist_ok=True)
-        partial = path.with_name("partial-cifar10_train.npz")
-        np.savez(partial, images=images, labels=labels)
-        partial.replace(path)
+        _keep(path, images=images, labels=labels)
+    return open_images(path)
+
+
+def held_out_images(distort: float = 0.0) -> ImageSet:
+    """The 1,250 training images that no denoiser is trained on, with labels.
+
+    The classifiers know them by heart. With `distort`, so many are drawn of them with replacement, each turned, scaled and
+    changed in contrast by up to this share: the classifiers know these as little as test images. runs/ keeps them.
+    """
+    held_out = held_out_of(training_images())
+    if not distort:
+        return held_out
+    path = RUNS / f"cifar10_held_out-distorted{distort:g}.npz"
+    if not path.exists():
+        resident = Resident(list(held_out), 0, torch.device("cpu"), distort)
+        images, labels = resident.batch(len(held_out), torch.Generator().manual_seed(0))
+        assert labels is not None
+        pixels = (255 * images).round().byte().permute(0, 2, 3, 1)
+        _keep(path, images=pixels.numpy(), labels=labels.numpy())
     return open_images(path)
 
 
 def test_images() -> ImageSet:
     """Every 20th test image, 500 in all, with labels: the ones that the papers certify."""
     return open_images(DATA / "cifar10" / "test_every20.npz")
+
+
+def _keep(path: Path, **arrays: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_name(f"partial-{path.name}")
+    np.savez(partial, **arrays)
+    partial.replace(path)
 
 
 def _mosaic(path: Path) -> np.ndarray:

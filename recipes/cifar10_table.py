@@ -1,19 +1,21 @@
 """CIFAR-10, by kind of access: Table 1 of Salman et al. 2020, the best of several sigma at each radius.
 
     python -m recipes.cifar10_table [ROW ...] [--classifier resnet56] [--n 10000] [--sigma 0.12 0.25 0.5 1.0] [--every 1]
-    python -m recipes.cifar10_table ROW ... --held-out --every 5 --n 400 --mode fixed
+    python -m recipes.cifar10_table ROW ... --held-out [--distort 0.2] --every 5 --n 400 --mode fixed
 
 Rows: none (no denoiser), mse, black (trained through other classifiers), white (through ResNet-56 itself); black-each and
 white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --every 1 takes the 500 images of the paper,
 --every 5 a fifth of them. --held-out takes the 1,250 training images that no denoiser was trained on, to choose among
-denoisers; the classifiers know them by heart. Mode curve stops an image as soon as it is settled which radii hold, at the
-same alpha. Mode fixed draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a
-row of its own, from the same votes (`dsmooth certify --cascade` asks for fewer). --mirror averages the classifier's logits
-over mirror images. Interrupted, the same command goes on.
+denoisers; the classifiers know them by heart, unless --distort changes them (with .2, ResNet-56 is right on 95.4 %, on test
+images on 94.8). Mode curve stops an image as soon as it is settled which radii hold, at the same alpha. Mode fixed draws all
+n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the same votes
+(`dsmooth certify --cascade` asks for fewer). --mirror averages the classifier's logits over mirror images. Interrupted, the
+same command goes on.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,9 +27,8 @@ from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, read_run
 from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
-from dsmooth.training.held_out import held_out_of
 from recipes.cifar10 import classifier as spec_of
-from recipes.cifar10 import test_images, training_images
+from recipes.cifar10 import held_out_images, test_images
 from recipes.experiment import RUNS, certify, mode_named, report
 
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -39,6 +40,7 @@ def table(
     *rows: str,
     every: int = 1,
     held_out: bool = False,
+    distort: float = 0.0,
     classifier: Literal["resnet20", "resnet32", "resnet56"] = "resnet56",
     n: int = 10_000,
     sigma: Annotated[list[float], MANY] = SIGMAS,
@@ -47,10 +49,12 @@ def table(
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) and print their tables."""
-    images = (held_out_of(training_images()) if held_out else test_images())[::every]
+    if distort and not held_out:
+        sys.exit("--distort is for --held-out: test images stay as they are")
+    images = (held_out_images(distort) if held_out else test_images())[::every]
     chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:
-        setting = f"{classifier}{'-mirror' * mirror}{'-held-out' * held_out}"
+        setting = f"{classifier}{'-mirror' * mirror}{'-held-out' * held_out}{f'-distort{distort:g}' if distort else ''}"
         title = f"cifar10-table-{Path(row).stem}-{setting}-every{every}-{mode}{n}"
         runs = [
             certify(
