@@ -48,7 +48,7 @@ SHIPPED: Final[dict[str, str]] = {
     "photo-l1": "47d20e5eaf5d6b4ef48ae65064271bd691fdf7bd341f7c58d0876be189316e87",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
-    "cifar10-white": "2063aa16143a3d7d991af0a56caed1762236cd859644979b1fda679cac5b255c",
+    "cifar10-white": "0fef679a2977c85fb66c2bf72c510e3e6f5db070d004e00e5c92d4b5a18ef3e9",
     "cifar10-l1": "53f0618101d407f9d8e4cfa59412bd62cfb0c8f73f3329089e643420a2b03ca0",
 }
 """Name -> SHA-256 of shipped/NAME.safetensors; a file that differs is refused."""
