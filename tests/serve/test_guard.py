@@ -429,7 +429,7 @@ REFUSED = {
     "no votes": (("--most-votes", "0"), "most-votes"),
     "an end that never comes": (("--drain", "nan"), "--drain must be from 0"),
     "secrets without callers": (("--aws-secrets", "aws.json"), "--aws-secrets belongs to --keys"),
-    "a run's options": (("-c", "http://127.0.0.1:1", "--dry-run", "--size", "16"), "--dry-run"),
+    "a run's options": (("-c", "http://127.0.0.1:1", "--dry-run", "--size", "16"), "Unknown option: --dry-run"),
     "a size of 0": (("--size", "0"), "size"),
     "a negative radius": (("--radius", "-1"), "radii must be finite numbers"),
     "alpha of 2": (("--alpha", "2"), "alpha"),

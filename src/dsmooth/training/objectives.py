@@ -45,7 +45,7 @@ class Objective:
         learns. Three times the cost of a step.
     head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
         image, which gradients through a frozen classifier hardly do for an untrained network.
-    head_consistency: consistency of the head's predictions, beside consistency of the classifier's or without it.
+    head_consistency: the same as consistency, of the head's predictions; only beside head.
     """
 
     mse: float = 0.0
