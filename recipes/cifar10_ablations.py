@@ -10,9 +10,6 @@ knows them by heart. Test images choose nothing. Interrupted, the same command g
 
 from __future__ import annotations
 
-import json
-import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,13 +18,12 @@ import cyclopts
 
 from dsmooth.cli.options import MANY
 from dsmooth.training.checkpoints import TrainingFolder
-from dsmooth.training.denoising import train
 from dsmooth.training.judging import HEAD
 from dsmooth.training.objectives import Objective
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import training_images
-from recipes.cifar10_denoisers import ATTACKED, RECOGNISING, STORY
-from recipes.experiment import RUNS, teach
+from recipes.cifar10_denoisers import ATTACKED, POOL, RECOGNISING, STORY
+from recipes.experiment import RUNS, lasting, teach
 
 SIGMA = 0.25
 BASE = Recipe(**RECOGNISING, surrogates=ATTACKED, sigma_range=(SIGMA, SIGMA), judged=(SIGMA,))
@@ -41,6 +37,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "no-norm": {"config": {**NETWORK, "norm": False}},
     "stab": {"objective": "stab + head + 2.5 mse"},
     "adv": {"objective": "adv + head + 2.5 mse"},
+    "selective": {"objective": "sel + head + 2.5 mse"},
+    "label-smoothing": {"label_smoothing": 0.1},
+    "more-surrogates": {"surrogates": (*ATTACKED, *POOL)},
     "consistency": {"objective": "clf + 5 cons + head + 2.5 mse"},
     "never-alone": {"alone": 0.0},
     "temperature-1": {"temperature": 1.0},
@@ -56,30 +55,10 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 """Name -> what differs from the base."""
 
-_WARM, _PROBE = 5, 40  # steps: before the clock runs, and in all
-
 
 def recipe(name: str) -> Recipe:
     """The recipe of a row, but for how many steps it is trained."""
     return replace(BASE, **ROWS[name])
-
-
-def steps_of(chosen: Recipe, minutes: float, out: Path) -> int:
-    """So many minutes of one core, in steps of this recipe; as before where the training has begun."""
-    if (out / "recipe.json").exists():
-        return int(json.loads((out / "recipe.json").read_text())["steps"])
-    marks: list[float] = []
-    with tempfile.TemporaryDirectory() as place:
-        train(
-            replace(chosen, steps=_PROBE),
-            [training_images()],
-            Path(place) / "probe",
-            data="",
-            every=_PROBE,
-            on_report=lambda report: marks.append(time.process_time()),
-        )
-    each = (marks[-2] - marks[_WARM]) / (_PROBE - 2 - _WARM)  # before the last report all held-out images are judged
-    return max(1, round(60 * minutes / each))
 
 
 def table(*, minutes: float = 4.0, only: Annotated[list[str] | None, MANY] = None) -> None:
@@ -87,8 +66,8 @@ def table(*, minutes: float = 4.0, only: Annotated[list[str] | None, MANY] = Non
     for name in only or ROWS:
         out = folder(name, minutes)
         if not (out / "model.safetensors").exists():
-            steps = steps_of(recipe(name), minutes, out)
-            teach(replace(recipe(name), steps=steps), [training_images()], out, data=STORY, every=500)
+            chosen = lasting(recipe(name), minutes, [training_images()], out)
+            teach(chosen, [training_images()], out, data=STORY, every=500)
     print(f"{minutes:g} minutes of one core each\n")
     print("| row | what differs | steps | images | head | ResNet-56 | PSNR |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -106,7 +85,7 @@ def row(name: str, last: dict[str, Any]) -> str:
     """A line of the table, from the last evaluation of a training."""
     accuracy = {who: scores[f"{SIGMA:g}"] for who, scores in last["scores"]["accuracy"].items()}
     head = accuracy.pop(HEAD, None)
-    (behind,) = accuracy.values()
+    behind = next(iter(accuracy.values()))  # the attacked classifier is the first surrogate of every row
     chosen = recipe(name)
     images = last["step"] * chosen.batch // Objective.parse(chosen.objective).draws
     return (
@@ -117,6 +96,8 @@ def row(name: str, last: dict[str, Any]) -> str:
 
 
 def _short(key: str, value: Any) -> Any:
+    if key == "surrogates":
+        return len(value)
     if key != "config":
         return value
     return ", ".join(f"{k} {value.get(k)}" for k in {**NETWORK, **value} if NETWORK.get(k) != value.get(k))

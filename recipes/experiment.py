@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DSMOOTH_DATA", ROOT.parent / "shared" / "data"))
 RUNS = ROOT / "runs"
 
+_WARM, _PROBE = 5, 40  # steps: before the clock runs, and in all
+
 
 def teach(
     recipe: Recipe, sets: Sequence[ImageSet], out: Path, *, data: str, every: int = 1000, compiled: bool = False
@@ -33,6 +39,27 @@ def teach(
     resume = (out / "recipe.json").exists()
     with training_bar(recipe) as show:
         return train(recipe, sets, out, data=data, resume=resume, every=every, compiled=compiled, on_report=show)
+
+
+def lasting(recipe: Recipe, minutes: float, sets: Sequence[ImageSet], out: Path) -> Recipe:
+    """The recipe with as many steps as take so many minutes of one core; as before where the training in `out` has begun.
+
+    How long a step takes is measured in processor time, so that other programs on the machine change nothing.
+    """
+    if (out / "recipe.json").exists():
+        return replace(recipe, steps=int(json.loads((out / "recipe.json").read_text())["steps"]))
+    marks: list[float] = []
+    with tempfile.TemporaryDirectory() as place:
+        train(
+            replace(recipe, steps=_PROBE),
+            sets,
+            Path(place) / "probe",
+            data="",
+            every=_PROBE,
+            on_report=lambda report: marks.append(time.process_time()),
+        )
+    each = (marks[-2] - marks[_WARM]) / (_PROBE - 2 - _WARM)  # before the last report all held-out images are judged
+    return replace(recipe, steps=max(1, round(60 * minutes / each)))
 
 
 def certify(

@@ -330,10 +330,10 @@ def test_train_through_a_classifier(folder):
 
 FLAGS = """
 --alone --architecture --average --batch --blocks --brightness --classes --clip --colour --compiled --cut --data
---decoder-blocks --distort --every --judged --labels --lr --minutes --mirror --mirrored --no-mirror --no-mirrored
---no-turns --no-zoom --noise --norm --objective --optimizer --out --padding --patch --precision --processes --ramp
---resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps --surrogate
---temperature --turns --weight-decay --widths --zoom -o
+--decoder-blocks --distort --every --judged --label-smoothing --labels --lr --minutes --mirror --mirrored --no-mirror
+--no-mirrored --no-turns --no-zoom --noise --norm --objective --optimizer --out --padding --patch --precision
+--processes --ramp --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps
+--surrogate --temperature --turns --weight-decay --widths --zoom -o
 """
 
 
@@ -691,6 +691,7 @@ def test_resume_with_other_images_says_so(folder):
         (["images", "grey.npz", "--patch", "8", "--labels", "x.csv"], "--labels chooses the images of one folder"),
         (["images", "--patch", "8", "--minutes", "0"], "expected minutes above 0"),
         (["images", "--patch", "8", "--temperature", "0"], "expected temperature above 0"),
+        (["images", "--patch", "8", "--label-smoothing", "1"], "expected label smoothing from 0 to below 1"),
         (["images", "--patch", "8", "--weight-decay", "-1"], "expected a weight decay of 0 or more"),
         (["images", "--patch", "8", "--clip", "-1"], "expected clip above 0"),
         (["images", "--patch", "8", "--steps", "0"], "steps must be a whole number of at least 1"),

@@ -17,6 +17,7 @@ from dsmooth.training.objectives import Objective
         ("clf + 30 mse", Objective(classification=1.0, mse=30.0)),
         ("clf + 5 cons", Objective(classification=1.0, consistency=5.0)),
         ("head + 5 headcons", Objective(head=1.0, head_consistency=5.0)),
+        ("sel + mse", Objective(selective=1.0, mse=1.0)),
         ("adv + head", Objective(adversarial=1.0, head=1.0)),
         ("clf + head + 2.5 mse", Objective(classification=1.0, head=1.0, mse=2.5)),
         ("0.5*stab+1e-2mse + CLF", Objective(stability=0.5, mse=0.01, classification=1.0)),
@@ -38,9 +39,15 @@ def test_anything_else_is_refused(text):
         Objective.parse(text)
 
 
-def test_adv_stands_in_the_place_of_clf():
+@pytest.mark.parametrize("text", ["clf + adv", "clf + sel", "adv + sel"])
+def test_clf_adv_and_sel_exclude_each_other(text):
     with pytest.raises(BadParameter, match="name one of them"):
-        Objective.parse("clf + adv")
+        Objective.parse(text)
+
+
+def test_adv_and_sel_stand_in_the_place_of_clf():
+    assert Objective.parse("sel + head + mse").without_classifier == Objective(head=1.0, mse=1.0)
+    assert Objective.parse("sel").needs_labels
     assert Objective.parse("adv + head + mse").without_classifier == Objective(head=1.0, mse=1.0)
     assert Objective.parse("adv").needs_labels
 
@@ -147,6 +154,29 @@ def test_the_gradient_of_adv_is_that_of_clf_at_the_moved_noise(batch):
     assert float(scale.grad) == pytest.approx((ends[0] - ends[1]) / 2e-2, rel=1e-3)
     plain = adversarial_noise(lambda seen: 0 * network(seen), noisy, sigma, labels)
     assert torch.equal(plain, noisy)  # where nothing can be learned of the way, the noise stays
+
+
+def test_selective_counts_only_what_the_classifier_gets_right(batch):
+    denoised, clean, sigma, network, labels = batch
+    logits = network(denoised.detach())
+    labels = torch.where(torch.tensor([True, False, True, False, False, True]), logits.argmax(1), logits.argmin(1))
+    log_p = logits.log_softmax(1)
+    expected = -sum(float(log_p[i, labels[i]]) for i in (0, 2, 5)) / 6
+    found = loss_of(Objective(selective=2.0), denoised, clean, sigma, network, labels)
+    assert float(found.detach()) == pytest.approx(2 * expected, rel=1e-5)
+    found.backward()
+    assert [bool(gradient.any()) for gradient in denoised.grad] == [True, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("objective", ["clf", "adv", "head"])
+def test_label_smoothing_spreads_a_share_of_each_label(batch, objective):
+    denoised, clean, sigma, network, labels = batch
+    own = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    log_p = (own if objective == "head" else network(denoised.detach())).log_softmax(1)
+    expected = sum(-0.8 * float(log_p[i, labels[i]]) - 0.2 * float(log_p[i].mean()) for i in range(6)) / 6
+    chosen = Objective.parse(objective)
+    found = loss(chosen, denoised, clean, sigma, network=network, labels=labels, own=own, label_smoothing=0.2)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_temperature_divides_the_logits(batch):

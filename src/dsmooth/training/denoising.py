@@ -125,6 +125,7 @@ def train(
                 own=own,
                 temperature=recipe.temperature,
                 cut=recipe.cut,
+                label_smoothing=recipe.label_smoothing or 0.0,
             )
 
     def judge(network: Denoiser) -> Scores:

@@ -34,15 +34,17 @@ def loss(
     own: Tensor | None = None,
     temperature: float = 1.0,
     cut: float | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """The loss of a batch.
 
     network: images -> logits, frozen, for the terms that ask a classifier; labels: (B,) true classes, for classification,
-    adversarial (under noise that is already moved) and head; own: (B, classes) logits of the denoiser's class head. For
-    both kinds of consistency the second half of the batch is the first one under other noise.
+    adversarial (under noise that is already moved), selective and head; own: (B, classes) logits of the denoiser's class
+    head. For both kinds of consistency the second half of the batch is the first one under other noise.
     The classifier's logits are divided by the temperature. Above 1, a classifier that is sure of wrong answers (they all
     are, on what strong noise leaves of an image) does not drown the images on which there is something to decide.
     cut: longest gradient (l2 norm) of one image's loss with respect to the denoised image, as the classifier returns it.
+    label_smoothing: this share of each true label is spread evenly over all classes (Szegedy et al. 2016).
     """
     terms = []
     if objective.mse > 0.0:
@@ -50,7 +52,7 @@ def loss(
     if objective.head > 0.0:
         assert own is not None
         assert labels is not None
-        terms.append(objective.head * F.cross_entropy(own.float(), labels))
+        terms.append(objective.head * F.cross_entropy(own.float(), labels, label_smoothing=label_smoothing))
         if objective.head_consistency > 0.0:
             terms.append(objective.head_consistency * _inconsistency(own.float()))
     if objective.asks_classifier:
@@ -63,7 +65,11 @@ def loss(
             terms.append(objective.stability * F.cross_entropy(logits, answer))
         if objective.needs_classes:
             assert labels is not None
-            terms.append((objective.classification + objective.adversarial) * F.cross_entropy(logits, labels))
+            errors = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+            if objective.selective > 0.0:
+                terms.append(objective.selective * (errors * (logits.argmax(dim=1) == labels)).mean())
+            else:
+                terms.append((objective.classification + objective.adversarial) * errors.mean())
         if objective.consistency > 0.0:
             terms.append(objective.consistency * _inconsistency(logits))
     return torch.stack(terms).sum()

@@ -24,6 +24,8 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "consistency": "consistency",
         "adv": "adversarial",
         "adversarial": "adversarial",
+        "sel": "selective",
+        "selective": "selective",
         "head": "head",
         "headcons": "head_consistency",
     }
@@ -43,6 +45,8 @@ class Objective:
     adversarial: as classification, under noise that was moved to where the classifier errs more (Hedayatnia et al. 2025);
         all terms then see the image under this noise. They train the classifier so; here it is frozen, and the denoiser
         learns. Three times the cost of a step.
+    selective: as classification, but only of the denoised images that the classifier gets right; the others, it is held, no
+        longer show their class (Jang et al. 2024, who train the classifier so).
     head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
         image, which gradients through a frozen classifier hardly do for an untrained network.
     head_consistency: the same as consistency, of the head's predictions; only beside head.
@@ -53,6 +57,7 @@ class Objective:
     classification: float = 0.0
     consistency: float = 0.0
     adversarial: float = 0.0
+    selective: float = 0.0
     head: float = 0.0
     head_consistency: float = 0.0
 
@@ -65,7 +70,7 @@ class Objective:
             name = _NAMES.get(term["name"]) if term else None
             if term is None or name is None or name in weights:
                 raise BadParameter(
-                    "expected an objective as mse, stab, clf, cons, adv, head, headcons or a sum such as clf+30mse, "
+                    "expected an objective as mse, stab, clf, cons, adv, sel, head, headcons or a sum such as clf+30mse, "
                     f"got {text!r}"
                 )
             try:
@@ -78,14 +83,14 @@ class Objective:
             raise BadParameter("consistency alone is minimised by one answer for everything: add stab or clf")
         if "head_consistency" in weights and "head" not in weights:
             raise BadParameter("headcons is minimised by one answer for everything: add head")
-        if {"classification", "adversarial"} <= weights.keys():
-            raise BadParameter("adv is clf under other noise, which all terms see: name one of them")
+        if len(weights.keys() & {"classification", "adversarial", "selective"}) > 1:
+            raise BadParameter("adv and sel are clf, under other noise or on some of the images: name one of them")
         return cls(**weights)
 
     @property
     def asks_classifier(self) -> bool:
         """Whether it needs a classifier (a surrogate)."""
-        return any((self.stability, self.classification, self.consistency, self.adversarial))
+        return any((self.stability, self.classification, self.consistency, self.adversarial, self.selective))
 
     @property
     def draws(self) -> int:
@@ -100,9 +105,9 @@ class Objective:
     @property
     def needs_classes(self) -> bool:
         """Whether the classifier must know the classes of the true labels."""
-        return self.classification > 0.0 or self.adversarial > 0.0
+        return any((self.classification, self.adversarial, self.selective))
 
     @property
     def without_classifier(self) -> Objective:
         """The terms that need no classifier."""
-        return replace(self, stability=0.0, classification=0.0, consistency=0.0, adversarial=0.0)
+        return replace(self, stability=0.0, classification=0.0, consistency=0.0, adversarial=0.0, selective=0.0)

@@ -38,9 +38,10 @@ class Recipe(TrainingPlan):
     """Distribution of sigma over images: log-uniform gives each octave the same share."""
     objective: str = "mse"
     """mse (squared error); stab (stability: the classifier's own answers on clean images; no labels); clf (true labels); adv
-    (clf, under noise that was moved against the classifier); head (true labels for the denoiser's own class head); or a
-    weighted sum such as "clf + head + 2.5 mse", which may include cons and headcons (consistency under two draws of the
-    noise, of the classifier and of the head). To fine-tune an mse denoiser, pass it as --start."""
+    (clf, under noise that was moved against the classifier); sel (clf, on images that the classifier gets right); head (true
+    labels for the denoiser's own class head); or a weighted sum such as "clf + head + 2.5 mse", which may include cons and
+    headcons (consistency under two draws of the noise, of the classifier and of the head). To fine-tune an mse denoiser,
+    pass it as --start."""
     surrogates: tuple[str, ...] = ()
     """Surrogate classifiers for stab and clf, used in turn, and for validation: as in `certify -c`, except onnx. Name the
     classifier to protect or, if it can only be queried, others."""
@@ -52,6 +53,8 @@ class Recipe(TrainingPlan):
     """Temperature that divides the surrogates' logits; under strong noise 4 works better than 1."""
     cut: float | None = None
     """Clip the gradient of each image's loss through a surrogate to this l2 norm; by default off."""
+    label_smoothing: float | None = None
+    """Spread this share of each true label evenly over all classes, for clf, adv, sel and head; by default none."""
     patch: int = 64
     """Side of a patch in pixels."""
     turns: bool = True
@@ -86,6 +89,8 @@ class Recipe(TrainingPlan):
             raise BadParameter(f"expected temperature above 0, got {self.temperature}")
         if self.cut is not None and not 0.0 < self.cut < math.inf:
             raise BadParameter(f"expected cut above 0, got {self.cut}")
+        if self.label_smoothing is not None and not 0.0 <= self.label_smoothing < 1.0:
+            raise BadParameter(f"expected label smoothing from 0 to below 1, got {self.label_smoothing}")
         check_count(self.patch, "patch")
         if self.padding is not None:
             check_count(self.padding, "padding", least=0)
