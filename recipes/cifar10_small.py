@@ -4,7 +4,7 @@
 
 objectives: squared error, stability and classification through ResNet-56, from random weights and from the squared error.
 surrogates: stability through one classifier or three, ResNet-56 unseen, from random weights and from the squared error.
-Both with the network that is recommended, and beside them the recipe that is, which trains a class head first.
+Both use the recommended network, and have the recommended recipe beside them, which trains a class head first.
 architectures: the networks of the paper and ours under the squared error.
 noisy: ResNet-20 trained on noisy images and certified without a denoiser (Cohen et al. 2019), trained by the clock.
 The squared error is trained for so many minutes of one core, what starts from it for so many more, and everything else for
@@ -94,30 +94,37 @@ def table(
     images = test_images()[::every]
     chosen = mode_named(mode, RADII)
 
-    def certified(name: str, model: str | Classifier, denoiser: Path | None) -> Path:
-        return certify(f"cifar10-small-{name}-certified", images, model, denoiser, SIGMA, mode=chosen, workers=workers)
+    setting = f"every{every}-{mode}"
+
+    def certified(folder: Path, model: str | Classifier, denoiser: Path | None) -> Path:
+        name = f"{folder.name}-certified-{setting}"
+        return certify(name, images, model, denoiser, SIGMA, mode=chosen, workers=workers)
 
     runs = []
     if which == "noisy":
-        runs.append(certified("noisy", _noisy(minutes), None))
+        folder = _folder("noisy", minutes)
+        runs.append(certified(folder, _noisy(folder, minutes), None))
     else:
         for name, (recipe, start) in ROWS[which].items():
-            runs.append(certified(name, classifier("resnet56"), _trained(name, recipe, start, minutes)))
-    report(f"cifar10-small-{which}", runs, RADII)
+            folder = _folder(name, minutes)
+            runs.append(certified(folder, classifier("resnet56"), _trained(folder, recipe, start, minutes)))
+    report(f"{_folder(which, minutes).name}-{setting}", runs, RADII)
 
 
-def _trained(name: str, recipe: Recipe, start: str | None, minutes: float) -> Path:
-    out = RUNS / f"cifar10-small-{name}"
+def _folder(name: str, minutes: float) -> Path:
+    return RUNS / f"cifar10-small-{name}-{minutes:g}min"
+
+
+def _trained(out: Path, recipe: Recipe, start: str | None, minutes: float) -> Path:
     if not (out / "model.safetensors").exists():
-        source = None if start is None else str(RUNS / f"cifar10-small-{start}" / "model.safetensors")
+        source = None if start is None else str(_folder(start, minutes) / "model.safetensors")
         share = 1 if start or recipe.objective == "mse" else 2
         chosen = lasting(replace(recipe, start=source), share * minutes, [training_images()], out)
         teach(chosen, [training_images()], out, data=STORY, every=500)
     return out / "model.safetensors"
 
 
-def _noisy(minutes: float) -> str:
-    out = RUNS / "cifar10-small-noisy"
+def _noisy(out: Path, minutes: float) -> str:
     recipe = ClassifierRecipe(sigma=SIGMA, minutes=minutes, batch=128, average=0.998)
     if not (out / "model.safetensors").exists():
         with training_bar(recipe) as show:
