@@ -3,14 +3,13 @@
     python -m recipes.cifar10_table [ROW ...] [--classifier resnet56] [--n 10000] [--sigma 0.12 0.25 0.5 1.0] [--every 1]
     python -m recipes.cifar10_table ROW ... --held-out [--distort 0.2] --every 5 --n 400 --mode fixed
 
-Rows: none (no denoiser), mse, black (trained through other classifiers), white (through ResNet-56 itself); black-each and
-white-each, one network a sigma. n0 = 100, alpha = .001, Cohen's bound, bf16. --every 1 takes the 500 images of the paper,
---every 5 a fifth of them. --held-out takes the 1,250 training images that no denoiser was trained on, to choose among
-denoisers; the classifiers know them by heart, unless --distort changes them (with .2, ResNet-56 is right on 95.4 %, on test
-images on 94.8). Mode curve stops an image as soon as it is settled which radii hold, at the same alpha. Mode fixed draws all
-n: its report has the multiclass bound beside Cohen's, and the cascade of all sigmas is a row of its own, from the same votes
-(`dsmooth certify --cascade` asks for fewer). --mirror averages the classifier's logits over mirror images. Interrupted, the
-same command goes on.
+Rows: none (no denoiser), or denoisers as `dsmooth certify -d` takes them. n0 = 100, alpha = .001, Cohen's bound, bf16.
+--every 1 takes the 500 images of the paper, --every 5 a fifth of them. --held-out takes the 1,250 training images that no
+denoiser was trained on, to choose among denoisers; the classifiers know them by heart, unless --distort changes them (with
+.2, ResNet-56 is right on 95.4 %, on test images on 94.8). Mode curve stops an image as soon as it is settled which radii
+hold, at the same alpha. Mode fixed draws all n: its report has the multiclass bound beside Cohen's, and the cascade of all
+sigmas is a row of its own, from the same votes (`dsmooth certify --cascade` asks for fewer). --mirror averages the
+classifier's logits over mirror images. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from dsmooth.records.store import Run, read_run
 from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
 from recipes.cifar10 import classifier as spec_of
 from recipes.cifar10 import held_out_images, test_images
-from recipes.experiment import RUNS, certify, mode_named, report
+from recipes.experiment import certify, mode_named, report
 
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SIGMAS = [0.12, 0.25, 0.5, 1.0]
-ROWS = ["none", "mse", "black-each", "white-each"]
+ROWS = ["none", "cifar10-mse", "cifar10-stab", "cifar10-white"]
 
 
 def table(
@@ -48,20 +47,20 @@ def table(
     mirror: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Certify ROWS (all by default; or files of denoisers) and print their tables."""
+    """Certify ROWS (by default no denoiser, and those that ship for CIFAR-10) and print their tables."""
     if distort and not held_out:
         sys.exit("--distort is for --held-out: test images stay as they are")
     images = (held_out_images(distort) if held_out else test_images())[::every]
     chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:
         setting = f"{classifier}{'-mirror' * mirror}{'-held-out' * held_out}{f'-distort{distort:g}' if distort else ''}"
-        title = f"cifar10-table-{Path(row).stem}-{setting}-every{every}-{mode}{n}"
+        title = f"cifar10-table-{_short(row)}-{setting}-every{every}-{mode}{n}"
         runs = [
             certify(
                 f"{title}-sigma{value:g}",
                 images,
                 spec_of(classifier),
-                _denoiser(row, value),
+                None if row == "none" else row,
                 value,
                 n=n,
                 mode=chosen,
@@ -97,13 +96,10 @@ def _cascade_line(runs: Sequence[Run]) -> str:
     )
 
 
-def _denoiser(row: str, sigma: float) -> Path | None:
-    """What this row puts before the classifier."""
-    if row == "none":
-        return None
-    if row.endswith("-each"):
-        return RUNS / f"cifar10-{row.removesuffix('-each')}-{sigma:g}" / "model.safetensors"
-    return RUNS / f"cifar10-{row}" / "model.safetensors" if row in ("mse", "black", "white") else Path(row)
+def _short(row: str) -> str:
+    """The row's name in that of its runs: of a file, or of the folder of a training."""
+    name = row.rpartition(":")[2].removesuffix("/model.safetensors").rstrip("/")
+    return Path(name.removesuffix(".safetensors")).name
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def train(
 
         dsmooth train photos/ --steps 200 --every 100 --out /tmp/quick
 
-        dsmooth train cifar-10-batches-bin/ --padding 4 --start cifar10-mse --objective "clf + 2.5 mse"
-        --surrogate cifar:resnet56@resnet56.safetensors --temperature 4 --lr 2e-4 --out denoisers/white
+        dsmooth train cifar-10-batches-bin/ --padding 4 --start cifar10-mse --objective "stab + 2.5 mse"
+        --surrogate cifar:resnet20@resnet20.safetensors --temperature 4 --lr 2e-4 --out denoisers/black
 
         dsmooth train photos/ --start photo --objective "stab + 10 mse" --surrogate timm:resnet18 timm:resnet34 --lr 3e-5
         --patch 224 --turns=False --out denoisers/stab

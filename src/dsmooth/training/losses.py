@@ -15,7 +15,7 @@ from dsmooth.training.objectives import Objective
 __all__ = ["adversarial_noise", "cut_gradients", "loss", "mean_squared_error"]
 
 _ENTROPY = 0.05
-"""Of the mean prediction, beside its divergence: 0.5 to 10, as in the experiments of Jeong and Shin 2020."""
+"""Of the mean prediction, where its divergence has weight 1: in the experiments of Jeong and Shin 2020 .5 and 10."""
 
 _MOVES: Final = 2
 _MOVE: Final = 0.1
@@ -36,11 +36,13 @@ def loss(
     cut: float | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The loss of a batch.
+    """The loss of a batch: a scalar, 0 or more; each term is a mean over all images of the batch.
 
+    denoised, clean: (B, C, H, W) in [0, 1]; sigma: (B,), the noise's standard deviation in the same units.
     network: images -> logits, frozen, for the terms that ask a classifier; labels: (B,) true classes, for classification,
-    adversarial (under noise that is already moved), selective and head; own: (B, classes) logits of the denoiser's class
-    head. For both kinds of consistency the second half of the batch is the first one under other noise.
+    adversarial (under noise that is already moved), selective (wrong answers count as 0) and head; own: (B, classes) logits
+    of the denoiser's class head. For both kinds of consistency the second half of the batch is the first one under other
+    noise.
     The classifier's logits are divided by the temperature. Above 1, a classifier that is sure of wrong answers (they all
     are, on what strong noise leaves of an image) does not drown the images on which there is something to decide.
     cut: longest gradient (l2 norm) of one image's loss with respect to the denoised image, as the classifier returns it.
@@ -76,14 +78,14 @@ def loss(
 
 
 def mean_squared_error(denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
-    """Mean squared error, each image's divided by its sigma: without that, the strongest noise decides everything."""
+    """Mean squared error of images (B, C, H, W), each one's divided by its sigma (B,): else the strongest noise decides."""
     return (((denoised.float() - clean) ** 2).mean(dim=(1, 2, 3)) / sigma).mean()
 
 
 def adversarial_noise(classify: Callable[[Tensor], Tensor], noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     """The noisy images (B, C, H, W), their noise moved to where `classify` (noisy images -> logits) errs more.
 
-    Twice, each pixel goes a tenth of the standard deviation (B,) the way that raises the cross-entropy with the labels. No
+    Twice, each pixel goes a tenth of its image's sigma (B,) the way that raises the cross-entropy with the labels (B,). No
     gradient reaches any weight.
     """
     step = _MOVE * sigma.view(-1, 1, 1, 1)

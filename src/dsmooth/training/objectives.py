@@ -35,7 +35,7 @@ _TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of the objectives of Salman et al. 2020, section 3, and of others; weights are 0 or more.
+    """A weighted sum of the objectives of Salman et al. 2020, section 3, and of others; a term of weight 0 is absent.
 
     mse: the mean squared error of each image, divided by its sigma.
     stability: cross-entropy between classifier(denoised) and the classifier's own answer on the clean image.
@@ -63,7 +63,10 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """The objective of a text such as "mse", "stab", "clf + 30 mse"."""
+        """The objective of a text such as "mse", "stab", "clf + 30 mse".
+
+        Raises BadParameter for any other text, weights that are not above 0, and terms that do not go together.
+        """
         weights: dict[str, float] = {}
         for part in text.split("+"):
             term = _TERM.fullmatch(part.replace(" ", "").lower())

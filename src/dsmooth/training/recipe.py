@@ -43,8 +43,8 @@ class Recipe(TrainingPlan):
     headcons (consistency under two draws of the noise, of the classifier and of the head). To fine-tune an mse denoiser,
     pass it as --start."""
     surrogates: tuple[str, ...] = ()
-    """Surrogate classifiers for stab and clf, used in turn, and for validation: as in `certify -c`, except onnx. Name the
-    classifier to protect or, if it can only be queried, others."""
+    """Surrogate classifiers for stab, clf, cons, adv and sel, used in turn, and for validation: as in `certify -c`, except
+    onnx and services. Name the classifier to protect or, if it can only be queried, others."""
     mirrored: bool = False
     """Average the surrogates' logits over each image and its mirror image; for `certify --mirror`."""
     alone: float = 0.0
