@@ -46,7 +46,7 @@ def load_surrogates(specs: Sequence[str], *, mirrored: bool = False) -> list[Sur
         if mirrored and classifier is not None:
             classifier = classifier.mirrored()
         if not isinstance(classifier, DifferentiableClassifier):
-            raise BadModel(f"expected surrogates that gradients pass through (timm, cifar, import), got {spec!r}")
+            raise BadModel(f"expected surrogates that gradients pass through (not onnx, not a service), got {spec!r}")
         name, digest = _name_of(spec), classifier.digest()
         if any(held.digest == digest for held in surrogates):
             raise BadParameter(f"expected each surrogate once, got {name} twice")
