@@ -48,7 +48,7 @@ class Objective:
     selective: as classification, but only of the denoised images that the classifier gets right; the others, it is held, no
         longer show their class (Jang et al. 2024, who train the classifier so).
     head: cross-entropy between the denoiser's own class head and the true label. It trains the network to recognise the
-        image, which gradients through a frozen classifier hardly do for an untrained network.
+        image, which gradients through a frozen classifier do slowly, under strong noise hardly at all.
     head_consistency: the same as consistency, of the head's predictions; only beside head.
     """
 
