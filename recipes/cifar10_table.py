@@ -97,9 +97,9 @@ def _cascade_line(runs: Sequence[Run]) -> str:
 
 
 def _short(row: str) -> str:
-    """The row's name in that of its runs: of a file, or of the folder of a training."""
-    name = row.rpartition(":")[2].removesuffix("/model.safetensors").rstrip("/")
-    return Path(name.removesuffix(".safetensors")).name
+    """The row's name in that of its runs; what was trained here is never taken for what ships under the same name."""
+    path = Path(row.rpartition(":")[2])
+    return f"{path.parent.name}-trained" if path.name == "model.safetensors" else path.name.removesuffix(".safetensors")
 
 
 if __name__ == "__main__":
