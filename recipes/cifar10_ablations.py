@@ -22,13 +22,12 @@ from dsmooth.training.judging import HEAD
 from dsmooth.training.objectives import Objective
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import training_images
-from recipes.cifar10_denoisers import ATTACKED, POOL, RECOGNISING, STORY
+from recipes.cifar10_denoisers import ATTACKED, HEADLESS, POOL, RECOGNISING, STORY
 from recipes.experiment import RUNS, lasting, teach
 
 SIGMA = 0.25
 BASE = Recipe(**RECOGNISING, surrogates=ATTACKED, sigma_range=(SIGMA, SIGMA), judged=(SIGMA,))
 NETWORK = RECOGNISING["config"]
-HEADLESS = {name: value for name, value in NETWORK.items() if name != "classes"}
 ROWS: dict[str, dict[str, Any]] = {
     "base": {},
     "adamw": {"optimizer": "adamw"},

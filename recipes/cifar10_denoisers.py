@@ -81,6 +81,9 @@ RECOGNISING: dict[str, Any] = {
     "steps": 6000,
 }  # fmt: skip
 
+HEADLESS = {name: value for name, value in RECOGNISING["config"].items() if name != "classes"}
+"""The same network without its head."""
+
 # one network for all that strong noise is for; how long it takes is counted in steps, so that pauses change nothing
 WHITE = Recipe(
     **{**RECOGNISING, "steps": 5_000, "weight_decay": 0.05},

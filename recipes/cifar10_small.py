@@ -27,21 +27,17 @@ from dsmooth.console import training_bar
 from dsmooth.training.classifying import ClassifierRecipe, train_classifier
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, test_images, training_images
-from recipes.cifar10_denoisers import ATTACKED, POOL, RECOGNISING, STORY
+from recipes.cifar10_denoisers import ATTACKED, HEADLESS, POOL, RECOGNISING, STORY
 from recipes.experiment import RUNS, certify, lasting, mode_named, report, teach
 
 RADII = (0.0, 0.25, 0.5)
 SIGMA = 0.25
 FIXED_SIGMA: dict[str, Any] = {"sigma_range": (SIGMA, SIGMA), "judged": (SIGMA,)}
 RECOMMENDED: dict[str, Any] = {**RECOGNISING, **FIXED_SIGMA}
-HEADLESS: dict[str, Any] = {
-    **RECOMMENDED,
-    "config": {key: value for key, value in RECOGNISING["config"].items() if key != "classes"},
-    "alone": 0.0,
-}
-WHITE: dict[str, Any] = {**HEADLESS, "surrogates": ATTACKED}
-ONE: dict[str, Any] = {**HEADLESS, "surrogates": POOL[:1], "objective": "stab"}
-THREE: dict[str, Any] = {**HEADLESS, "surrogates": POOL, "objective": "stab"}
+ALWAYS: dict[str, Any] = {**RECOMMENDED, "config": HEADLESS, "alone": 0.0}  # one objective, from the first step
+WHITE: dict[str, Any] = {**ALWAYS, "surrogates": ATTACKED}
+ONE: dict[str, Any] = {**ALWAYS, "surrogates": POOL[:1], "objective": "stab"}
+THREE: dict[str, Any] = {**ALWAYS, "surrogates": POOL, "objective": "stab"}
 FINE: dict[str, Any] = {"lr": 1e-3}  # half of it: what is there already is to change little
 MSE = Recipe(**{**WHITE, "objective": "mse"})  # the classifier only judges
 STEPS: dict[str, Any] = {

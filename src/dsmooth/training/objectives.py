@@ -93,7 +93,7 @@ class Objective:
     @property
     def asks_classifier(self) -> bool:
         """Whether it needs a classifier (a surrogate)."""
-        return any((self.stability, self.classification, self.consistency, self.adversarial, self.selective))
+        return self.needs_classes or any((self.stability, self.consistency))
 
     @property
     def draws(self) -> int:
