@@ -15,7 +15,7 @@ from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note, training_bar
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.store import read_run
-from dsmooth.report.export import markdown_table
+from dsmooth.report.export import difference_table, markdown_table
 from dsmooth.report.page import write_report
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import Progress, certify_run
@@ -107,7 +107,13 @@ def mode_named(name: Literal["curve", "fixed"], radii: tuple[float, ...]) -> Mod
 
 
 def report(name: str, runs: Sequence[Path], radii: Sequence[float]) -> None:
-    """runs/`name` holds the report of these runs; the table is printed."""
+    """runs/`name` holds the report of these runs; its tables are printed."""
     summary = summarise([read_run(run) for run in runs], radii)
     page = write_report(summary, RUNS / name)
-    print(markdown_table(summary), f"{summary.samples:,} samples in {summary.seconds:.0f} s", f"page: {page}", sep="\n")
+    print(
+        markdown_table(summary),
+        difference_table(summary),
+        f"{summary.samples:,} samples in {summary.seconds:.0f} s",
+        f"page: {page}",
+        sep="\n",
+    )

@@ -79,7 +79,7 @@ def report(
     from dsmooth.records.cascade import cascade_in, read_cascade
     from dsmooth.records.changed import holds_changed, read_changed
     from dsmooth.records.store import open_run
-    from dsmooth.report.export import markdown_table, saving
+    from dsmooth.report.export import difference_table, markdown_table, saving
     from dsmooth.report.imported import imported_table, read_tsv
     from dsmooth.report.page import write_report
     from dsmooth.report.summary import summarise
@@ -118,6 +118,9 @@ def report(
     page = write_report(summary, out or runs[0] / "report", dossier=dossier)
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
+    if compared := difference_table(summary):
+        first = next(row.name for row in summary.rows if row.run == 0)
+        say(f"compared with {first}, image by image", *compared.splitlines())
     less = saving(summary.samples_if_fixed, summary.samples)
     say(f"{summary.samples:,} samples{less}; {summary.seconds:.0f} s", f"page: {page}")
     if dossier:

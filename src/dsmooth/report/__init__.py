@@ -1,6 +1,7 @@
 """Reports of runs: never samples, never certifies anything new.
 
 summary.py   from records to certified accuracy, abstention and totals; the envelope over several runs
+differences.py  the first run against each other one, image by image
 claims.py    the certificates of a run in little memory
 export.py    markdown and LaTeX tables, Cohen's TSV
 cells.py     text as a cell of one of them

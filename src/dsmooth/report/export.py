@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
 from dsmooth.report.cells import latex_cell, markdown_cell, tsv_cell
+from dsmooth.report.differences import Difference, differences
 from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certifier
 
-__all__ = ["index_of", "latex_table", "markdown_table", "percent", "saving", "table_cells", "tsv"]
+__all__ = [
+    "difference_cells",
+    "difference_table",
+    "index_of",
+    "latex_table",
+    "markdown_table",
+    "percent",
+    "saving",
+    "table_cells",
+    "tsv",
+]
 
 
 def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table, as text: shares in percent, with lower bounds in brackets."""
-    radii = [f"l{summary.norm:g} r = {radius:.12g}" for radius in summary.radii]
-    heading = ["run", "noise", "bound", "abstained", *radii]
+    heading = ["run", "noise", "bound", "abstained", *_radius_headings(summary)]
     certain = " (certain)" if summary.certain else ""
     rows = [
         [
@@ -41,9 +51,28 @@ def table_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
 
 def markdown_table(summary: Summary) -> str:
     """The table in markdown."""
-    heading, rows = table_cells(summary)
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "".join(f"| {' | '.join(map(markdown_cell, line))} |\n" for line in lines)
+    return _markdown(*table_cells(summary))
+
+
+def difference_cells(summary: Summary, found: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the comparison with the first run, as text."""
+    heading = ["run", "bound", "average radius", *_radius_headings(summary)]
+    rows = [
+        [
+            each.name,
+            each.certifier,
+            f"{each.average_radius.mean:+.4f} ± {each.average_radius.standard_error:.4f}",
+            *(f"+{change.gained} -{change.lost} (p {_p_value(change.p_value)})" for change in each.exchanges),
+        ]
+        for each in found
+    ]
+    return heading, rows
+
+
+def difference_table(summary: Summary) -> str:
+    """The comparison with the first run in markdown; empty where nothing can be compared."""
+    found = differences(summary)
+    return _markdown(*difference_cells(summary, found)) if found else ""
 
 
 def latex_table(summary: Summary) -> str:
@@ -80,6 +109,19 @@ def tsv(run: Run, certifier: Certifier | None = None) -> Iterator[str]:
         correct = int(certificate.answer is not None and certificate.answer == record.label)
         radius, elapsed = round_down(certificate.radius, 6), timedelta(seconds=record.seconds)
         yield f"{record.index}\t{label}\t{predicted}\t{radius}\t{correct}\t{elapsed}\n"
+
+
+def _radius_headings(summary: Summary) -> list[str]:
+    return [f"l{summary.norm:g} r = {radius:.12g}" for radius in summary.radii]
+
+
+def _markdown(heading: list[str], rows: list[list[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(map(markdown_cell, line))} |\n" for line in lines)
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _cell(cell: Cell) -> str:

@@ -63,6 +63,9 @@ class RunSummary:
     labels: Sequence[int | None]
     reached: npt.NDArray[np.float64]
     """The radii of the images certified for the right label (any label, where it is unknown), ascending."""
+    least: npt.NDArray[np.float64] | None
+    """For each distinct image, in the order of digests, the least of its copies' radii, -1 where one is not certified for
+    the right label; None where the images are no random draw from a population."""
     cells: tuple[Cell, ...]
     abstained: float
     average_radius: float
@@ -254,6 +257,7 @@ def _row(
         certificates=certificates,
         labels=columns.labels,
         reached=reached,
+        least=least,
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / count,
         average_radius=float(reached.sum()) / count,
@@ -267,11 +271,10 @@ def _row_of_all(together: CascadeRun | ChangedRun, place: int, radii: Sequence[f
     for record in records:
         images.append(record.image)
     values, alpha = _values(certificates, labels), records[0].question.alpha
-    least = images.least(values)
+    least = images.least(values) if labelled and together.fixed_in_advance else None
     cells = [
         Cell(
-            _beyond(values, radius) / len(records),
-            _population(least, radius, alpha, DELTA) if labelled and together.fixed_in_advance else None,
+            _beyond(values, radius) / len(records), None if least is None else _population(least, radius, alpha, DELTA)
         )
         for radius in radii
     ]
@@ -285,6 +288,7 @@ def _row_of_all(together: CascadeRun | ChangedRun, place: int, radii: Sequence[f
         certificates=tuple(certificates),
         labels=labels,
         reached=reached,
+        least=least,
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
         average_radius=float(reached.sum()) / len(certificates),

@@ -16,4 +16,5 @@ rivals.py      the same with a bound on the strongest rival
 pilot.py       the number of votes chosen from the selection votes; predictive.py: predicting votes to come
 threats/       families of transformations, and their covers; covers.py: a certificate for a whole family
 accuracy.py    from the certified images of a sample to the accuracy of the population
+comparison.py  two runs on the same images: paired differences, exact sign test
 """

@@ -4,6 +4,7 @@ base.py      the contract: Section (of all runs) and RunSection (of each run)
 totals.py    samples, seconds, and what every certificate promises
 subjects.py  what was smoothed in each run, by name
 accuracy.py  the table of certified accuracy
+differences.py  each run compared with the first one, image by image
 controls.py  the radius slider and the image filter
 curve.py     certified accuracy against radius, drawn
 images.py    the images of all runs, with each run's answer, radius and votes

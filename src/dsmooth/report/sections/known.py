@@ -15,6 +15,7 @@ SECTIONS: Final = Registry(
         "totals": "dsmooth.report.sections.totals:Totals",
         "subjects": "dsmooth.report.sections.subjects:Subjects",
         "accuracy": "dsmooth.report.sections.accuracy:Accuracy",
+        "differences": "dsmooth.report.sections.differences:Differences",
         "controls": "dsmooth.report.sections.controls:Controls",
         "curve": "dsmooth.report.sections.curve:Curve",
         "images": "dsmooth.report.sections.images:Images",
