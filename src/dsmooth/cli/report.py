@@ -56,9 +56,9 @@ def report(
     Parameters
     ----------
     runs: list[Path]
-        Run folders that `dsmooth certify` wrote; several are compared, and their upper envelope is added. TSV files of
-        other programs (idx label predict radius correct time) are shown as they are: without votes, nothing in them can be
-        recomputed or checked.
+        Run folders that `dsmooth certify` wrote; several are compared with the first one, image by image, and their upper
+        envelope is added. TSV files of other programs (idx label predict radius correct time) are shown as they are:
+        without votes, nothing in them can be recomputed or checked.
     radii: list[float] | None
         The radii of the table; by default those of the run's mode, or six that the noise can reach.
     out: Path | None
