@@ -110,10 +110,5 @@ def report(name: str, runs: Sequence[Path], radii: Sequence[float]) -> None:
     """runs/`name` holds the report of these runs; its tables are printed."""
     summary = summarise([read_run(run) for run in runs], radii)
     page = write_report(summary, RUNS / name)
-    print(
-        markdown_table(summary),
-        difference_table(summary),
-        f"{summary.samples:,} samples in {summary.seconds:.0f} s",
-        f"page: {page}",
-        sep="\n",
-    )
+    told = f"{summary.samples:,} samples in {summary.seconds:.0f} s"
+    print(*filter(None, (markdown_table(summary), difference_table(summary), told, f"page: {page}")), sep="\n")

@@ -1,12 +1,13 @@
 """Labels and names are what others chose: whatever is in them, a table keeps its rows and columns."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dsmooth.images.opening import open_images
-from dsmooth.report.cells import latex_cell, markdown_cell, tsv_cell
+from dsmooth.report.cells import latex_cell, markdown_cell, p_value_cell, tsv_cell, with_error
 from dsmooth.report.export import latex_table, markdown_table, tsv
 from dsmooth.report.imported import imported_table, read_tsv
 from dsmooth.report.summary import summarise
@@ -72,3 +73,24 @@ def test_a_folder_makes_no_row_of_its_own(run, tmp_path):
 )  # fmt: skip
 def test_cells(text, tsv, markdown, latex):
     assert (tsv_cell(text), markdown_cell(text), latex_cell(text)) == (tsv, markdown, latex)
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "text"),
+    [
+        (-0.03004, 0.0169, "-0.030 ± 0.017"),
+        (0.00001, 0.0169, "+0.000 ± 0.017"),
+        (-0.00001, 0.0169, "+0.000 ± 0.017"),
+        (-0.0000311, 0.0000204, "-0.000031 ± 0.000020"),
+        (12.3, 34.6, "+12 ± 35"),
+        (0.25, math.nan, "+0.25"),
+        (0.0, 0.0, "+0 ± 0"),
+    ],
+)
+def test_differences_have_the_digits_of_their_standard_error(mean, error, text):
+    assert with_error(mean, error) == text
+
+
+def test_p_values_are_rounded_up():
+    assert p_value_cell(0.05010) == "0.051"
+    assert [p_value_cell(value) for value in (1.0, 0.999, 0.5, 0.0123, 1e-5)] == ["1", "1", "0.5", "0.013", "< 0.0001"]

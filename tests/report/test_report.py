@@ -11,9 +11,8 @@ from dsmooth import BadParameter, BadRun, SmoothedClassifier
 from dsmooth.images.sets import ImageSet, LabelledImage
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import read_run
-from dsmooth.report.differences import differences
-from dsmooth.report.export import difference_table, latex_table, markdown_table, tsv
-from dsmooth.report.page import page_of, write_report
+from dsmooth.report.export import latex_table, markdown_table, tsv
+from dsmooth.report.page import write_report
 from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.summary import summarise
 from dsmooth.runs.certify import certify_run
@@ -96,47 +95,6 @@ def test_the_envelope_has_no_part_in_what_was_chosen_afterwards(runs):
     """Its row has no name that could say so."""
     doubtful = replace(runs[1], header={**runs[1].header, "evaluated": runs[1].question.to_json()})
     assert summarise([runs[0], doubtful], [0.0, 0.25]).envelope == {}
-
-
-def test_differences_count_each_image_once(runs):
-    """Recounted from the records; and a copy of an image changes nothing."""
-    radii = [0.0, 0.1, 0.25]
-    summary = summarise(runs, radii)
-    found = differences(summary)
-    assert [(each.name, each.certifier) for each in found] == [("s0.5", "multiclass"), ("s0.5", "cohen")]
-
-    def right(run):
-        certificates = {record.image: (certificate_of(record, Multiclass()), record.label) for record in run.records}
-        return {image: c.radius if c.answer == label else -1.0 for image, (c, label) in certificates.items()}
-
-    first, second = map(right, runs)
-    for radius, exchange in zip(radii, found[0].exchanges, strict=True):
-        assert exchange.gained == sum(second[image] > radius >= first[image] for image in first)
-        assert exchange.lost == sum(first[image] > radius >= second[image] for image in first)
-    mean = np.mean([max(second[image], 0.0) - max(first[image], 0.0) for image in first])
-    assert found[0].average_radius.mean == pytest.approx(mean)
-
-    def doubled(run):
-        again = [replace(r, index=r.index + 10, name=f"again {r.name}") for r in run.records]
-        return replace(run, records=[*run.records, *again], header={**run.header, "images": 20})
-
-    assert differences(summarise([doubled(run) for run in runs], radii)) == found
-
-
-def test_differences_are_shown_where_runs_can_be_compared(runs):
-    summary = summarise(runs, [0.0])
-    assert "<h2>Compared with s0.12</h2>" in page_of(summary)
-    heading, _, *rows = difference_table(summary).splitlines()
-    assert heading == "| run | bound | average radius | l2 r = 0 |"
-    row = r"\| s0\.5 \| \w+ \| [+-]\d\.\d{4} ± \d\.\d{4} \| \+\d+ -\d+ \(p [\d.]+\) \|"
-    assert len(rows) == 2
-    assert all(re.fullmatch(row, line) for line in rows)
-    doubtful = replace(runs[1], header={**runs[1].header, "evaluated": runs[1].question.to_json()})
-    unlabelled = [replace(run, records=[replace(record, label=None) for record in run.records]) for run in runs]
-    for alone in ([runs[0]], [runs[0], doubtful], unlabelled):
-        summary = summarise(alone, [0.0])
-        assert difference_table(summary) == ""
-        assert "Compared with" not in page_of(summary)
 
 
 def test_report_files(runs, tmp_path):

@@ -60,5 +60,11 @@ def test_negative_counts_are_refused():
         sign_test(-1, 2)
 
 
+def test_by_hand():
+    assert sign_test(1, 5) == pytest.approx(2 * (1 + 6) / 64)
+    assert mean_difference([1.0, 2.0, 3.0], [1.0, 3.0, 5.0]).mean == 1.0
+    assert mean_difference([0.0, 0.0, 0.0], [0.0, 1.0, 2.0]).standard_error == pytest.approx(1 / math.sqrt(3))
+
+
 def test_a_single_image_has_no_standard_error():
     assert math.isnan(mean_difference([1.0], [2.0]).standard_error)

@@ -56,9 +56,9 @@ def report(
     Parameters
     ----------
     runs: list[Path]
-        Run folders that `dsmooth certify` wrote; several are compared with the first one, image by image, and their upper
-        envelope is added. TSV files of other programs (idx label predict radius correct time) are shown as they are:
-        without votes, nothing in them can be recomputed or checked.
+        Run folders that `dsmooth certify` wrote. Several get their upper envelope, and finished ones on the same labelled
+        images are compared with the first one, image by image. TSV files of other programs (idx label predict radius
+        correct time) are shown as they are: without votes, nothing in them can be recomputed or checked.
     radii: list[float] | None
         The radii of the table; by default those of the run's mode, or six that the noise can reach.
     out: Path | None
@@ -119,8 +119,7 @@ def report(
     brackets = ", with a 95 % lower bound for the population in brackets" if summary.labelled else ""
     say(f"{summary.what} in %{brackets}", *markdown_table(summary).splitlines())
     if compared := difference_table(summary):
-        first = next(row.name for row in summary.rows if row.run == 0)
-        say(f"compared with {first}, image by image", *compared.splitlines())
+        say(*compared.splitlines())
     less = saving(summary.samples_if_fixed, summary.samples)
     say(f"{summary.samples:,} samples{less}; {summary.seconds:.0f} s", f"page: {page}")
     if dossier:

@@ -1,8 +1,10 @@
-"""Text as a cell of a table: labels, names and bounds can hold anything, and must not add cells or rows."""
+"""Text as a cell of a table: labels, names and bounds can hold anything, and must not add cells or rows; estimates."""
 
 from __future__ import annotations
 
-__all__ = ["latex_cell", "markdown_cell", "one_line", "tsv_cell"]
+import math
+
+__all__ = ["latex_cell", "markdown_cell", "one_line", "p_value_cell", "tsv_cell", "with_error"]
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
@@ -25,3 +27,19 @@ def latex_cell(text: str) -> str:
 def one_line(text: str) -> str:
     r"""With \t, \n, \x01 and the like for what is not printable, which XML may not hold either."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def with_error(value: float, error: float) -> str:
+    """A difference and its standard error, both to the second digit of the error; without it where it is unknown (NaN)."""
+    if math.isnan(error):
+        return f"{value:+.2g}"
+    places = max(0, 1 - math.floor(math.log10(error))) if error > 0.0 else 0
+    return f"{round(value, places) + 0.0:+.{places}f} ± {error:.{places}f}"  # + 0.0: no minus zero
+
+
+def p_value_cell(value: float) -> str:
+    """Two digits, rounded up."""
+    if value < 1e-4:
+        return "< 0.0001"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit - 1e-9) * unit:.2g}"

@@ -34,21 +34,33 @@ class Difference:
 
 
 def differences(summary: Summary) -> list[Difference]:
-    """Every run but the first, compared with the first: under each bound under which all stand.
+    """The runs that can be compared with the first, each under every bound under which both stand.
 
-    Empty unless there are several finished runs on the same labelled images, none with options chosen afterwards. Copies of
-    an image count as one.
+    Both must be finished, on the same images with the same labels, and without options chosen afterwards; where they stop
+    early, for the same radii. Scales of a cascade are never compared. Copies of an image count as one.
     """
-    found = []
-    for certifier in summary.envelope:
-        first, *others = sorted((row for row in summary.rows if row.certifier == certifier), key=lambda row: row.run)
-        found += [made for other in others if (made := _difference(first, other, summary.radii)) is not None]
-    return found
+    first, *others = summary.rows
+    firsts = [first, *(row for row in others if row.run == first.run)]
+    pairs = ((row, first) for row in others for first in firsts if row.run != first.run)
+    return [_difference(first, row, summary.radii) for row, first in pairs if _comparable(summary, first, row)]
 
 
-def _difference(first: RunSummary, other: RunSummary, radii: tuple[float, ...]) -> Difference | None:
-    if first.least is None or other.least is None:
-        return None
+def _comparable(summary: Summary, first: RunSummary, other: RunSummary) -> bool:
+    if other.run >= len(summary.runs):  # what several runs certify together
+        return False
+    modes = [summary.runs[row.run].question.mode for row in (first, other)]
+    return (
+        first.certifier == other.certifier
+        and first.images == other.images
+        and first.least is not None
+        and other.least is not None
+        and modes[0].radii == modes[1].radii
+    )
+
+
+def _difference(first: RunSummary, other: RunSummary, radii: tuple[float, ...]) -> Difference:
+    assert first.least is not None
+    assert other.least is not None
     exchanges = []
     for radius in radii:
         before, after = first.least > radius, other.least > radius

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import certificate_of
 from dsmooth.records.store import Run
-from dsmooth.report.cells import latex_cell, markdown_cell, tsv_cell
-from dsmooth.report.differences import Difference, differences
+from dsmooth.report.cells import latex_cell, markdown_cell, one_line, p_value_cell, tsv_cell, with_error
+from dsmooth.report.differences import differences
 from dsmooth.report.summary import Cell, Summary
 from dsmooth.theory.bounds import round_down
 from dsmooth.theory.certifiers import Certifier
@@ -54,25 +54,32 @@ def markdown_table(summary: Summary) -> str:
     return _markdown(*table_cells(summary))
 
 
-def difference_cells(summary: Summary, found: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the comparison with the first run, as text."""
-    heading = ["run", "bound", "average radius", *_radius_headings(summary)]
+def difference_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of the comparison with the first run, as text; no rows where nothing can be compared."""
+    heading = ["run", "bound", "average radius: difference ± standard error", *_radius_headings(summary)]
+    certain = " (certain)" if summary.certain else ""
     rows = [
         [
             each.name,
-            each.certifier,
-            f"{each.average_radius.mean:+.4f} ± {each.average_radius.standard_error:.4f}",
-            *(f"+{change.gained} -{change.lost} (p {_p_value(change.p_value)})" for change in each.exchanges),
+            each.certifier + certain,
+            with_error(each.average_radius.mean, each.average_radius.standard_error),
+            *(f"+{change.gained} -{change.lost} (p {p_value_cell(change.p_value)})" for change in each.exchanges),
         ]
-        for each in found
+        for each in differences(summary)
     ]
     return heading, rows
 
 
 def difference_table(summary: Summary) -> str:
-    """The comparison with the first run in markdown; empty where nothing can be compared."""
-    found = differences(summary)
-    return _markdown(*difference_cells(summary, found)) if found else ""
+    """What is compared, and the comparison with the first run in markdown; empty where nothing can be compared."""
+    heading, rows = difference_cells(summary)
+    if not rows:
+        return ""
+    told = (
+        f"compared with {one_line(summary.rows[0].name)}: + images that only the run certifies for the right label, "
+        "- images that only the first one does, p of the exact sign test"
+    )
+    return f"{told}\n{_markdown(heading, rows)}"
 
 
 def latex_table(summary: Summary) -> str:
@@ -118,10 +125,6 @@ def _radius_headings(summary: Summary) -> list[str]:
 def _markdown(heading: list[str], rows: list[list[str]]) -> str:
     lines = [heading, ["---"] * len(heading), *rows]
     return "".join(f"| {' | '.join(map(markdown_cell, line))} |\n" for line in lines)
-
-
-def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _cell(cell: Cell) -> str:

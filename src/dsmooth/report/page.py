@@ -18,7 +18,7 @@ from dsmooth.report.filling import TEMPLATES, page
 from dsmooth.report.sections.base import RunSection, Section
 from dsmooth.report.sections.curve import curve_of
 from dsmooth.report.sections.known import SECTIONS, sections_in
-from dsmooth.report.summary import Summary, marked
+from dsmooth.report.summary import Summary, marked, names_of
 
 __all__ = ["page_of", "write_report"]
 
@@ -38,7 +38,7 @@ def write_report(summary: Summary, out: Path, *, dossier: bool = False) -> Path:
     }
     if dossier:
         files["dossier.html"] = dossier_of(summary)
-    for run, name in zip(summary.runs, _names(summary), strict=True):
+    for run, name in zip(summary.runs, names_of(summary.runs), strict=True):
         files[f"{name}.tsv"] = tsv(run)
     inside = out.parent if holds_run(out.parent) else None
     try:
@@ -59,7 +59,7 @@ def page_of(summary: Summary, sections: Registry = SECTIONS) -> str:
         TEMPLATES / "report.html",
         styles=("style.css", "report.css"),
         script="report.js",
-        title=", ".join(_names(summary)),
+        title=", ".join(names_of(summary.runs)),
         parts=list(_parts(summary, sections_in(sections))),
     )
 
@@ -74,8 +74,3 @@ def _parts(summary: Summary, sections: list[Section | RunSection]) -> Iterator[t
         for run in summary.runs if of_run else ():
             shown = [section.html(summary, run) for section in of_run]
             yield marked(run), Markup("\n").join(html for html in shown if html is not None)
-
-
-def _names(summary: Summary) -> list[str]:
-    names = [run.folder.resolve().name for run in summary.runs]
-    return [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, start=1)]

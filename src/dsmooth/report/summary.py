@@ -25,7 +25,7 @@ from dsmooth.theory.changed import paired_named
 from dsmooth.theory.laws.base import EnumeratedLaw
 from dsmooth.theory.top_k import top_k_named
 
-__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "summarise"]
+__all__ = ["DELTA", "Cell", "RunSummary", "Summary", "marked", "names_of", "summarise"]
 
 DELTA: Final = 0.05
 """At each radius, under each certifier, the bounds of all runs hold together with probability at least 1 - DELTA."""
@@ -56,7 +56,7 @@ class RunSummary:
     main: bool
     """Under the bound that is shown first: multiclass, or the run's own where that is special or the only valid one."""
     name: str
-    """The name of its folder, with caveats about the run in brackets."""
+    """The name of its folder (numbered where several have it), with caveats about the run in brackets."""
     noise: str
     certifier: str
     certificates: Sequence[Certificate | CascadeCertificate]
@@ -65,7 +65,9 @@ class RunSummary:
     """The radii of the images certified for the right label (any label, where it is unknown), ascending."""
     least: npt.NDArray[np.float64] | None
     """For each distinct image, in the order of digests, the least of its copies' radii, -1 where one is not certified for
-    the right label; None where the images are no random draw from a population."""
+    the right label; None where nothing is said of a population."""
+    images: bytes
+    """A digest of all images with their labels, whatever their order."""
     cells: tuple[Cell, ...]
     abstained: float
     average_radius: float
@@ -138,7 +140,7 @@ def summarise(
     # an envelope over other images, over images that are not done yet, or over what was chosen afterwards, means nothing
     comparable = len(runs) > 1 and together is None and all(row.complete for row in rows)
     comparable = comparable and not any(run.chosen_afterwards for run in runs)
-    comparable = comparable and len({run.data for run in runs}) == 1
+    comparable = comparable and len({row.images for row in rows}) == 1
     return Summary(
         runs=tuple(runs),
         radii=chosen,
@@ -172,9 +174,15 @@ class _Distinct:
 
     def __init__(self) -> None:
         self._digests = bytearray()
+        self._labelled = bytearray()
 
-    def append(self, image: str) -> None:
+    def append(self, image: str, label: int | None) -> None:
         self._digests += hashlib.sha256(image.encode()).digest()
+        self._labelled += hashlib.sha256(f"{image} {label}".encode()).digest()
+
+    def digest(self) -> bytes:
+        """Of all images with their labels, whatever their order."""
+        return hashlib.sha256(np.sort(np.frombuffer(self._labelled, "S32")).tobytes()).digest()
 
     def least(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The least of the values of the copies of each image."""
@@ -198,7 +206,7 @@ def _read(run: Run, other: Run, asked: Question) -> _Columns:
         for claims, certifier in zip(made.claims, certifiers, strict=True):
             claims.append(certificate_of(record, certifier))
         made.labels.append(record.label)
-        made.images.append(record.image)
+        made.images.append(record.image, record.label)
         made.drawn += record.drawn
         made.seconds += record.seconds
         made.fixed += question.n0 + question.n
@@ -206,8 +214,14 @@ def _read(run: Run, other: Run, asked: Question) -> _Columns:
     return made
 
 
-def marked(run: Run) -> str:
-    """The name of its folder, with caveats about its certificates in brackets."""
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """The names of their folders, numbered where several have the same."""
+    names = [run.folder.resolve().name for run in runs]
+    return [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, start=1)]
+
+
+def marked(run: Run, name: str | None = None) -> str:
+    """Its name, by default that of its folder, with caveats about its certificates in brackets."""
     marks = {
         "unfinished": len(run.records) != run.images,
         f"one scale of a cascade, {len(run.records)} images": is_one_scale(run.question.bound),
@@ -216,7 +230,7 @@ def marked(run: Run) -> str:
         "made by an older version: not verifiable": not run.addressed,
     }
     told = "; ".join(mark for mark, holds in marks.items() if holds)
-    return run.folder.resolve().name + (f" ({told})" if told else "")
+    return (name or run.folder.resolve().name) + (f" ({told})" if told else "")
 
 
 def _default_radii(runs: Sequence[Run], dim: int) -> tuple[float, ...]:
@@ -251,13 +265,14 @@ def _row(
     return RunSummary(
         run=i,
         main=place == 0,
-        name=marked(run),
+        name=marked(run, names_of(runs)[i]),
         noise=str(run.question.law),
         certifier=certificates[0].certifier,
         certificates=certificates,
         labels=columns.labels,
         reached=reached,
         least=least,
+        images=columns.images.digest(),
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / count,
         average_radius=float(reached.sum()) / count,
@@ -269,7 +284,7 @@ def _row_of_all(together: CascadeRun | ChangedRun, place: int, radii: Sequence[f
     records, certificates = together.records, together.certificates()
     labels, images = tuple(record.label for record in records), _Distinct()
     for record in records:
-        images.append(record.image)
+        images.append(record.image, record.label)
     values, alpha = _values(certificates, labels), records[0].question.alpha
     least = images.least(values) if labelled and together.fixed_in_advance else None
     cells = [
@@ -289,6 +304,7 @@ def _row_of_all(together: CascadeRun | ChangedRun, place: int, radii: Sequence[f
         labels=labels,
         reached=reached,
         least=least,
+        images=images.digest(),
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / len(certificates),
         average_radius=float(reached.sum()) / len(certificates),

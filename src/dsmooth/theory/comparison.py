@@ -1,4 +1,4 @@
-"""Two runs on the same images: whether they differ by more than the draw of the images explains."""
+"""Two runs on the same images: whether they differ by more than chance, of images and noise, explains."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def mean_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanDifferen
 
 
 def sign_test(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of the exact sign test, in (0, 1]: small where one of two methods is better.
+    """The two-sided p-value of the exact sign test, in [0, 1]: small where one of two runs is better.
 
-    Of images drawn at random, `only_first` are right under the first method alone, `only_second` under the second alone.
-    Where an image of the population is as likely to be one as the other, the value is at most p with probability at most p.
+    Of images drawn at random, `only_first` are right under the first run alone, `only_second` under the second alone. Where
+    an image of the population is as likely to be one as the other, the value is at most t with probability at most t.
     Raises BadParameter for negative counts.
 
     Source: docs/theory.md, claim 31 (McNemar 1947, in its exact form).

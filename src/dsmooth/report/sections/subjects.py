@@ -12,7 +12,7 @@ from dsmooth.records.store import Run
 from dsmooth.report.export import percent
 from dsmooth.report.filling import filled
 from dsmooth.report.sections.base import Section
-from dsmooth.report.summary import Summary, marked
+from dsmooth.report.summary import Summary
 from dsmooth.theory.bounds import round_down
 
 __all__ = ["Subjects"]
@@ -24,7 +24,8 @@ class Subjects(Section):
     def _html(self, summary: Summary) -> Markup:
         main = {row.run: row for row in summary.rows if row.main}
         rows = [
-            {**_row(run), "average": round_down(main[place].average_radius)} for place, run in enumerate(summary.runs)
+            {**_row(run), "name": main[place].name, "average": round_down(main[place].average_radius)}
+            for place, run in enumerate(summary.runs)
         ]
         return filled(Path(__file__).with_suffix(".html"), rows=rows, labelled=summary.labelled)
 
@@ -37,7 +38,6 @@ def _row(run: Run) -> dict[str, Any]:
     alone_right = sum(alone.get(record.image) == record.label for record in run.records)
     known = all(record.image in alone for record in run.records)
     return {
-        "name": marked(run),
         "classifier": str(run.header.get("classifier_name") or "not recorded"),
         "denoiser": str(denoiser or "not recorded"),
         "noise": str(question.law),
