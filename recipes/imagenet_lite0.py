@@ -1,21 +1,25 @@
 """ImageNet, EfficientNet-Lite0: no denoiser, `photo` (squared error), `photo-light` (through EfficientNet-Lite1 and -Lite2).
 
     python -m recipes.imagenet_lite0 [ROW ...] [--sigma 0.25 0.5] [--mode curve]
+    python -m recipes.imagenet_lite0 ROW ... --held-out --n 100 --mode fixed
 
 No denoiser has met this classifier. 50 validation images, n0 = 100, n = 1,000, alpha = .001, bf16. Mode curve stops an image
 as soon as it is settled which radii hold, at the same alpha; mode fixed draws all 1,000, and its report has the multiclass
-bound beside Cohen's. Interrupted, the same command goes on.
+bound beside Cohen's. --held-out, to choose among denoisers, takes the 25 ImageNet images that no denoiser was trained on,
+behind this classifier and behind EfficientNet-Lite1 and -Lite2, through which they were. Interrupted, the same command goes
+on.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Literal
 
 import cyclopts
 
 from dsmooth.cli.options import MANY
 from recipes.experiment import certify, mode_named, report
-from recipes.imagenet_samples import validation_images
+from recipes.imagenet_samples import held_out_images, validation_images
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
 ROWS = ["none", "photo", "photo-light"]
@@ -24,21 +28,24 @@ ROWS = ["none", "photo", "photo-light"]
 def table(
     *rows: str,
     sigma: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
+    n: int = 1000,
     mode: Literal["curve", "fixed"] = "curve",
+    held_out: bool = False,
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) at each SIGMA and print a table for each SIGMA."""
-    images = validation_images()
+    images = held_out_images() if held_out else validation_images()
     chosen = mode_named(mode, RADII)
-    for value in sigma:
-        title = f"imagenet-lite0-{mode}-sigma{value:g}"
+    for classifier, value in product(("lite0", "lite1", "lite2") if held_out else ("lite0",), sigma):
+        title = f"imagenet-{classifier}{'-held-out' * held_out}-{mode}{n}-sigma{value:g}"
         runs = [
             certify(
                 f"{title}-{row.replace('/', '_')}",
                 images,
-                "efficientnet-lite0",
+                f"efficientnet-{classifier}",
                 None if row == "none" else row,
                 value,
+                n=n,
                 mode=chosen,
                 workers=workers,
             )

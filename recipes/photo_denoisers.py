@@ -61,6 +61,9 @@ RECIPES: dict[str, Recipe] = {
     "photo-light-1": Recipe(**LIGHT, optimizer="muon", minutes=40.0, lr=1e-3, batch=16, patch=96, seed=1),
     # gently: Muon at 2e-4 and a squared error of weight 5 left 20 dB of 26, and recognition as it was
     "photo-light": Recipe(**{**LIGHT, **STABLE}, objective="stab + 20 mse", minutes=25.0, lr=1e-4, seed=2),
+    # more of both, from what ships: a gain behind the two classifiers, none behind a third
+    "photo-light-longer-1": Recipe(**LIGHT, optimizer="muon", minutes=40.0, lr=1e-3, batch=16, patch=96, seed=4),
+    "photo-light-longer": Recipe(**{**LIGHT, **STABLE}, objective="stab + 20 mse", minutes=30.0, lr=1e-4, seed=5),
     # first the squared error alone, since the noise is another than that of photo-light-1
     "photo-l1": Recipe(
         **{**LIGHT, **STABLE, "sigma_range": (0.14, 0.3), "judged": (0.145, 0.29)},
@@ -77,8 +80,10 @@ STARTS = {
     "photo-stab": "photo",
     "photo-light": "photo-light-1",
     "photo-l1": "photo-light-1",
+    "photo-light-longer-1": "photo-light",
+    "photo-light-longer": "photo-light-longer-1",
 }
-HALFWAY = ("photo-stab", "photo-light")
+HALFWAY = ("photo-stab", "photo-light", "photo-light-longer")
 STORY = (
     "400 photographs of BSDS500 (train and test; for research and education) and 1,000 ImageNet images (for research), "
     "random crops"
@@ -108,7 +113,7 @@ def denoiser(name: str, minutes: float | None = None, compiled: bool = False) ->
 
 def start_of(name: str, compiled: bool) -> str:
     """Weights trained here, shipped ones, or weights that are trained now."""
-    here = RUNS / name / "model.safetensors"
+    here = RUNS / name / ("halfway.safetensors" if name in HALFWAY else "model.safetensors")
     if here.exists():
         return str(here)
     return name if name in SHIPPED else str(denoiser(name, compiled=compiled))
