@@ -728,3 +728,40 @@ def test_a_training_needs_no_held_out_image(folder):
     (folder / "file").write_text("")
     assert "is a file" in run(folder, "train", "images", *arguments, "-o", "file", code=2).err
     assert "cannot be written" in run(folder, "train", "images", *arguments, "-o", "file/x", code=2).err
+
+
+LOST = """
+import os, signal, sys
+from dsmooth.cli import main
+from dsmooth.console import Bar
+
+class Named:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)  # what is raised here arrives as a RuntimeError
+
+class Noisy:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)  # what is raised here is lost
+
+def work(*arguments, **options):
+    with Bar("work", 3, "steps") as bar:
+        if sys.argv[1] == "turned":
+            type("Owner", (), {"named": Named()})
+        else:
+            Noisy()
+        bar.to(1)
+        print("went on")
+
+import dsmooth.cli
+dsmooth.cli.app = work
+main()
+"""
+
+
+@pytest.mark.parametrize("way", ["turned", "lost"])
+def test_a_termination_is_not_lost_on_the_way(way):
+    done = subprocess.run([sys.executable, "-c", LOST, way], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 143
+    assert "terminated; work that certify or train had finished is on disk" in done.stderr
+    assert way == "lost" or "Traceback" not in done.stderr  # Python itself says what it ignores
+    assert "went on" not in done.stdout

@@ -38,7 +38,7 @@ from dsmooth.cli.serve import serve
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.cli.verify import verify
-from dsmooth.console import complain, note
+from dsmooth.console import complain, end, ending, note
 from dsmooth.errors import DsmoothError
 
 __all__ = ["app", "main"]
@@ -67,6 +67,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
     try:
+        _call()
+    finally:
+        if (code := ending()) is not None:  # whatever became of the exception on its way here
+            sys.exit(code)
+
+
+def _call() -> None:
+    try:
         app(exit_on_error=False, print_error=False)
     except DsmoothError as error:
         complain(str(error))
@@ -83,5 +91,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: Any) -> None:
-    complain(f"terminated; {_KEPT}")
-    sys.exit(128 + number)
+    try:
+        complain(f"terminated; {_KEPT}")
+    finally:  # a signal can interrupt another line on its way to the terminal, which refuses a second one then
+        end(128 + number)
