@@ -129,8 +129,9 @@ def summarise(
     chosen = tuple(sorted(set(radii))) if radii is not None else _default_radii(runs, max(each.dim for each in columns))
     if not chosen or not all(0.0 <= radius < float("inf") for radius in chosen):
         raise BadParameter(f"radii must be finite numbers of at least 0, got {list(chosen)}")
+    names = names_of(runs)
     rows = tuple(
-        _row(runs, i, place, columns[i], chosen, labelled)
+        _row(runs, i, place, names[i], columns[i], chosen, labelled)
         for place in range(max(len(_bounds(run)) for run in runs))
         for i, run in enumerate(runs)
         if place < len(_bounds(run)) and (place == 0 or cohen)
@@ -163,6 +164,8 @@ class _Columns:
     claims: tuple[Claims, ...] = ()
     """Under each bound under which the run stands."""
     images: _Distinct = field(default_factory=lambda: _Distinct())
+    digest: bytes = b""
+    """Of all images with their labels, whatever their order."""
     drawn: int = 0
     seconds: float = 0.0
     fixed: int = 0
@@ -211,6 +214,7 @@ def _read(run: Run, other: Run, asked: Question) -> _Columns:
         made.seconds += record.seconds
         made.fixed += question.n0 + question.n
         made.dim = max(made.dim, record.dim)
+    made.digest = made.images.digest()
     return made
 
 
@@ -246,7 +250,7 @@ def _default_radii(runs: Sequence[Run], dim: int) -> tuple[float, ...]:
 
 
 def _row(
-    runs: Sequence[Run], i: int, place: int, columns: _Columns, radii: Sequence[float], labelled: bool
+    runs: Sequence[Run], i: int, place: int, name: str, columns: _Columns, radii: Sequence[float], labelled: bool
 ) -> RunSummary:
     run, delta, count = runs[i], DELTA / len(runs), len(columns.labels)
     certificates = columns.claims[place]
@@ -265,14 +269,14 @@ def _row(
     return RunSummary(
         run=i,
         main=place == 0,
-        name=marked(run, names_of(runs)[i]),
+        name=marked(run, name),
         noise=str(run.question.law),
         certifier=certificates[0].certifier,
         certificates=certificates,
         labels=columns.labels,
         reached=reached,
         least=least,
-        images=columns.images.digest(),
+        images=columns.digest,
         cells=tuple(cells),
         abstained=sum(certificate.abstained for certificate in certificates) / count,
         average_radius=float(reached.sum()) / count,
