@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from dsmooth.interruption import end_if_asked
 
 if TYPE_CHECKING:  # help must come quickly: what is heavy is imported where it is used
     from dsmooth.theory.certifiers import Certificate
@@ -22,8 +24,6 @@ __all__ = [
     "certificate_line",
     "complain",
     "duration",
-    "end",
-    "ending",
     "named",
     "note",
     "plain",
@@ -62,24 +62,6 @@ def complain(text: str) -> None:
     note(f"dsmooth: {' '.join(str(text).split())}")
 
 
-_ENDING: list[int] = []
-
-
-def end(code: int) -> NoReturn:
-    """Ends the program with this exit code.
-
-    A signal can ask for it anywhere, also inside an import or a callback, where the exception is lost or becomes another.
-    Then the program ends at the next step of a progress bar.
-    """
-    _ENDING.append(code)
-    sys.exit(code)
-
-
-def ending() -> int | None:
-    """The exit code with which the program is to end, if it is."""
-    return _ENDING[0] if _ENDING else None
-
-
 class Bar:
     """A live progress bar with an ETA on standard error; results can be printed above it while it runs."""
 
@@ -116,8 +98,7 @@ class Bar:
 
     def to(self, done: int, detail: str | None = None, *, of: int | None = None) -> None:
         """Sets the progress to `done`; `detail` replaces the text beside the count, `of` the total."""
-        if (code := ending()) is not None:
-            sys.exit(code)
+        end_if_asked()
         told: dict[str, Any] = {} if detail is None else {"detail": plain(detail)}
         self._progress.update(self._task, completed=done, total=of, **told)
 

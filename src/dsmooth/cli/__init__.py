@@ -18,7 +18,6 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from typing import Any
 
 from cyclopts import App, CycloptsError
 
@@ -38,8 +37,9 @@ from dsmooth.cli.serve import serve
 from dsmooth.cli.train import train
 from dsmooth.cli.train_classifier import train_classifier
 from dsmooth.cli.verify import verify
-from dsmooth.console import complain, end, ending, note
+from dsmooth.console import complain, note
 from dsmooth.errors import DsmoothError
+from dsmooth.interruption import ending, listen
 
 __all__ = ["app", "main"]
 
@@ -64,13 +64,14 @@ def main() -> None:
     """The program `dsmooth`. Exit codes: 0 success; 1 failure on the way (a full disk, diverged training); 2 bad input (one
     line, nothing half-written); 3 a service failed or its budget ran out (partial, resumable); 130/143 interrupted.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     warnings.showwarning = lambda message, *rest, **more: note(f"dsmooth: {message}")
     try:
         _call()
     finally:
-        if (code := ending()) is not None:  # whatever became of the exception on its way here
-            sys.exit(code)
+        if (number := ending()) is not None:  # whatever became of its exception on the way here
+            complain(f"{'interrupted' if number == signal.SIGINT else 'terminated'}; {_KEPT}")
+            sys.exit(128 + number)
 
 
 def _call() -> None:
@@ -85,13 +86,3 @@ def _call() -> None:
     except OSError as error:
         complain(f"{error.filename or 'output'}: {error.strerror or error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        complain(f"interrupted; {_KEPT}")
-        sys.exit(130)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    try:
-        complain(f"terminated; {_KEPT}")
-    finally:  # a signal can interrupt another line on its way to the terminal, which refuses a second one then
-        end(128 + number)
