@@ -45,7 +45,12 @@ def test_resume_goes_on_bit_for_bit(tmp_path, images):
     whole = train_classifier(ClassifierRecipe(**SMALL), images, tmp_path / "whole", every=2)
     with pytest.raises(StopError):
         train_classifier(ClassifierRecipe(**SMALL), images, tmp_path / "parts", every=2, on_report=stop)
-    parts = train_classifier(ClassifierRecipe(**SMALL), images, tmp_path / "parts", every=2, resume=True)
+    steps = []
+    parts = train_classifier(
+        ClassifierRecipe(**SMALL), images, tmp_path / "parts", every=2, resume=True,
+        on_report=lambda report: steps.append(report.step),
+    )  # fmt: skip
+    assert steps[0] == 5  # from the checkpoint on
     a, b = load_checkpoint(whole), load_checkpoint(parts)
     assert all(torch.equal(value, b[key]) for key, value in a.items())
 

@@ -47,6 +47,15 @@ def weights(path):
     return {key: value.clone() for key, value in load_denoiser(path).state_dict().items()}
 
 
+def resumed(recipe, images, out, **more):
+    """The weights that a training ends with which goes on in `out`, and the steps that it took from there."""
+    steps = []
+    path = train(
+        recipe, [images], out, data="", resume=True, on_report=lambda report: steps.append(report.step), **more
+    )
+    return path, steps
+
+
 def test_training_lowers_the_error_of_held_out_images(tmp_path, images):
     reports = []
     recipe = Recipe(**{**SMALL, "steps": 150, "lr": 3e-3, "average": 0.9})
@@ -76,7 +85,8 @@ def test_resume_goes_on_bit_for_bit(tmp_path, images):
     with pytest.raises(StopError):
         train(Recipe(**SMALL), [images], tmp_path / "parts", data="", every=4, on_report=stop)
     assert not (tmp_path / "parts" / "model.safetensors").exists()
-    parts = train(Recipe(**SMALL), [images], tmp_path / "parts", data="", every=4, resume=True)
+    parts, steps = resumed(Recipe(**SMALL), images, tmp_path / "parts", every=4)
+    assert steps == [5, 6, 7, 8]  # from the checkpoint on: a training that begins again has the same weights in the end
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key]), key
     assert course(tmp_path / "whole") == course(tmp_path / "parts")
@@ -87,8 +97,18 @@ def course(folder):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+def flipped(data):
+    """One bit of a weight is another one; torch loads that as if nothing had happened."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 64]) + data[middle + 1 :]
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[:1000], lambda data: b"not a checkpoint", lambda data: bytes(5000)]
+    "damage",
+    [
+        *(lambda data: data[:1000], lambda data: b"not a checkpoint", lambda data: bytes(5000), flipped),
+        lambda data: data.replace(b"optimizers", b"optimisers"),
+    ],
 )
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, images, damage):
     whole = train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4)
@@ -98,9 +118,31 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, images, damage):
     rows = course(tmp_path / "out")
     with (tmp_path / "out" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "lo')  # torn
-    train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4, resume=True)
+    _, steps = resumed(Recipe(**SMALL), images, tmp_path / "out", every=4)
+    assert steps == [5, 6, 7, 8]
     assert all(torch.equal(value, weights(whole)[key]) for key, value in expected.items())
     assert course(tmp_path / "out") == rows
+
+
+def test_a_training_without_a_whole_checkpoint_says_so_and_keeps_them(tmp_path, images):
+    train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4)
+    held = TrainingFolder(tmp_path / "out").checkpoints()
+    for path in held:
+        path.write_bytes(flipped(path.read_bytes()))
+    with pytest.raises(BadRun, match=r"none of the checkpoints \(checkpoint-00000004.pt, .* delete them"):
+        train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4, resume=True)
+    assert TrainingFolder(tmp_path / "out").checkpoints() == held
+
+
+def test_checkpoints_of_later_steps_do_not_push_out_those_of_now(tmp_path):
+    folder = TrainingFolder(tmp_path)
+    for step in (4, 8):
+        folder.save(step, {}, None)
+    folder.checkpoints()[-1].write_bytes(b"torn")
+    assert folder.restore(torch.device("cpu")) == {"step": 4}
+    assert folder.newest == tmp_path / "checkpoint-00000004.pt"
+    folder.save(5, {}, None)
+    assert [path.name for path in folder.checkpoints()] == ["checkpoint-00000004.pt", "checkpoint-00000005.pt"]
 
 
 def test_an_interruption_costs_no_more_than_a_minute(tmp_path, images, monkeypatch):
@@ -118,7 +160,8 @@ def test_an_interruption_costs_no_more_than_a_minute(tmp_path, images, monkeypat
         "checkpoint-00000005.pt",
     ]
     assert not (tmp_path / "out" / "metrics.jsonl").exists()  # nothing was judged
-    parts = train(Recipe(**SMALL), [images], tmp_path / "out", data="", resume=True)
+    parts, steps = resumed(Recipe(**SMALL), images, tmp_path / "out")
+    assert steps == [6, 7, 8]
     assert all(torch.equal(value, weights(parts)[key]) for key, value in weights(whole).items())
 
 
@@ -343,7 +386,8 @@ def test_surrogates_take_turns_and_resume_goes_on_bit_for_bit(tmp_path, halves):
     whole = train(recipe, [halves], tmp_path / "whole", data="", every=3, on_report=reports.append)
     with pytest.raises(StopError):
         train(recipe, [halves], tmp_path / "parts", data="", every=3, on_report=stop)
-    parts = train(recipe, [halves], tmp_path / "parts", data="", every=3, resume=True)
+    parts, steps = resumed(recipe, halves, tmp_path / "parts", every=3)
+    assert steps == [7, 8, 9]
     assert set(reports[-1].scores["accuracy"]) == {SURROGATE[0], OTHER}
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key]), key
@@ -389,7 +433,8 @@ def test_muon_in_two_phases_goes_on_bit_for_bit(tmp_path, halves, monkeypatch):
     assert [count - counts[0] for count in counts] == [0] * 5 + [1, 2, 3, 4, 5]  # nobody is asked in the first phase
     with pytest.raises(StopError):
         train(recipe, [halves], tmp_path / "parts", data="", every=3, on_report=stop)
-    parts = train(recipe, [halves], tmp_path / "parts", data="", every=3, resume=True)
+    parts, steps = resumed(recipe, halves, tmp_path / "parts", every=3)
+    assert steps == [7, 8, 9, 10]
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key]), key
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -25,6 +26,9 @@ class TrainingFolder:
     recipe.json says what is trained, checkpoint-STEP.pt holds everything needed to go on, metrics.jsonl the course: one
     line for each evaluation.
     """
+
+    newest: Path | None = None
+    """The checkpoint that was written or restored last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,25 +67,36 @@ class TrainingFolder:
         return sorted(self.path.glob("checkpoint-*.pt"))
 
     def save(self, step: int, state: dict[str, Any], line: dict[str, Any] | None) -> None:
-        """The state is on disk under this step, older ones but one are gone; a line, if any, is added to the course."""
+        """The state is on disk under this step, with one older checkpoint; a line, if any, is added to the course.
+
+        Checkpoints of later steps, which could not be read when this training went on, are gone too.
+        """
         if line is not None:  # first: after a kill between the two, the step is done again, and its line replaced
             course = [row for row in self.course() if row["step"] < step]
             text = "".join(json.dumps(row) + "\n" for row in [*course, line])
             write_whole(self.path / "metrics.jsonl", text)
         data = io.BytesIO()  # torch's own writer hides what went wrong with the disk
         torch.save({**state, "step": step}, data)
-        write_whole(self.path / f"checkpoint-{step:08d}.pt", data.getvalue())
-        for old in self.checkpoints()[:-_KEPT]:
-            old.unlink()
+        self.newest = self.path / f"checkpoint-{step:08d}.pt"
+        write_whole(self.newest, data.getvalue())
+        held = self.checkpoints()
+        current = held.index(self.newest)
+        for other in (*held[: max(0, current + 1 - _KEPT)], *held[current + 1 :]):
+            other.unlink()
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None."""
-        for path in reversed(self.checkpoints()):
-            try:
+        """The newest checkpoint that is whole; None where there is no checkpoint. Raises BadRun if none is whole."""
+        held = self.checkpoints()
+        for path in reversed(held):
+            if _is_whole(path):  # or the one before it is; torch would take damaged numbers as they are
                 state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError):
-                continue  # torn by a crash of the disk: the one before it is whole
-            return state
+                self.newest = path
+                return state
+        if held:
+            raise BadRun(
+                f"{self.path}: none of the checkpoints ({', '.join(path.name for path in held)}) is whole: delete them to "
+                "begin this training again"
+            )
         return None
 
     def course(self) -> list[dict[str, Any]]:
@@ -92,3 +107,12 @@ class TrainingFolder:
             with suppress(RecursionError, ValueError):
                 rows.append(json.loads(line))
         return rows
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file holds what was written: torch.save leaves a zip, with a checksum for each part of it."""
+    try:
+        with ZipFile(path) as held:
+            return held.testzip() is None
+    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error):
+        return False

@@ -183,10 +183,10 @@ def descend(
             continue
         mean = float(fabric.all_reduce(total, reduce_op="mean")) / counted
         if not math.isfinite(mean):
-            kept = folder.checkpoints()
+            kept = folder.newest
             raise TrainingDiverged(
                 f"loss or gradient is not finite at step {step - 1} (loss {float(value.detach()):g}): train with a lower "
-                f"--lr into another --out{f'; the last good checkpoint is {kept[-1]}' if kept else ''}"
+                f"--lr into another --out{f'; the last good checkpoint is {kept}' if kept else ''}"
             )
         keep = 0.98**counted
         shown = mean if math.isnan(shown) else keep * shown + (1.0 - keep) * mean
