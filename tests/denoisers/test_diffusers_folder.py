@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.denoisers.loading import load_denoiser
@@ -24,12 +25,12 @@ def diffusers():
     return pytest.importorskip("diffusers", reason="needs the extra diffusers", exc_type=ImportError)
 
 
-def saved(diffusers, folder, kind, steps=0):
+def saved(diffusers, folder, kind, steps=0, **more):
     """A small model for 8 x 8 grey images in `folder`, taught blurry squares for so many steps; model and scheduler."""
     torch.manual_seed(0)
     model = diffusers.UNet2DModel(
         sample_size=8, in_channels=1, out_channels=1, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"), **more,
     )  # fmt: skip
     name, config = SCHEDULERS[kind]
     scheduler = getattr(diffusers, name)(**config)
@@ -127,3 +128,31 @@ def test_folders_that_are_none_are_refused(tmp_path, diffusers):
     weights.rename(weights.with_suffix(".bin"))  # never unpickled
     with pytest.raises(BadModel, match="cannot read them"):
         load_denoiser(f"diffusers:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("conv_in.weight"), "1 are missing.*conv_in.weight"),
+        (lambda arrays: arrays.update(other=torch.ones(1)), "1 are missing, unexpected .*other"),
+        (lambda arrays: arrays["conv_in.bias"].fill_(float("nan")), "finite numbers, got NaN or infinity in conv_in.bias"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_model_are_refused(tmp_path, diffusers, change, message):
+    saved(diffusers, tmp_path, "epsilon")
+    path = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    arrays = load_file(path)
+    change(arrays)
+    save_file(arrays, path, metadata={"format": "pt"})
+    with pytest.raises(BadModel, match=message):
+        load_denoiser(f"diffusers:{tmp_path}")
+
+
+def test_models_that_cannot_be_a_denoiser_are_refused(tmp_path, diffusers):
+    saved(diffusers, tmp_path / "classes", "epsilon", num_class_embeds=5)
+    with pytest.raises(BadModel, match="conditioned on classes"):
+        load_denoiser(f"diffusers:{tmp_path / 'classes'}")
+    saved(diffusers, tmp_path / "zero", "epsilon")
+    diffusers.DDIMScheduler(rescale_betas_zero_snr=True).save_pretrained(tmp_path / "zero" / "scheduler")
+    with pytest.raises(BadModel, match=r"zero: expected alphas_cumprod between 0 and 1, got 0 to .*rescale_betas_zero_snr"):
+        load_denoiser(f"diffusers:{tmp_path / 'zero'}")
