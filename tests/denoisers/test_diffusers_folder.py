@@ -135,7 +135,10 @@ def test_folders_that_are_none_are_refused(tmp_path, diffusers):
     [
         (lambda arrays: arrays.pop("conv_in.weight"), "1 are missing.*conv_in.weight"),
         (lambda arrays: arrays.update(other=torch.ones(1)), "1 are missing, unexpected .*other"),
-        (lambda arrays: arrays["conv_in.bias"].fill_(float("nan")), "finite numbers, got NaN or infinity in conv_in.bias"),
+        (
+            lambda arrays: arrays["conv_in.bias"].fill_(float("nan")),
+            "finite numbers, got NaN or infinity in conv_in.bias",
+        ),
     ],
 )
 def test_weights_that_are_not_those_of_the_model_are_refused(tmp_path, diffusers, change, message):
@@ -154,5 +157,7 @@ def test_models_that_cannot_be_a_denoiser_are_refused(tmp_path, diffusers):
         load_denoiser(f"diffusers:{tmp_path / 'classes'}")
     saved(diffusers, tmp_path / "zero", "epsilon")
     diffusers.DDIMScheduler(rescale_betas_zero_snr=True).save_pretrained(tmp_path / "zero" / "scheduler")
-    with pytest.raises(BadModel, match=r"zero: expected alphas_cumprod between 0 and 1, got 0 to .*rescale_betas_zero_snr"):
+    with pytest.raises(
+        BadModel, match=r"zero: expected alphas_cumprod between 0 and 1, got 0 to .*rescale_betas_zero_snr"
+    ):
         load_denoiser(f"diffusers:{tmp_path / 'zero'}")

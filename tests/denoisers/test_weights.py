@@ -86,6 +86,15 @@ NO_RANGES = [
         ({"schema": 1}, "damaged"),
         ("text", "damaged"),
         (GOOD, "do not fit"),
+        *[
+            ({**GOOD, "architecture": name, "config": config}, "more layers than the file's 1 arrays")
+            for name, config in [  # to build them, even without weights, would take hours
+                ("memnet", {"blocks": 4096, "units": 4096, "width": 1}),
+                ("unet", {"widths": [1] * 2000, "blocks": [4096] * 2000}),
+                ("unet", {"widths": [1, 1], "blocks": [1, 0], "decoder_blocks": [4096]}),
+                ("dncnn", {"depth": 4096, "width": 1}),
+            ]
+        ],
     ],
 )
 def test_files_that_lie_are_refused(tmp_path, story, message):

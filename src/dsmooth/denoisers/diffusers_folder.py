@@ -34,8 +34,9 @@ class _Sample(nn.Module):
 def load_diffusers(spec: str) -> Diffusion:
     """The denoiser of diffusers:FOLDER, a folder as DDPMPipeline.save_pretrained writes it, in eval mode: unet/, scheduler/.
 
-    Unconditional UNet2DModel, all of whose weights are there and finite; schedulers with alphas_cumprod and a prediction type (DDPM, DDIM and others), and EDM's with
-    prediction type epsilon. Only safetensors are read. Raises BadModel for anything else.
+    Unconditional UNet2DModel, all of whose weights are there and finite; schedulers with alphas_cumprod and a prediction
+    type (DDPM, DDIM and others), and EDM's with prediction type epsilon. Only safetensors are read. Raises BadModel for
+    anything else.
     """
     import_torchvision()  # diffusers imports it where it is installed
     diffusers = require("diffusers", "diffusers")
@@ -65,7 +66,7 @@ def load_diffusers(spec: str) -> Diffusion:
         alphas = scheduler.alphas_cumprod
         if not bool(((alphas > 0.0) & (alphas < 1.0)).all()):  # zero terminal signal-to-noise ratio
             raise BadModel(
-                f"{folder}: expected alphas_cumprod between 0 and 1, got {float(alphas.min()):g} to {float(alphas.max()):g}: "
+                f"{folder}: expected alphas_cumprod between 0 and 1, got {alphas.min():g} to {alphas.max():g}: "
                 "set rescale_betas_zero_snr to false in scheduler_config.json if the model was trained without it"
             )
         denoiser = Diffusion(_Sample(model), prediction, alphas=alphas, **common)
@@ -80,8 +81,8 @@ def _check(folder: Path, model: Any, loaded: Mapping[str, Any]) -> None:
     # the package fills in at random what a file lacks
     if wrong := [str(name) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loaded[kind]]:
         raise BadModel(
-            f"{folder}: expected exactly the weights of its config.json, but {len(wrong)} are missing, unexpected or of another "
-            f"shape: {', '.join(wrong[:_SHOWN])}{', ...' * (len(wrong) > _SHOWN)}"
+            f"{folder}: expected exactly the weights of its config.json, but {len(wrong)} are missing, unexpected or of "
+            f"another shape: {', '.join(wrong[:_SHOWN])}{', ...' * (len(wrong) > _SHOWN)}"
         )
     if bad := [name for name, array in model.state_dict().items() if not bool(torch.isfinite(array).all())]:
         raise BadModel(f"{folder}: expected weights that are finite numbers, got NaN or infinity in {bad[0]}")

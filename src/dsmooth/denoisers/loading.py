@@ -5,6 +5,7 @@ Architectures are imported by name on demand, so that Denoiser itself can load w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,11 @@ def _check_size(path: Path, described: Description, arrays: Mapping[str, torch.T
     numbers = [part for value in described.config.values() for part in (value if isinstance(value, list) else [value])]
     if any(isinstance(number, int | float) and not 0 <= number <= _MOST for number in numbers) or len(numbers) > _MOST:
         raise BadModel(f"{path}: {described.architecture} cannot be built with {str(described.config)[:200]}")
+    if _parts(described.config) > len(arrays):  # before it is built: on meta too, each part takes time and memory
+        raise BadModel(
+            f"{path}: the weights do not fit {described.architecture} {str(described.config)[:200]}: it has more layers "
+            f"than the file's {len(arrays)} arrays"
+        )
     with torch.device("meta"):
         weights = build(described.architecture, described.config).state_dict().values()
     needed = sum(value.numel() for value in weights if value.is_floating_point())  # counters are not kept
@@ -111,6 +117,15 @@ def _check_size(path: Path, described: Description, arrays: Mapping[str, torch.T
             f"{path}: the weights do not fit {described.architecture} {described.config}: "
             f"it has {needed:,} numbers, the file {held:,}"
         )
+
+
+def _parts(config: Mapping[str, Any]) -> int:
+    """So many layers at least has the network of this configuration, of whatever architecture; each has an array or more."""
+    counts = {
+        name: sum(number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int))
+        for name, value in config.items()
+    }
+    return max(math.prod(counts.get(name, 1) for name in ("depth", "blocks", "units")), counts.get("decoder_blocks", 0))
 
 
 def describe(spec: Path | str) -> Description:

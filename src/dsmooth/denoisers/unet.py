@@ -83,7 +83,8 @@ class UNet(Denoiser):
         rising = blocks[:-1] if decoder_blocks is None else decoder_blocks
         if len(widths) != len(blocks) or not widths or min(*widths, *blocks, shuffle, channels) < 1:
             raise BadParameter(
-                f"expected as many widths as blocks, all at least 1, got widths {list(widths)}, blocks {list(blocks)}"
+                f"expected as many widths as blocks, and all of them, shuffle and channels at least 1, got widths "
+                f"{list(widths)}, blocks {list(blocks)}, shuffle {shuffle}, channels {channels}"
             )
         if len(rising) != len(widths) - 1 or min((*rising, 1)) < 1 or classes < 0:
             raise BadParameter(
