@@ -124,7 +124,8 @@ def halfway(start: str, end: Path) -> Path:
     middle, other = load_denoiser(start), load_denoiser(end)
     metrics = {
         "mean_of_weights": {"start": middle.digest(), "end": other.digest()},
-        "end": dict(other.metrics),  # what was measured there, and the recipe
+        "end": {name: value for name, value in other.metrics.items() if name != "recipe"},  # what was measured there
+        "recipe": other.metrics["recipe"],
     }
     weights = {name: (value + other.state_dict()[name]) / 2 for name, value in middle.state_dict().items()}
     middle.load_state_dict(weights)

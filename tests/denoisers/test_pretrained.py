@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from dsmooth import Denoiser
+from dsmooth.denoisers.card import card
 from dsmooth.denoisers.loading import describe, load_denoiser
+from dsmooth.denoisers.trained_for import noise_of, recipe_of
 from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadModel
 from hub_server import TOKEN, Hub
@@ -51,6 +53,35 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path, denoiser):
     assert "waves, CC0" in card.text
     assert '"0.25": 30.0' in card.text
     assert '"steps": 7' in card.text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({}, ["removes Gaussian noise", "denoiser, sigma=0.6)"]),
+        (
+            {"noise": "splitting"},
+            ["removes splitting noise", "SmoothedClassifier, Splitting", "law=Splitting(levels=530))"],
+        ),
+        ({"noise": "uniform"}, ["removes uniform noise", "SmoothedClassifier, Uniform", "law=Uniform(levels=531))"]),
+        ({"brightness": 0.2}, ["removes lighting noise", "law=Lighting(sigma=0.6, brightness=0.2, "]),
+        ({"noise": None, "brightness": "much"}, ["removes Gaussian noise"]),  # of a file that says what it likes
+    ],
+)
+def test_the_card_shows_the_noise_that_was_trained_for(tmp_path, denoiser, recipe, words):
+    told = (denoiser.save_pretrained(tmp_path, data="x", metrics={"recipe": recipe}) / "README.md").read_text()
+    assert [word for word in words if word not in told] == []
+    code = told.split("```python")[1].split("```")[0]
+    compile(code, "card", "exec")
+
+
+def test_of_a_mean_of_weights_the_recipe_is_that_of_its_end():
+    assert noise_of(load_denoiser("photo-light")) == noise_of(load_denoiser("photo")) == "gaussian"
+    assert noise_of(load_denoiser("photo-l1")) == "splitting"
+    told = card(describe("photo-light"), None)
+    assert '"objective": "stab + 20 mse"' in told
+    assert "They are those of the end of the training" in told
+    assert recipe_of({"end": {"end": {"recipe": {}}}}) is recipe_of([]) is None
 
 
 def test_shipped_names_are_found():

@@ -17,6 +17,7 @@ weights.py    self-describing safetensors files
 loading.py    a name, a folder or a file -> a denoiser
 saving.py     a denoiser -> a file, or a folder with a model card
 card.py       the model card
+trained_for.py  the noise and the recipe that a denoiser was trained for
 hub.py        repositories of the Hugging Face Hub
 shipped/      weights that come with the package: listed with digests in names.py
 """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.denoisers.names import TRAINED_SIDE
+from dsmooth.denoisers.trained_for import noise_of
 from dsmooth.theory.laws.base import Law
 
 __all__ = ["mismatches", "strange_labels"]
@@ -33,13 +34,6 @@ def mismatches(classifier: Classifier, denoiser: object, law: Law) -> Iterator[s
             f"the denoiser {name} was trained on images of {least} pixels a side{'' if least == most else ' and more'}, and "
             f"{classifier.name} takes {side}{f': use {fit}' if fit else ''}"
         )
-
-
-def noise_of(denoiser: object) -> str | None:
-    """The law of noise that a denoiser was trained for, by its recipe; None where that is unknown."""
-    metrics = getattr(denoiser, "metrics", None)
-    recipe = metrics.get("recipe") if isinstance(metrics, Mapping) else None
-    return str(recipe.get("noise", "gaussian")) if isinstance(recipe, Mapping) else None
 
 
 def strange_labels(labels: Sequence[int | None], class_names: Sequence[str] | None) -> str | None:
