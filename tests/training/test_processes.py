@@ -26,6 +26,8 @@ LINE = [
 BATCH = ["--batch", "4"]
 OBJECTIVES = {
     "mse": [],
+    "a head that nobody asks": ["--classes", "3"],
+    "a head and nothing else": ["--objective", "head", "--classes", "3"],
     "a classifier, a head, two draws": [
         *("--objective", "mse + 0.1 stab + 0.1 cons + 0.1 head + 0.1 headcons"),
         *("--surrogate", "import:tiny:model", "--classes", "3", "--cut", "0.01"),

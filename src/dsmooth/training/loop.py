@@ -60,7 +60,12 @@ def fabric_for(plan: TrainingPlan, processes: int = 1) -> Any:
         if torch.cuda.is_available() and torch.cuda.device_count() < here:
             raise BadParameter(f"expected a GPU for each of {here} processes, found {torch.cuda.device_count()}")
         fabric = module.Fabric(
-            accelerator="auto", devices=here, num_nodes=machines, strategy="ddp", precision=plan.precision
+            accelerator="auto",
+            devices=here,
+            num_nodes=machines,
+            # some objectives leave the class head without a gradient, or all but the head
+            strategy="ddp_find_unused_parameters_true",
+            precision=plan.precision,
         )
         fabric.launch()
     torch.backends.cudnn.benchmark = fabric.device.type == "cuda"
