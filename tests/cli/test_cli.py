@@ -707,6 +707,52 @@ def test_grey_images_train_a_denoiser_for_grey_images(folder):
     run(folder, "train", "grey.npz", *small, "-o", "den")
     assert describe(folder / "den").config["channels"] == 1
 
+    run(folder, "train", "grey.npz", *small, "--start", "den", "-o", "more")  # the same shape again, as the guide says
+    assert describe(folder / "more").config["channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--sigma-max", "0.5"], "-d den --sigma 0.3 --out RUN"),
+        (["--noise", "splitting"], "-d den --noise splitting --levels 309 --out RUN"),
+        (["--noise", "uniform"], "-d den --noise uniform --levels 309 --out RUN"),
+        (["--brightness", "0.2", "--ramp", "0.1"], "-d den --sigma 0.35 --brightness 0.2 --ramp 0.1 --out RUN"),
+        (
+            ["--objective", "stab", "--surrogate", "import:support:Linear", "--padding", "0", "--mirrored"],
+            "-d den --sigma 0.35 --mirror --out RUN",
+        ),
+    ],
+)
+def test_the_next_command_has_the_noise_that_was_trained_for(folder, options, expected):
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--precision", "32-true", "--steps", "1"]
+    patch = [] if "--padding" in options else ["--patch", "8"]
+    assert expected in run(folder, "train", "images", *small, *patch, *options, "-o", "den").out
+
+
+def test_options_without_effect_are_named(folder):
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--precision", "32-true", "--steps", "1"]
+    idle = ["--temperature", "4", "--cut", "1", "--label-smoothing", "0.1", "--mirrored", "--alone", "0.5"]
+    told = run(folder, "train", "images", *small, "--padding", "0", "--patch", "8", *idle, "-o", "den").err
+    assert (
+        "--temperature, --cut, --alone, --mirrored, --label-smoothing, --patch: without effect on the objective 'mse'"
+        in told
+    )
+
+
+def test_folders_that_number_their_classes_differently_are_refused(folder):
+    for name in ("one/cat", "one/dog", "two/dog", "two/fox"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(folder / name / "0.png")
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--steps", "1", "--padding", "0"]
+    headed = ["--objective", "head + mse", "--classes", "2"]
+    told = run(folder, "train", "one", "two", *small, *headed, "-o", "den", code=2).err
+    assert "class 0 is cat in one and dog in two" in told
+    assert not (folder / "den").exists()
+    shutil.copytree(folder / "one", folder / "again")
+    run(folder, "train", "one", "again", *small, *headed, "-o", "den")
+    run(folder, "train", "one", "two", *small, "-o", "other")  # without labels it does not matter
+
 
 def test_a_training_needs_no_held_out_image(folder):
     arguments = [

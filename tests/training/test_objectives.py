@@ -31,7 +31,7 @@ def test_a_text_is_a_weighted_sum(text, objective):
     "text",
     [
         *("", "mae", "mse+", "mse + 2 mse", "0 mse", "-1 mse", "1.2.3 mse", "30", "mse 30", "clf - mse", "nan mse"),
-        *("cons", "headcons"),
+        *("cons", "cons + head", "headcons"),
     ],
 )
 def test_anything_else_is_refused(text):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.specs import load_classifier
@@ -450,6 +451,24 @@ def test_a_head_that_does_not_fit_is_refused(tmp_path, halves, config, message):
     with pytest.raises(BadInput, match=message):
         train(Recipe(**{**THROUGH, "config": config, "objective": "head"}), [halves], tmp_path / "out", data="")
     assert not (tmp_path / "out").exists()
+
+
+def test_whole_images_are_shown_whole_to_a_surrogate(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 232, 232, 3), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", images=pixels, labels=[0, 1])
+    recipe = Recipe(
+        **{**THROUGH, "objective": "stab", "surrogates": (f"import:{__name__}:fixed",), "steps": 1, "batch": 1,
+           "config": {"widths": [8], "blocks": [1], "shuffle": 4}}
+    )  # fmt: skip
+    reports = []
+    train(recipe, [open_images(tmp_path / "large.npz")], tmp_path / "out", data="", on_report=reports.append)
+    assert len(reports) == 1
+
+
+def fixed():
+    """A classifier of 232 x 232 pixels, and of nothing else."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 232 * 232, 2))
 
 
 def test_minutes_end_a_training(tmp_path, images):

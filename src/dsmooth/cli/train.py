@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -173,8 +173,10 @@ def train(
     low, high = low if sigma_min is None else sigma_min, high if sigma_max is None else sigma_max
     chosen = replace(recipe, architecture=name, config=config, sigma_range=(low, high))
     sets = _training_sets(images, labels, chosen)
-    if recipe.start is None and (channels := sets[0][0].pixels.shape[2]) != _COLOUR:
+    if "channels" not in config and (channels := sets[0][0].pixels.shape[2]) != _COLOUR:
         chosen = replace(chosen, config={**config, "channels": channels})
+    if speaks and (idle := _idle(chosen)):
+        note(f"{', '.join(idle)}: without effect on the objective {chosen.objective!r}")
     compared = yardstick(chosen, sets)
     if compared is not None and speaks:
         note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes on one core")
@@ -192,14 +194,27 @@ def train(
         )
     if not speaks:
         return
-    middle = (low + high) / 2
     quality = usefulness(load_denoiser(path), chosen, sets)
     say(
         f"denoiser: {path}",
         *([] if quality is None else [f"quality: {quality}"]),
         f"learning curve: {draw_learning_curve(out)}",
-        f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} --sigma {middle:.2g} --out RUN",
+        f"next: dsmooth certify IMAGES -c CLASSIFIER -d {out} {_noise_options(chosen)} --out RUN",
     )
+
+
+def _noise_options(recipe: Recipe) -> str:
+    """The options of certify for the noise that was trained for, in the middle of its range."""
+    from dsmooth.denoisers.trained_for import law_for
+    from dsmooth.theory.laws.splitting import Splitting
+    from dsmooth.theory.laws.uniform import Uniform
+
+    middle = float(f"{sum(recipe.sigma_range) / 2:.2g}")
+    law, mirror = law_for(asdict(recipe), middle), " --mirror" * recipe.mirrored
+    if isinstance(law, Uniform | Splitting):
+        return f"--noise {law.name} --levels {law.levels}" + mirror
+    light = (f" --{name} {value:g}" for name, value in recipe.light.items() if value)
+    return f"--sigma {middle:g}" + "".join(light) + mirror
 
 
 def _network(
@@ -239,4 +254,42 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
                 raise
             sets.append(open_images(path, labels=labels, training=True).without_labels())
             note(f"continuing without labels, which {recipe.objective} does not need: {error}")
+    if names is None and Objective.parse(recipe.objective).needs_labels:
+        _check_same_classes(images, sets)
     return sets
+
+
+def _check_same_classes(paths: list[Path], sets: list[ImageSet]) -> None:
+    """Raises BadImage where two sets number different subfolders alike: each numbers its own, from 0."""
+    from dsmooth.errors import BadImage
+
+    held: dict[int, tuple[Path, set[str]]] = {}
+    for path, images in zip(paths, sets, strict=True):
+        folders: dict[int, set[str]] = {}
+        for name, label in zip(images.names, images.labels, strict=True):
+            if label is not None and "/" in name:
+                folders.setdefault(label, set()).add(name.rpartition("/")[0])
+        for label, found in folders.items():
+            other, known = held.setdefault(label, (path, found))
+            if not known & found:
+                raise BadImage(
+                    f"expected the same class subfolders in all sets, but class {label} is {min(known)} in {other} and "
+                    f"{min(found)} in {path}: put the images into one folder, or name a surrogate that knows the names"
+                )
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """The options that were given and change nothing in this training."""
+    from dsmooth.training.objectives import Objective
+
+    objective = Objective.parse(recipe.objective)
+    effective = {
+        "temperature": objective.asks_classifier,
+        "cut": objective.asks_classifier,
+        "alone": objective.asks_classifier,
+        "mirrored": bool(recipe.surrogates),
+        "label_smoothing": objective.needs_labels,
+        "patch": recipe.padding is None,
+    }
+    names = (name for name, used in effective.items() if not used and getattr(recipe, name) != getattr(Recipe(), name))
+    return ["--" + name.replace("_", "-") for name in names]

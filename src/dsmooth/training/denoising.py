@@ -65,7 +65,9 @@ def train(
     objective = Objective.parse(recipe.objective)
     training, held_out = split(sets)
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
-    largest = recipe.patch if surrogates and recipe.padding is None else LARGEST
+    largest = LARGEST
+    if surrogates:
+        largest = recipe.patch if recipe.padding is None else max(sets[0][0].pixels.shape[:2])
     _check_images(sets, denoiser, objective)
     labels = objective.needs_classes
     surrogates = [ready(surrogate, sets, largest, labels) for surrogate in surrogates]

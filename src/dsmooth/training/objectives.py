@@ -30,6 +30,8 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "headcons": "head_consistency",
     }
 )
+_ANCHORS: Final = frozenset({"mse", "stability", "classification", "adversarial", "selective"})
+"""Terms that tie the classifier's answer to the image."""
 _TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
 
 
@@ -82,8 +84,8 @@ class Objective:
                 raise BadParameter(f"expected a weight before {term['name']}, got {term['weight']!r}") from None
         if not all(0.0 < weight < math.inf for weight in weights.values()):
             raise BadParameter(f"expected weights above 0 in an objective, got {text!r}")
-        if weights.keys() == {"consistency"}:
-            raise BadParameter("consistency alone is minimised by one answer for everything: add stab or clf")
+        if "consistency" in weights and not weights.keys() & _ANCHORS:
+            raise BadParameter("cons is minimised by one answer of the classifier for everything: add stab or clf")
         if "head_consistency" in weights and "head" not in weights:
             raise BadParameter("headcons is minimised by one answer for everything: add head")
         if len(weights.keys() & {"classification", "adversarial", "selective"}) > 1:

@@ -78,7 +78,10 @@ class Recipe(TrainingPlan):
         super().__post_init__()
         low, high = self.sigma_range
         if not 0.0 < low <= high:
-            raise BadParameter(f"sigma range must be two numbers with 0 < low <= high, got {low} {high}")
+            raise BadParameter(
+                f"sigma range must be two numbers with 0 < low <= high, got {low} {high}: pass both --sigma-min and "
+                "--sigma-max"
+            )
         for sigma in (low, high, *self.judged):
             Gaussian(sigma)  # complains of what cannot be smoothed with
         if any(self.light.values()):

@@ -33,7 +33,13 @@ def yardstick(recipe: Recipe, sets: Sequence[ImageSet]) -> tuple[str, int] | Non
     """
     objective = Objective.parse(recipe.objective)
     height, width, channels = sets[0][0].pixels.shape
-    if channels != 3 or recipe.noise != "gaussian" or objective.asks_classifier or not objective.mse:
+    if (
+        channels != 3
+        or recipe.noise != "gaussian"
+        or any(recipe.light.values())
+        or objective.asks_classifier
+        or not objective.mse
+    ):
         return None
     name = "photo" if min(height, width) >= _SMALL else "cifar10-mse"
     return name, _MINUTES[name]
