@@ -28,6 +28,9 @@ OBJECTIVES = {
     "mse": [],
     "a head that nobody asks": ["--classes", "3"],
     "a head and nothing else": ["--objective", "head", "--classes", "3"],
+    "a head, then a classifier too": [
+        *("--objective", "clf + head", "--alone", "0.5", "--surrogate", "import:tiny:model", "--classes", "3"),
+    ],
     "a classifier, a head, two draws": [
         *("--objective", "mse + 0.1 stab + 0.1 cons + 0.1 head + 0.1 headcons"),
         *("--surrogate", "import:tiny:model", "--classes", "3", "--cut", "0.01"),

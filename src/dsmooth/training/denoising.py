@@ -54,7 +54,8 @@ def train(
     Several `processes` (or torchrun's) share each batch, with the same images and noise as one: the weights equal those of
     one up to rounding, and a training can continue with another number of them. All must be able to read the folder.
     """
-    fabric = fabric_for(recipe, processes)
+    objective = Objective.parse(recipe.objective)
+    fabric = fabric_for(recipe, processes, partly=_trains_partly(recipe, objective))
     device: torch.device = fabric.device
     surrogates = load_surrogates(recipe.surrogates, mirrored=recipe.mirrored)
     told = _told(recipe, sets, surrogates)
@@ -62,7 +63,6 @@ def train(
     folder.claim(told, resume=resume)
     torch.manual_seed(recipe.seed)
     denoiser = _fresh(recipe)
-    objective = Objective.parse(recipe.objective)
     training, held_out = split(sets)
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
     largest = LARGEST
@@ -175,6 +175,14 @@ def _fresh(recipe: Recipe) -> Denoiser:
             )
         denoiser.load_state_dict({**own, **{name: theirs[name] for name in shared}})
     return denoiser
+
+
+def _trains_partly(recipe: Recipe, objective: Objective) -> bool:
+    """Whether there is a class head that is not trained, or a time when nothing but the head is."""
+    if not objective.head:
+        return bool(recipe.config.get("classes"))
+    alone = objective.without_classifier if recipe.alone else objective
+    return not (alone.asks_classifier or alone.mse)
 
 
 def _check_images(sets: Sequence[ImageSet], denoiser: Denoiser, objective: Objective) -> None:

@@ -43,11 +43,11 @@ class Report:
     scores: Scores | None = None
 
 
-def fabric_for(plan: TrainingPlan, processes: int = 1) -> Any:
+def fabric_for(plan: TrainingPlan, processes: int = 1, *, partly: bool = False) -> Any:
     """Lightning's Fabric on the best device there is, in the plan's precision.
 
     With several `processes` the others are started here, and this returns in all of them; under torchrun, which has
-    started them, they are as many as it says.
+    started them, they are as many as it says. `partly`: there are steps at which some weights get no gradient.
     """
     module = require("lightning_fabric", "train")
     for name in ("lightning.fabric", "lightning_fabric"):
@@ -63,8 +63,7 @@ def fabric_for(plan: TrainingPlan, processes: int = 1) -> Any:
             accelerator="auto",
             devices=here,
             num_nodes=machines,
-            # some objectives leave the class head without a gradient, or all but the head
-            strategy="ddp_find_unused_parameters_true",
+            strategy="ddp_find_unused_parameters_true" if partly else "ddp",
             precision=plan.precision,
         )
         fabric.launch()
