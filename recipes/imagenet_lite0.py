@@ -19,11 +19,10 @@ from itertools import product
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import Parameter
 
 from dsmooth.cli.options import MANY
 from recipes.experiment import certify, mode_named, report
-from recipes.imagenet_samples import held_out_images, photographs, validation_images
+from recipes.imagenet_samples import cbsd68, held_out_images, validation_images
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
 ROWS = ["none", "photo", "photo-light"]
@@ -36,14 +35,14 @@ def table(
     n: int = 1000,
     mode: Literal["curve", "fixed"] = "curve",
     held_out: bool = False,
-    photos: Annotated[bool, Parameter(name="--photographs", negative="")] = False,
+    photographs: bool = False,
     workers: int | None = None,
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) at each SIGMA and print a table for each SIGMA."""
-    if held_out and photos:
+    if held_out and photographs:
         sys.exit("expected --held-out or --photographs, got both")
-    if photos:
-        images, kind = photographs("efficientnet-lite0"), "-photographs"
+    if photographs:
+        images, kind = cbsd68("efficientnet-lite0"), "-photographs"
     elif held_out:
         images, kind = held_out_images(), "-held-out"
     else:

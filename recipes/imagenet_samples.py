@@ -1,13 +1,13 @@
 """Images of ImageNet's size beside the project: 1,000 training images, 50 validation images, 68 photographs of CBSD68."""
 
+import numpy as np
 import torch
 
-from dsmooth.classifiers.local import TorchClassifier
-from dsmooth.classifiers.specs import load_classifier
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.files import write_whole
 from dsmooth.training.held_out import held_out_of
+from dsmooth.training.surrogates import load_surrogates
 from recipes.experiment import DATA, RUNS
 
 _FOLDER = DATA / "imagenet"
@@ -30,20 +30,19 @@ def validation_images() -> ImageSet:
     return open_images(_FOLDER / "val50_224.zip", labels=_FOLDER / "val50_labels.csv")
 
 
-def photographs(spec: str) -> ImageSet:
+def cbsd68(spec: str) -> ImageSet:
     """The 68 photographs of CBSD68, 224 x 224 pixels, which no denoiser was trained on.
 
     The label of each is this classifier's answer to it as it is: there is no other.
     """
     path, labels = DATA / "photos" / "cbsd68_jpeg.zip", RUNS / f"cbsd68-{spec}.csv"
     if not labels.exists():
-        classifier = load_classifier(spec)
-        assert isinstance(classifier, TorchClassifier)
-        network, lines = classifier.network(), ["file,class_index"]
-        for image in open_images(path, size=224):
-            seen = torch.from_numpy(image.pixels.transpose(2, 0, 1).copy())[None].float() / 255
-            with torch.inference_mode():
-                lines.append(f"{image.name},{int(network(seen).argmax())}")
+        (classifier,) = load_surrogates((spec,))
+        images = open_images(path, size=224)
+        with torch.inference_mode():
+            seen = torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2).float() / 255
+            answers = classifier.answer(seen)
+        rows = (f"{name},{answer}\n" for name, answer in zip(images.names, answers, strict=True))
         labels.parent.mkdir(exist_ok=True)
-        write_whole(labels, "\n".join(lines) + "\n")
+        write_whole(labels, "file,class_index\n" + "".join(rows))
     return open_images(path, labels=labels, size=224)
