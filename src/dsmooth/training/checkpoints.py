@@ -7,12 +7,13 @@ import json
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from dsmooth.errors import BadRun
+from dsmooth.errors import BadRun, first_line
 from dsmooth.records.files import write_whole
 
 __all__ = ["TrainingFolder"]
@@ -77,21 +78,28 @@ class TrainingFolder:
             write_whole(self.path / "metrics.jsonl", text)
         data = io.BytesIO()  # torch's own writer hides what went wrong with the disk
         torch.save({**state, "step": step}, data)
-        self.newest = self.path / f"checkpoint-{step:08d}.pt"
-        write_whole(self.newest, data.getvalue())
+        path = self.path / f"checkpoint-{step:08d}.pt"
+        write_whole(path, data.getvalue())
+        self.newest = path
         held = self.checkpoints()
-        current = held.index(self.newest)
+        current = held.index(path)
         for other in (*held[: max(0, current + 1 - _KEPT)], *held[current + 1 :]):
             other.unlink()
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole; None where there is no checkpoint. Raises BadRun if none is whole."""
+        """The newest checkpoint that is whole; None where there is none at all. Raises BadRun where it cannot be read."""
         held = self.checkpoints()
         for path in reversed(held):
-            if _is_whole(path):  # or the one before it is; torch would take damaged numbers as they are
+            if not _is_whole(path):  # the one before it is; torch would take damaged numbers as they are
+                continue
+            try:
                 state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-                self.newest = path
-                return state
+            except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError) as error:  # no memory for it, say
+                raise BadRun(
+                    f"{path}: expected a checkpoint of a training, cannot read it ({first_line(error)})"
+                ) from error
+            self.newest = path
+            return state
         if held:
             raise BadRun(
                 f"{self.path}: none of the checkpoints ({', '.join(path.name for path in held)}) is whole: delete them to "
