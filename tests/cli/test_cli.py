@@ -21,6 +21,7 @@ from dsmooth.cli.train import _training_sets
 from dsmooth.denoisers.ffdnet import FFDNet
 from dsmooth.denoisers.loading import describe
 from dsmooth.errors import BadImage
+from dsmooth.images.labels import class_folders
 from dsmooth.records.store import read_run
 from dsmooth.theory.modes import Mode
 from dsmooth.training.recipe import Recipe
@@ -752,6 +753,18 @@ def test_folders_that_number_their_classes_differently_are_refused(folder):
     shutil.copytree(folder / "one", folder / "again")
     run(folder, "train", "one", "again", *small, *headed, "-o", "den")
     run(folder, "train", "one", "two", *small, "-o", "other")  # without labels it does not matter
+
+
+def test_folders_below_class_folders_and_classes_from_elsewhere_are_no_classes(folder):
+    for name in ("one/cat/in", "one/dog/in", "two/cat/out", "two/dog/out", "two/fox"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(folder / name / "0.png")
+    small = ["--widths", "8", "--blocks", "1", "--batch", "2", "--steps", "1", "--padding", "0"]
+    run(folder, "train", "one", "two", *small, "--objective", "head + mse", "--classes", "3", "-o", "den")
+    assert class_folders(["cat/in/0.png", "dog/0.png"], [0, 1]) == ["cat", "dog"]
+    assert class_folders(["a.parquet/0", "a.parquet/1", "b.parquet/0"], [1, 0, 1]) == []
+    assert class_folders(["5/0.png", "7/0.png"], [5, 7]) == []  # named by their numbers
+    assert class_folders(["0.png"], [None]) == []
 
 
 def test_a_training_needs_no_held_out_image(folder):

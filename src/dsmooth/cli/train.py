@@ -206,15 +206,12 @@ def train(
 def _noise_options(recipe: Recipe) -> str:
     """The options of certify for the noise that was trained for, in the middle of its range."""
     from dsmooth.denoisers.trained_for import law_for
-    from dsmooth.theory.laws.splitting import Splitting
-    from dsmooth.theory.laws.uniform import Uniform
 
-    middle = float(f"{sum(recipe.sigma_range) / 2:.2g}")
-    law, mirror = law_for(asdict(recipe), middle), " --mirror" * recipe.mirrored
-    if isinstance(law, Uniform | Splitting):
-        return f"--noise {law.name} --levels {law.levels}" + mirror
-    light = (f" --{name} {value:g}" for name, value in recipe.light.items() if value)
-    return f"--sigma {middle:g}" + "".join(light) + mirror
+    told = law_for(asdict(recipe), float(f"{sum(recipe.sigma_range) / 2:.2g}")).to_json()
+    name = told.pop("name")
+    named = [] if "sigma" in told else [f"--noise {name}"]
+    given = [f"--{name} {value:g}" for name, value in told.items() if value]
+    return " ".join([*named, *given, *["--mirror"] * recipe.mirrored])
 
 
 def _network(
@@ -262,20 +259,18 @@ def _training_sets(images: list[Path], labels: Path | None, recipe: Recipe) -> l
 def _check_same_classes(paths: list[Path], sets: list[ImageSet]) -> None:
     """Raises BadImage where two sets number different subfolders alike: each numbers its own, from 0."""
     from dsmooth.errors import BadImage
+    from dsmooth.images.labels import class_folders
 
-    held: dict[int, tuple[Path, set[str]]] = {}
+    known: list[tuple[str, Path]] = []
     for path, images in zip(paths, sets, strict=True):
-        folders: dict[int, set[str]] = {}
-        for name, label in zip(images.names, images.labels, strict=True):
-            if label is not None and "/" in name:
-                folders.setdefault(label, set()).add(name.rpartition("/")[0])
-        for label, found in folders.items():
-            other, known = held.setdefault(label, (path, found))
-            if not known & found:
+        folders = class_folders(images.names, images.labels)
+        for number, (folder, (other, where)) in enumerate(zip(folders, known, strict=False)):
+            if folder != other:
                 raise BadImage(
-                    f"expected the same class subfolders in all sets, but class {label} is {min(known)} in {other} and "
-                    f"{min(found)} in {path}: put the images into one folder, or name a surrogate that knows the names"
+                    f"expected the same class subfolders in all sets, but class {number} is {other} in {where} and "
+                    f"{folder} in {path}: put the images into one folder, or name a surrogate that knows the names"
                 )
+        known += [(folder, path) for folder in folders[len(known) :]]
 
 
 def _idle(recipe: Recipe) -> list[str]:

@@ -14,7 +14,7 @@ from dsmooth.images.decoding import SUFFIXES
 from dsmooth.images.sources.base import Reading
 from dsmooth.records.files import read_bounded
 
-__all__ = ["image_names", "labelled", "numbered", "passed_over"]
+__all__ = ["class_folders", "image_names", "labelled", "numbered", "passed_over"]
 
 _MOST_BYTES: Final = 256 << 20
 
@@ -31,9 +31,22 @@ def labelled(
         return _manifest(base, reading.labels, inside)
     if not names:
         raise BadImage(f"{base}: expected images ({', '.join(SUFFIXES)}), found none")
-    folders = [name.split("/")[0] if "/" in name else None for name in names]
+    folders = [_folder_of(name) for name in names]
     numbers = numbered(base, sorted({folder for folder in folders if folder is not None}), reading)
     return list(names), [None if folder is None else numbers[folder] for folder in folders]
+
+
+def class_folders(names: Sequence[str], labels: Sequence[int | None]) -> list[str]:
+    """The sub-folders whose order of name gave these images their classes; none where the classes come from elsewhere."""
+    folders = [_folder_of(name) for name in names]
+    ordered = sorted({folder for folder in folders if folder is not None})
+    numbers = {folder: i for i, folder in enumerate(ordered)}
+    given = [None if folder is None else numbers[folder] for folder in folders]
+    return ordered if given == list(labels) else []
+
+
+def _folder_of(name: str) -> str | None:
+    return name.split("/")[0] if "/" in name else None
 
 
 def image_names(names: Sequence[str]) -> list[str]:
