@@ -75,6 +75,13 @@ def test_the_card_shows_the_noise_that_was_trained_for(tmp_path, denoiser, recip
     compile(code, "card", "exec")
 
 
+def test_a_denoiser_for_more_noise_than_can_be_certified_has_a_card(tmp_path, denoiser):
+    denoiser.sigma_range = (0.002, 80.0)
+    for noise in ("gaussian", "uniform"):
+        folder = denoiser.save_pretrained(tmp_path / noise, data="x", metrics={"recipe": {"noise": noise}})
+        assert "denoiser, sigma=80)" in (folder / "README.md").read_text()
+
+
 def test_of_a_mean_of_weights_the_recipe_is_that_of_its_end():
     assert noise_of(load_denoiser("photo-light")) == noise_of(load_denoiser("photo")) == "gaussian"
     assert noise_of(load_denoiser("photo-l1")) == "splitting"

@@ -1,5 +1,6 @@
 import errno
 import json
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -133,6 +134,15 @@ def test_a_training_without_a_whole_checkpoint_says_so_and_keeps_them(tmp_path, 
     with pytest.raises(BadRun, match=r"none of the checkpoints \(checkpoint-00000004.pt, .* delete them"):
         train(Recipe(**SMALL), [images], tmp_path / "out", data="", every=4, resume=True)
     assert TrainingFolder(tmp_path / "out").checkpoints() == held
+
+
+def test_a_whole_file_that_is_no_checkpoint_is_named_and_kept(tmp_path):
+    path = tmp_path / "checkpoint-00000004.pt"
+    with ZipFile(path, "w") as held:
+        held.writestr("a.txt", "something else")
+    with pytest.raises(BadRun, match=r"checkpoint-00000004.pt: expected a checkpoint of a training, cannot read it"):
+        TrainingFolder(tmp_path).restore(torch.device("cpu"))
+    assert path.exists()
 
 
 def test_checkpoints_of_later_steps_do_not_push_out_those_of_now(tmp_path):
@@ -290,6 +300,7 @@ def test_psnr():
         ({"sigma_range": (0.5, 0.1)}, "sigma range"),
         ({"sigma_range": (0.0, 0.1)}, "sigma range"),
         ({"sigma_range": (0.1, 100.0)}, "sigma"),
+        ({"noise": "uniform", "sigma_range": (0.1, 7.0)}, "levels"),  # more than any certificate takes
         ({"judged": (-1.0,)}, "sigma"),
         ({"sigma_law": "loguniform"}, "sigma law"),
         ({"schedule": "sawtooth"}, "schedule as one of"),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from dsmooth.denoisers.trained_for import law_for, recipe_of
 from dsmooth.denoisers.weights import Description
+from dsmooth.errors import BadParameter
 from dsmooth.theory.laws.gaussian import Gaussian
 
 __all__ = ["card"]
+
+_OF_THE_END: Final = (
+    " They are those of the end of the training, and these weights are the mean of its start and its end."
+)
 
 
 def card(described: Description, license: str | None) -> str:
@@ -18,16 +25,8 @@ def card(described: Description, license: str | None) -> str:
         head["license"] = license
     recipe = recipe_of(described.metrics)
     measured = {key: value for key, value in described.metrics.items() if key != "recipe"}
-    of = (
-        "the end of the training, and these weights are the mean of its start and its end"
-        if "end" in measured
-        else None
-    )
     low, high = described.sigma_range or (None, None)
-    law = law_for(recipe or {}, high or 0.25)
-    plain = isinstance(law, Gaussian)
-    imports = "Denoiser, SmoothedClassifier" + ("" if plain else f", {type(law).__name__}")
-    noise = f"sigma={law.sigma:g}" if isinstance(law, Gaussian) else f"law={law!r}"
+    noise, law, argument = _noise(recipe or {}, high or 0.25)
     served = "unknown noise levels" if low is None else f"sigma {low:g}" + ("" if low == high else f" to {high:g}")
     return "\n".join(
         [
@@ -36,14 +35,13 @@ def card(described: Description, license: str | None) -> str:
             "---",
             f"# A denoiser for {served}",
             "",
-            f"It removes {law.name.capitalize() if plain else law.name} noise from images, so that any pretrained "
-            "classifier behind it becomes provably robust.",
+            f"It removes {noise} noise from images, so that any pretrained classifier behind it becomes provably robust.",
             "",
             "```python",
-            f"from dsmooth import {imports}",
+            f"from dsmooth import Denoiser, SmoothedClassifier{law}",
             "",
             'denoiser = Denoiser.from_pretrained("FOLDER")  # or owner/name',
-            f"smoothed = SmoothedClassifier(model, denoiser, {noise})",
+            f"smoothed = SmoothedClassifier(model, denoiser, {argument})",
             "```",
             "",
             f"Network: `{described.architecture}` with `{json.dumps(described.config)}`. Pixels are in [0, 1].",
@@ -55,7 +53,7 @@ def card(described: Description, license: str | None) -> str:
             "## Measured",
             "",
             "On images held out from the training set, by sigma; not certified figures."
-            + ("" if of is None else f" They are those of {of}."),
+            + (_OF_THE_END if "end" in measured else ""),
             "",
             "```json",
             json.dumps(measured, indent=2),
@@ -69,3 +67,14 @@ def card(described: Description, license: str | None) -> str:
             "",
         ]
     )
+
+
+def _noise(recipe: Mapping[str, Any], sigma: float) -> tuple[str, str, str]:
+    """What the noise of this recipe is called, what else to import for it, and how to pass it."""
+    try:
+        law = law_for(recipe, sigma)
+    except BadParameter:  # a file may say what it likes, and a denoiser be made for more noise than can be certified
+        return "Gaussian", "", f"sigma={sigma:g}"
+    if isinstance(law, Gaussian):
+        return "Gaussian", "", f"sigma={sigma:g}"
+    return law.name, f", {type(law).__name__}", f"law={law!r}"

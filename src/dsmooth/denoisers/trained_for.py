@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dsmooth.theory.bounds import number_or_nan
+from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import Law
 from dsmooth.theory.laws.gaussian import Gaussian
-from dsmooth.theory.laws.lighting import Lighting
+from dsmooth.theory.laws.lighting import STRENGTHS, Lighting
 from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 
 __all__ = ["law_for", "noise_of", "recipe_of"]
 
-_LEVELS_A_SIGMA: Final = 510 * 3**0.5  # the standard deviation of uniform noise is its half-width / sqrt(3)
-_LIGHT: Final = ("brightness", "colour", "ramp")
+_LEVELS_A_SIGMA: Final = 2 * LEVELS * 3.0**0.5  # the standard deviation of uniform noise is its half-width / sqrt(3)
 
 
 def recipe_of(metrics: object) -> Mapping[str, Any] | None:
@@ -36,8 +36,11 @@ def noise_of(denoiser: object) -> str | None:
 
 
 def law_for(recipe: Mapping[str, Any], sigma: float) -> Law:
-    """The noise that this recipe trains for, of about this standard deviation; Gaussian where it names none."""
-    noise, light = recipe.get("noise"), {name: number_or_nan(recipe.get(name, 0.0)) for name in _LIGHT}
+    """The noise that this recipe trains for, of about this standard deviation; Gaussian where it names none.
+
+    Raises BadParameter where nothing can be certified under it.
+    """
+    noise, light = recipe.get("noise"), {name: number_or_nan(recipe.get(name, 0.0)) for name in STRENGTHS}
     if noise == "uniform":
         return Uniform(max(1, round((_LEVELS_A_SIGMA * sigma - 1) / 2)) * 2 + 1)
     if noise == "splitting":

@@ -71,7 +71,8 @@ class Recipe(TrainingPlan):
     """A denoiser (name, folder or file) to start from, instead of random weights."""
 
     def __post_init__(self) -> None:
-        from dsmooth.theory.bounds import check_count  # here: SciPy is slow to import
+        from dsmooth.denoisers.trained_for import law_for  # here: SciPy is slow to import
+        from dsmooth.theory.bounds import check_count
         from dsmooth.theory.laws.gaussian import Gaussian
         from dsmooth.theory.laws.lighting import Lighting
 
@@ -84,6 +85,7 @@ class Recipe(TrainingPlan):
             )
         for sigma in (low, high, *self.judged):
             Gaussian(sigma)  # complains of what cannot be smoothed with
+            law_for({"noise": self.noise}, sigma)
         if any(self.light.values()):
             Lighting(low, **self.light)  # complains of what is no strength
             if self.noise != "gaussian":

@@ -16,9 +16,10 @@ from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.base import RandomLaw
 from dsmooth.theory.laws.gaussian import Gaussian, weakest_gaussian_rival
 
-__all__ = ["Direction", "Lighting"]
+__all__ = ["STRENGTHS", "Direction", "Lighting"]
 
-_STRENGTHS: Final = ("brightness", "colour", "ramp")
+STRENGTHS: Final = ("brightness", "colour", "ramp")
+"""The strengths of the noise on the light, by the names of their fields."""
 _STEEP: Final = 8
 """Steps of a ramp from its middle to its edge, for each step of its strength."""
 _PASSES: Final = 4  # over the directions, when whole steps along them are looked for
@@ -58,7 +59,7 @@ class Lighting(RandomLaw):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", Gaussian(self.sigma).sigma)
-        for name in _STRENGTHS:
+        for name in STRENGTHS:
             value = number_or_nan(getattr(self, name))
             least = 0.002 * (_STEEP if name == "ramp" else 1)
             if value != 0.0 and not least <= value <= 1.0:
@@ -67,10 +68,8 @@ class Lighting(RandomLaw):
                     f"got {shown(getattr(self, name))}"
                 )
             object.__setattr__(self, name, value + 0.0)  # -0.0 is the same law, and its noise would be another
-        if not any(getattr(self, name) for name in _STRENGTHS):
-            raise BadParameter(
-                f"noise lighting needs one of {', '.join(_STRENGTHS)} above 0; without them use gaussian"
-            )
+        if not any(getattr(self, name) for name in STRENGTHS):
+            raise BadParameter(f"noise lighting needs one of {', '.join(STRENGTHS)} above 0; without them use gaussian")
 
     @property
     def level(self) -> float:
@@ -105,7 +104,7 @@ class Lighting(RandomLaw):
     def allowed(self, radius: float) -> dict[str, float]:
         """How far each of them may change alone within this l2 radius, pixels in [0, 1]; rounded down."""
         share = radius / self.sigma * (1.0 - 1e-12)
-        return {name: share * strength for name in _STRENGTHS if (strength := getattr(self, name))}
+        return {name: share * strength for name in STRENGTHS if (strength := getattr(self, name))}
 
     def spread(self, shape: Sequence[int]) -> npt.NDArray[np.float64]:
         """The fixed images, each times its s / sigma."""
