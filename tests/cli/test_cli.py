@@ -19,7 +19,7 @@ from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.cli import app
 from dsmooth.cli.train import _training_sets
 from dsmooth.denoisers.ffdnet import FFDNet
-from dsmooth.denoisers.loading import describe
+from dsmooth.denoisers.loading import describe, load_denoiser
 from dsmooth.errors import BadImage
 from dsmooth.images.labels import class_folders
 from dsmooth.records.store import read_run
@@ -327,6 +327,12 @@ def test_train_through_a_classifier(folder):
         describe(folder / "den" / "model.safetensors").config,
         [0.1, 0.5],
     )
+    run(folder, "train", "images", *more, "--teacher", "den", "--widths", "4", "--blocks", "1", "-o", "taught")
+    taught = json.loads((folder / "taught" / "recipe.json").read_text())
+    assert taught["teacher"] == load_denoiser(folder / "den").digest()
+    refused = run(folder, "train", "images", *more, "--teacher", "nowhere", "-o", "untaught", code=2).err
+    assert "no denoiser 'nowhere'" in refused
+    assert not (folder / "untaught").exists()
 
 
 FLAGS = """
@@ -334,7 +340,7 @@ FLAGS = """
 --decoder-blocks --distort --every --judged --label-smoothing --labels --lr --minutes --mirror --mirrored --no-mirror
 --no-mirrored --no-turns --no-zoom --noise --norm --objective --optimizer --out --padding --patch --precision
 --processes --ramp --resume --scaled --schedule --seed --shuffle --sigma-law --sigma-max --sigma-min --start --steps
---surrogate --temperature --turns --weight-decay --widths --zoom -o
+--surrogate --teacher --temperature --turns --weight-decay --widths --zoom -o
 """
 
 

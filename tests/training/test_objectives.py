@@ -69,6 +69,10 @@ def test_each_objective_is_its_formula(batch):
     denoised, clean, sigma, network, labels = batch
     squares = [float((d - c).square().mean() / s) for d, c, s in zip(denoised.detach(), clean, sigma, strict=True)]
     assert float(mean_squared_error(denoised, clean, sigma).detach()) == pytest.approx(sum(squares) / 6, rel=1e-6)
+    taught = torch.rand_like(clean)
+    squares = [float((d - t).square().mean() / s) for d, t, s in zip(denoised.detach(), taught, sigma, strict=True)]
+    found = loss(Objective(mse=2.0), denoised, clean, sigma, taught=taught)
+    assert float(found.detach()) == pytest.approx(2 * sum(squares) / 6, rel=1e-6)
     log_p = network(denoised.detach()).log_softmax(1)
     for objective, answers in (
         (Objective(classification=1.0), labels),

@@ -12,6 +12,8 @@ from torch import nn
 from dsmooth.classifiers.cifar_resnet import CifarResNet
 from dsmooth.classifiers.specs import load_classifier
 from dsmooth.denoisers.loading import describe, load_denoiser
+from dsmooth.denoisers.saving import save_denoiser
+from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadImage, BadInput, BadModel, BadParameter, BadRun, TrainingDiverged
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet
@@ -245,6 +247,44 @@ def test_a_training_can_start_from_a_denoiser_with_another_number_of_blocks(tmp_
     kept = weights(first)
     assert kept.keys() < weights(longer).keys()
     assert all(torch.allclose(weights(longer)[name], value, atol=1e-4) for name, value in kept.items())
+
+
+def test_a_student_learns_what_its_teacher_makes_of_the_same_noisy_image(tmp_path, images):
+    teacher = train(Recipe(**SMALL), [images], tmp_path / "teacher", data="")
+    same = {**SMALL, "start": str(teacher), "average": 0.0, "steps": 1}
+    told = {}
+    for name, more in (("alone", {}), ("taught", {"teacher": str(teacher)})):
+        losses = []
+        out = tmp_path / name
+        train(
+            Recipe(**same, **more),
+            [images],
+            out,
+            data="",
+            on_report=lambda report, kept=losses: kept.append(report.loss),
+        )
+        told[name] = losses[0]
+    assert told["alone"] > 1e-3
+    assert told["taught"] == pytest.approx(0.0, abs=1e-9)  # the same network, the same noisy images: nothing to learn
+    assert json.loads((tmp_path / "taught" / "recipe.json").read_text())["teacher"] == load_denoiser(teacher).digest()
+
+    student = {**SMALL, "config": {"widths": [8], "blocks": [1]}, "teacher": str(teacher), "steps": 60, "lr": 1e-2}
+    taught = load_denoiser(train(Recipe(**student), [images], tmp_path / "student", data=""))
+    untaught = load_denoiser(train(Recipe(**{**student, "steps": 1}), [images], tmp_path / "untaught", data=""))
+    noisy = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    wanted = load_denoiser(teacher).denoise(noisy, 0.3)
+    far, near = (float(((other.denoise(noisy, 0.3) - wanted) ** 2).mean()) for other in (untaught, taught))
+    assert near < 0.5 * far
+
+
+def test_a_teacher_that_cannot_teach_is_refused(tmp_path, images):
+    with pytest.raises(BadParameter, match="a teacher is for mse, which 'head' lacks"):
+        Recipe(**SMALL, objective="head", teacher="photo")
+    with pytest.raises(BadModel, match="for gaussian noise, got photo-l1, for splitting noise"):
+        train(Recipe(**SMALL, teacher="photo-l1"), [images], tmp_path / "noise", data="")
+    save_denoiser(UNet(widths=(4,), blocks=(1,), channels=1), tmp_path / "grey.safetensors", data="", metrics={})
+    with pytest.raises(BadModel, match="a teacher for images of 3 channels"):
+        train(Recipe(**SMALL, teacher=str(tmp_path / "grey.safetensors")), [images], tmp_path / "channels", data="")
 
 
 def test_patches_follow_from_the_generator_alone(images):

@@ -68,5 +68,6 @@ def test_where_nothing_compares_nothing_is_said():
     assert yardstick(RECIPE, smooth_images(2, 8, channels=1)) is None
     stab = Recipe(objective="stab", surrogates=("import:support:Linear",))
     assert yardstick(stab, smooth_images(2)) is None
+    assert yardstick(Recipe(teacher="photo"), smooth_images(2)) is None
     assert usefulness(FFDNet(3, 4), RECIPE, smooth_images(1)) is None  # it is trained on
     assert usefulness(FFDNet(3, 4), Recipe(sigma_range=(1.1, 2.0)), smooth_images()) is None

@@ -14,6 +14,7 @@ from torch import Tensor
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import build, load_denoiser
 from dsmooth.denoisers.saving import save_denoiser
+from dsmooth.denoisers.trained_for import noise_of
 from dsmooth.denoisers.unet import UNet
 from dsmooth.errors import BadImage, BadModel, BadParameter
 from dsmooth.images.sets import ImageSet
@@ -63,6 +64,7 @@ def train(
     folder.claim(told, resume=resume)
     torch.manual_seed(recipe.seed)
     denoiser = _fresh(recipe)
+    teacher = _teacher(recipe, denoiser.channels)
     training, held_out = split(sets)
     # classifiers judge what they are asked in training: images whole, or squares of the size of a patch
     largest = LARGEST
@@ -83,6 +85,8 @@ def train(
     judged = Judged(held_out, recipe.seed, device, largest, corrupt)
     for surrogate in surrogates:
         surrogate.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if teacher is not None:
+        teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # on a CPU compiled classifiers are slower: depthwise convolutions lose their layout (3 times, EfficientNet-Lite)
     loss_of = torch.compile(losses.loss) if compiled and device.type == "cuda" else losses.loss
     recognise = _recognise(denoiser, objective)
@@ -122,6 +126,7 @@ def train(
                 denoised,
                 clean,
                 sigma,
+                taught=None if teacher is None else _estimate(teacher, noisy, sigma),
                 network=asked,
                 labels=labels,
                 own=own,
@@ -177,6 +182,27 @@ def _fresh(recipe: Recipe) -> Denoiser:
     return denoiser
 
 
+def _teacher(recipe: Recipe, channels: int) -> Denoiser | None:
+    """The frozen network to learn from; raises BadModel for one that is for other noise or other images."""
+    if recipe.teacher is None:
+        return None
+    teacher = load_denoiser(recipe.teacher)
+    if noise_of(teacher) not in (None, recipe.noise):
+        raise BadModel(
+            f"expected a teacher for {recipe.noise} noise, got {recipe.teacher}, for {noise_of(teacher)} noise"
+        )
+    if teacher.channels != channels:
+        raise BadModel(
+            f"expected a teacher for images of {channels} channels, got {recipe.teacher}, for {teacher.channels}"
+        )
+    return teacher.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def _estimate(teacher: Denoiser, noisy: Tensor, sigma: Tensor) -> Tensor:
+    return teacher.denoise(noisy, sigma)
+
+
 def _trains_partly(recipe: Recipe, objective: Objective) -> bool:
     """Whether there is a class head that is not trained, or a time when nothing but the head is."""
     if not objective.head:
@@ -212,10 +238,11 @@ def _recognise(denoiser: Denoiser, objective: Objective) -> Callable[[Tensor, Te
 
 
 def _told(recipe: Recipe, sets: Sequence[ImageSet], surrogates: Sequence[Surrogate]) -> dict[str, Any]:
-    """The recipe as it is written down: start and surrogates by content, because a path says nothing elsewhere."""
+    """The recipe as it is written down: other networks by content, because a path says nothing elsewhere."""
     told = {**asdict(recipe), "images": digest_json([images.fingerprint for images in sets])}
     told["surrogates"] = [{"name": surrogate.name, "digest": surrogate.digest} for surrogate in surrogates]
-    if recipe.start is not None:
-        told["start"] = load_denoiser(recipe.start).digest()
+    for name, spec in (("start", recipe.start), ("teacher", recipe.teacher)):
+        if spec is not None:
+            told[name] = load_denoiser(spec).digest()
     value: dict[str, Any] = json.loads(json.dumps(told))
     return value

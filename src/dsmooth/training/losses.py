@@ -29,6 +29,7 @@ def loss(
     clean: Tensor,
     sigma: Tensor,
     *,
+    taught: Tensor | None = None,
     network: nn.Module | None = None,
     labels: Tensor | None = None,
     own: Tensor | None = None,
@@ -39,6 +40,7 @@ def loss(
     """The loss of a batch: a scalar, 0 or more; each term is a mean over all images of the batch.
 
     denoised, clean: (B, C, H, W) in [0, 1]; sigma: (B,), the noise's standard deviation in the same units.
+    taught: what mse compares the denoised images with, if not the clean ones: a teacher's estimates.
     network: images -> logits, frozen, for the terms that ask a classifier; labels: (B,) true classes, for classification,
     adversarial (under noise that is already moved), selective (wrong answers count as 0) and head; own: (B, classes) logits
     of the denoiser's class head. For both kinds of consistency the second half of the batch is the first one under other
@@ -50,7 +52,8 @@ def loss(
     """
     terms = []
     if objective.mse > 0.0:
-        terms.append(objective.mse * mean_squared_error(denoised, clean, sigma))
+        wanted = clean if taught is None else taught
+        terms.append(objective.mse * mean_squared_error(denoised, wanted, sigma))
     if objective.head > 0.0:
         assert own is not None
         assert labels is not None
@@ -77,9 +80,9 @@ def loss(
     return torch.stack(terms).sum()
 
 
-def mean_squared_error(denoised: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+def mean_squared_error(denoised: Tensor, wanted: Tensor, sigma: Tensor) -> Tensor:
     """Mean squared error of images (B, C, H, W), each one's divided by its sigma (B,): else the strongest noise decides."""
-    return (((denoised.float() - clean) ** 2).mean(dim=(1, 2, 3)) / sigma).mean()
+    return (((denoised.float() - wanted.float()) ** 2).mean(dim=(1, 2, 3)) / sigma).mean()
 
 
 def adversarial_noise(classify: Callable[[Tensor], Tensor], noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:

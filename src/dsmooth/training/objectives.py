@@ -39,7 +39,8 @@ _TERM = re.compile(r"(?P<weight>[0-9.]+(?:e-?[0-9]+)?)?\*?(?P<name>[a-z]+)")
 class Objective:
     """A weighted sum of the objectives of Salman et al. 2020, section 3, and of others; a term of weight 0 is absent.
 
-    mse: the mean squared error of each image, divided by its sigma.
+    mse: the mean squared error of each image, divided by its sigma: from the clean image, or from a teacher's estimate of
+        the same noisy one (distillation, as Hinton et al. 2015 do with classifiers), which may be made for classifiers.
     stability: cross-entropy between classifier(denoised) and the classifier's own answer on the clean image.
     classification: cross-entropy between classifier(denoised) and the true label.
     consistency: divergence (Kullback-Leibler) of the predictions under two draws of the noise from their mean, plus a

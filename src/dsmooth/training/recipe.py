@@ -67,6 +67,9 @@ class Recipe(TrainingPlan):
     """Train on whole images of one size, shifted by up to this many pixels, instead of patches: 4 for 32-pixel images."""
     distort: float = 0.0
     """With --padding: also rotate (radians), scale and change the contrast of images by up to this much, say 0.1."""
+    teacher: str | None = None
+    """A denoiser (name, folder or file) to learn from, such as a larger one: mse is then the squared error from its estimate
+    of the same noisy image, in place of the clean image."""
     start: str | None = None
     """A denoiser (name, folder or file) to start from, instead of random weights."""
 
@@ -110,6 +113,10 @@ class Recipe(TrainingPlan):
             raise BadParameter(f"the objective adv moves gaussian noise: leave out --noise {self.noise}, or name clf")
         if objective.asks_classifier and not self.surrogates:
             raise BadParameter(f"the objective {self.objective!r} needs a classifier: pass at least one --surrogate")
+        if self.teacher is not None and not objective.mse:
+            raise BadParameter(
+                f"a teacher is for mse, which {self.objective!r} lacks: add it, or leave out the teacher"
+            )
         if not 0.0 <= self.alone <= 1.0:
             raise BadParameter(f"expected alone as a share from 0 to 1, got {self.alone}")
         if self.alone and not (objective.mse or objective.head):

@@ -29,7 +29,7 @@ _WORDS: Final = ((0.3, "as good"), (1.0, "nearly as good"), (2.5, "of some use; 
 def yardstick(recipe: Recipe, sets: Sequence[ImageSet]) -> tuple[str, int] | None:
     """The shipped denoiser that a training can be compared with, and the minutes of one core that it took.
 
-    None for grey images, for other noise, and where something else than squared error is trained for.
+    None for grey images, for other noise, and where more than the squared error of clean images is trained for.
     """
     objective = Objective.parse(recipe.objective)
     height, width, channels = sets[0][0].pixels.shape
@@ -37,6 +37,7 @@ def yardstick(recipe: Recipe, sets: Sequence[ImageSet]) -> tuple[str, int] | Non
         channels != 3
         or recipe.noise != "gaussian"
         or any(recipe.light.values())
+        or recipe.teacher is not None
         or objective.asks_classifier
         or not objective.mse
     ):
