@@ -1,6 +1,6 @@
 """CIFAR-10, ResNet-56: accuracy at one draw of the noise, alone and averaged with the mirror image; 500 images, 4 draws.
 
-python -m recipes.cifar10_mirror [--denoiser cifar10-stab] [--sigma 0.25 0.5]
+python -m recipes.cifar10_mirror [--denoiser cifar10-white] [--sigma 0.25 0.5]
 
 The same noise for both. The mirror image is made of the denoised image (what `certify --mirror` does) or of the noisy one,
 which the denoiser then sees twice.
@@ -21,7 +21,7 @@ DRAWS, ROWS = 4, 100
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--denoiser", default="cifar10-stab")
+    parser.add_argument("--denoiser", default="cifar10-white")
     parser.add_argument("--sigma", type=float, nargs="+", default=[0.25, 0.5])
     chosen = parser.parse_args()
     images = test_images()

@@ -440,7 +440,7 @@ BAD = {
     "n empty": (["--n", ""], "n must be a whole number"),
     "denoiser": (
         ["-d", "nothing"],
-        "no denoiser 'nothing': expected a name (photo, photo-light, photo-l1, cifar10-mse, cifar10-stab, cifar10-white, "
+        "no denoiser 'nothing': expected a name (photo, photo-light, photo-l1, cifar10-mse, cifar10-white, "
         "cifar10-l1, tv, nlm)",
     ),
     "denoiser file": (["-d", "broken.png"], "expected a safetensors file"),

@@ -1,6 +1,7 @@
 """Writes runs.json: small runs, recorded with the code of commit 4b33cc3, before the engine was rebuilt.
 
 That code ran this file and no later code can: a seed has given other streams since. What the streams give has not changed.
+It also imports httpx.
 
     git worktree add ../before 4b33cc3
     PYTHONPATH=../before/src:tests OMP_NUM_THREADS=1 python tests/golden/make_runs.py
@@ -68,22 +69,22 @@ class Case:
 PHOTOS = {"file": IMAGENET, "positions": (0, 4)}
 NEAR = Mode("curve", (0.0, 0.1, 0.2))
 CASES = [
-    Case("resnet20 fixed eager fp32", RESNET20, "cifar10-stab", "fp32", "eager", n=300),
-    Case("resnet20 curve eager bf16", RESNET20, "cifar10-stab", "bf16", "eager", CURVE, n=300),
-    Case("resnet20 decision openvino fp32", RESNET20, "cifar10-stab", "fp32", "openvino", Mode("decision", (0.25,))),
-    Case("resnet20 radius openvino bf16", RESNET20, "cifar10-stab", "bf16", "openvino", RADIUS, n=300, sigma=0.5),
+    Case("resnet20 fixed eager fp32", RESNET20, "cifar10-mse", "fp32", "eager", n=300),
+    Case("resnet20 curve eager bf16", RESNET20, "cifar10-mse", "bf16", "eager", CURVE, n=300),
+    Case("resnet20 decision openvino fp32", RESNET20, "cifar10-mse", "fp32", "openvino", Mode("decision", (0.25,))),
+    Case("resnet20 radius openvino bf16", RESNET20, "cifar10-mse", "bf16", "openvino", RADIUS, n=300, sigma=0.5),
     Case("resnet20 dncnn fixed eager bf16", RESNET20, DNCNN, "bf16", "eager", n=100, sigma=0.12, bound="cohen"),
     Case("resnet20 dncnn curve openvino bf16", RESNET20, DNCNN, "bf16", "openvino", NEAR, sigma=0.12),
-    Case("onnx fixed eager bf16, l-infinity", ONNX, "cifar10-stab", "bf16", "eager", norm=float("inf"), alpha=0.01),
+    Case("onnx fixed eager bf16, l-infinity", ONNX, "cifar10-mse", "bf16", "eager", norm=float("inf"), alpha=0.01),
     Case("onnx decision eager fp32", ONNX, "photo", "fp32", "eager", Mode("decision", (0.125,)), sigma=0.12),
-    Case("onnx radius eager fp32", ONNX, "cifar10-stab", "fp32", "eager", Mode("radius", price=0.001), bound="cohen"),
+    Case("onnx radius eager fp32", ONNX, "cifar10-mse", "fp32", "eager", Mode("radius", price=0.001), bound="cohen"),
     Case("onnx curve openvino bf16", ONNX, "photo", "bf16", "openvino", NEAR, sigma=0.12),
     Case("lite0 fixed eager fp32, 64 px", "efficientnet-lite0", "photo", "fp32", "eager", side=64, n=100, **PHOTOS),
     Case("lite0 curve openvino bf16, 96 px", "efficientnet-lite0", "photo", "bf16", "openvino", NEAR, side=96, **PHOTOS),
     Case("lite0 radius eager bf16, 64 px", "efficientnet-lite0", "photo", "bf16", "eager", RADIUS, side=64, **PHOTOS),
     Case("lite0 fixed openvino bf16, 224 px", "efficientnet-lite0", "photo", "bf16", "openvino", n0=10, n=30, **PHOTOS),
     Case("service fixed, no denoiser", "service", "none", "fp32", "eager", n=100, sigma=0.03, alpha=0.01),
-    Case("service curve eager fp32", "service", "cifar10-stab", "fp32", "eager", CURVE),
+    Case("service curve eager fp32", "service", "cifar10-mse", "fp32", "eager", CURVE),
 ]  # fmt: skip
 SHAPES = [(0.12, (3, 5, 3)), (0.25, (28, 28, 1)), (0.5, (32, 32, 3)), (1.0, (7, 1, 3)), (0.005, (2, 2, 1))]
 

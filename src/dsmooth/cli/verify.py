@@ -65,7 +65,7 @@ def verify(
         dsmooth verify certificates/000003.json --images cat.png -c timm:resnet50@resnet50.safetensors --all
 
         dsmooth verify runs/cifar --images cifar-10-batches-bin/ --skip 20 -c cifar:resnet56@resnet56.safetensors
-        -d cifar10-stab
+        -d cifar10-white
 
         dsmooth verify runs/laplace --noise import:my_laws:laplace
 

@@ -47,7 +47,6 @@ SHIPPED: Final[dict[str, str]] = {
     "photo-light": "45a97db97614d83de9aa01258949a2e2e3055049f168d055097df5ef3223d8f8",
     "photo-l1": "47d20e5eaf5d6b4ef48ae65064271bd691fdf7bd341f7c58d0876be189316e87",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
-    "cifar10-stab": "6c093f0a0acc925e92e8a96441204ff7d5920fb82616d9f109c6911bb7b4f1dd",
     "cifar10-white": "0fef679a2977c85fb66c2bf72c510e3e6f5db070d004e00e5c92d4b5a18ef3e9",
     "cifar10-l1": "53f0618101d407f9d8e4cfa59412bd62cfb0c8f73f3329089e643420a2b03ca0",
 }
@@ -55,7 +54,7 @@ SHIPPED: Final[dict[str, str]] = {
 
 TRAINED_SIDE: Final[dict[str, tuple[int, int]]] = {
     **dict.fromkeys(("photo", "photo-light", "photo-l1"), (64, 1 << 16)),
-    **dict.fromkeys(("cifar10-mse", "cifar10-stab", "cifar10-white", "cifar10-l1"), (32, 32)),
+    **dict.fromkeys(("cifar10-mse", "cifar10-white", "cifar10-l1"), (32, 32)),
 }
 """Name -> the least and the largest side, in pixels, of the images that it was trained for."""
 
