@@ -30,12 +30,12 @@ def validation_images() -> ImageSet:
     return open_images(_FOLDER / "val50_224.zip", labels=_FOLDER / "val50_labels.csv")
 
 
-def cbsd68(spec: str) -> ImageSet:
+def cbsd68(name: str, spec: str) -> ImageSet:
     """The 68 photographs of CBSD68, 224 x 224 pixels, which no denoiser was trained on.
 
-    The label of each is this classifier's answer to it as it is: there is no other.
+    The label of each is the answer of the classifier `spec` to it as it is: there is no other. `name` is for file names.
     """
-    path, labels = DATA / "photos" / "cbsd68_jpeg.zip", RUNS / f"cbsd68-{spec}.csv"
+    path, labels = DATA / "photos" / "cbsd68_jpeg.zip", RUNS / f"cbsd68-{name}.csv"
     if not labels.exists():
         (classifier,) = load_surrogates((spec,))
         images = open_images(path, size=224)
