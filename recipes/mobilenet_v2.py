@@ -5,8 +5,8 @@
 
 The package (32 MB, Apache-2.0, 2021) hashes images with Google's MobileNetV2 of width 1.4, and ships that network whole,
 with its 1,001 logits, as a frozen TensorFlow graph. It needs a TensorFlow that current Pythons cannot install, so only its
-file is used. The weights go to runs/mobilenet_v2.safetensors, under timm's names; `import:recipes.mobilenet_v2:classifier` is
-then the classifier.
+file is used. The weights go to runs/mobilenet_v2.safetensors, under timm's names; from then on the classifier is
+`import:recipes.mobilenet_v2:classifier`.
 """
 
 from __future__ import annotations
