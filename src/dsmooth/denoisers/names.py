@@ -44,7 +44,7 @@ WRAPPED: Final = Registry(
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
-    "photo-light": "45a97db97614d83de9aa01258949a2e2e3055049f168d055097df5ef3223d8f8",
+    "photo-light": "acc9a19d404685013dbfeba8156113f9abdd29ec6c55f74bad8daa5efece8c24",
     "photo-l1": "47d20e5eaf5d6b4ef48ae65064271bd691fdf7bd341f7c58d0876be189316e87",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-white": "0fef679a2977c85fb66c2bf72c510e3e6f5db070d004e00e5c92d4b5a18ef3e9",
