@@ -24,6 +24,7 @@ SMALL = {
     "memnet": {"blocks": 2, "units": 2, "width": 8},
     "unet": {"widths": [8, 12], "blocks": [1, 1], "shuffle": 1, "scaled": True},
     "ffdnet": {"depth": 3, "width": 8},
+    "unet-by-noise": {"widths": [8, 12], "blocks": [1, 1], "shuffle": 1, "scaled": True, "fine": 1},
 }
 NORMED = {**SMALL["unet"], "norm": True, "classes": 3}
 
@@ -50,7 +51,7 @@ def test_any_size_keeps_its_size(name, shape):
     assert ARCHITECTURES.load(name)(**SMALL[name]).eval().denoise(x, 0.25).shape == shape
 
 
-@pytest.mark.parametrize("name", ["unet", "ffdnet"])
+@pytest.mark.parametrize("name", ["unet", "unet-by-noise", "ffdnet"])
 def test_networks_that_are_told_sigma_use_it(name):
     denoiser = ARCHITECTURES.load(name)(**SMALL[name]).eval()
     x = torch.rand(1, 3, 16, 16)

@@ -77,7 +77,10 @@ NO_RANGES = [
     ("story", "message"),
     [
         ({**GOOD, "schema": 9}, "schema 1, got 9"),
-        ({**GOOD, "architecture": "os.system"}, "architecture must be one of unet, dncnn, memnet, ffdnet"),
+        (
+            {**GOOD, "architecture": "os.system"},
+            "architecture must be one of unet, unet-by-noise, dncnn, memnet, ffdnet",
+        ),
         ({**GOOD, "config": {"widths": "x"}}, "cannot be built"),
         ({**GOOD, "config": {"command": "rm"}}, "cannot be built"),
         ({**GOOD, "config": {"widths": [], "blocks": []}}, "as many widths as blocks"),
@@ -92,6 +95,7 @@ NO_RANGES = [
                 ("memnet", {"blocks": 4096, "units": 4096, "width": 1}),
                 ("unet", {"widths": [1] * 2000, "blocks": [4096] * 2000}),
                 ("unet", {"widths": [1, 1], "blocks": [1, 0], "decoder_blocks": [4096]}),
+                ("unet-by-noise", {"widths": [1] * 2000, "blocks": [4096] * 2000}),
                 ("dncnn", {"depth": 4096, "width": 1}),
             ]
         ],

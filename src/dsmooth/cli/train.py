@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+_UNET: dict[str, Any] = {"widths": [64, 96, 160], "blocks": [2, 2, 2], "shuffle": 2}
 _NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "unet": ("unet", {"widths": [64, 96, 160], "blocks": [2, 2, 2], "shuffle": 2}),
+    "unet": ("unet", _UNET),
+    "unet-by-noise": ("unet-by-noise", _UNET),
     "dncnn": ("dncnn", {"norm": True}),
     "dncnn-wide": ("dncnn", {"width": 128, "norm": True}),
 }
@@ -114,7 +116,8 @@ def train(
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
     architecture: Architecture | None
-        unet and ffdnet take sigma as an input; dncnn and memnet do not. By default that of --start, or unet.
+        unet and ffdnet take sigma as an input; unet-by-noise also has weights of its own for sigma below .35; dncnn and
+        memnet do not know sigma. By default that of --start, or unet.
     widths: list[int]
         unet: channels at each scale, finest first; 64 96 160 by default.
     blocks: list[int]
@@ -221,7 +224,7 @@ def _network(
     from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
 
-    if shape and architecture not in (None, "unet"):
+    if shape and architecture not in (None, "unet", "unet-by-noise"):
         raise BadParameter(
             f"--{next(iter(shape)).replace('_', '-')} is for a unet, and the architecture is {architecture}: leave it out"
         )

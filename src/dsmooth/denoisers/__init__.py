@@ -3,6 +3,7 @@
 base.py       the contract
 names.py      every denoiser that has a name: architectures, shipped weights, untrained ones, places elsewhere
 unet.py       UNet: sigma-aware, several scales, the network that dsmooth trains by default
+unet_by_noise.py  UNetByNoise: the finest scales twice, for weak noise and for strong
 memnet.py     MemNet: the paper's deeper blind network
 stack.py      what the next two have in common
 dncnn.py      DnCNN: the paper's blind residual network

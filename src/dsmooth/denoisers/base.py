@@ -60,6 +60,10 @@ class Denoiser(nn.Module, ABC):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The estimate of the clean image, (B, C, H, W)."""
 
+    def at(self, sigma: float) -> Denoiser:
+        """The network for this noise level: itself, unless some of its weights are for other levels only."""
+        return self
+
     def check(self, x: Tensor) -> None:
         """Raises BadModel if the network does not take images of this shape."""
         if x.ndim != 4 or x.shape[1] != self.channels:

@@ -13,6 +13,7 @@ ARCHITECTURES: Final = Registry(
     "architecture",
     {
         "unet": "dsmooth.denoisers.unet:UNet",
+        "unet-by-noise": "dsmooth.denoisers.unet_by_noise:UNetByNoise",
         "dncnn": "dsmooth.denoisers.dncnn:DnCNN",
         "memnet": "dsmooth.denoisers.memnet:MemNet",
         "ffdnet": "dsmooth.denoisers.ffdnet:FFDNet",

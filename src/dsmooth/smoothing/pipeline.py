@@ -130,7 +130,7 @@ def denoiser_at(denoiser: Any, level: float) -> nn.Module | TensorFunction | Non
     if isinstance(denoiser, Denoiser) and not denoiser.in_torch:
         return partial(denoiser.denoise, sigma=level)
     if isinstance(denoiser, nn.Module):
-        return _AtLevel(denoiser, level)
+        return _AtLevel(denoiser.at(level) if isinstance(denoiser, Denoiser) else denoiser, level)
     owner = getattr(denoiser, "__self__", None)
     if isinstance(owner, nn.Module):
         return _AtLevel(owner, level, denoiser.__name__)

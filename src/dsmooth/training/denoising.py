@@ -16,6 +16,7 @@ from dsmooth.denoisers.loading import build, load_denoiser
 from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.trained_for import noise_of
 from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.unet_by_noise import UNetByNoise
 from dsmooth.errors import BadImage, BadModel, BadParameter
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_json
@@ -204,7 +205,9 @@ def _estimate(teacher: Denoiser, noisy: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _trains_partly(recipe: Recipe, objective: Objective) -> bool:
-    """Whether there is a class head that is not trained, or a time when nothing but the head is."""
+    """Whether some weights may get no gradient: those of a class head, of all but the head, or for noise not drawn."""
+    if recipe.architecture == UNetByNoise.architecture:
+        return True
     if not objective.head:
         return bool(recipe.config.get("classes"))
     alone = objective.without_classifier if recipe.alone else objective
