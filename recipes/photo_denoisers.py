@@ -9,9 +9,9 @@ Stab+MSE of Salman et al. 2020 with surrogates (black box): the squared error co
 that the estimate remains an image. EfficientNet-Lite0, which is certified, takes no part. Each goes on where it stopped
 when it is called again; --minutes changes how long the last stage takes.
 
-`photo-stab` and `photo-light` are the mean of the weights before and after their last stage. A thousand images are few to
-learn from, and both classifiers recognise more behind the mean than behind either end (Wortsman et al. 2022 found this for
-classifiers).
+`photo-stab` is the mean of the weights before and after its last stage: behind it, classifiers recognise more than behind
+either end (Wortsman et al. 2022 found this for classifiers). `photo-light` has two such means, one of networks for sigma .2
+to .6 and, at the finest scales below sigma .3, one of networks for .2 to .3.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import cyclopts
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.denoisers.names import SHIPPED
 from dsmooth.denoisers.saving import save_denoiser
+from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.unet_by_noise import UNetByNoise
 from dsmooth.images.opening import open_images
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import DATA, RUNS, teach
@@ -68,6 +70,9 @@ STABLE: dict[str, Any] = {
     "average": 0.998,
     "optimizer": "adamw",
 }
+LIGHT_STABLE: dict[str, Any] = {**LIGHT, **STABLE}
+LARGE_PATCHES: dict[str, Any] = {**LIGHT_STABLE, "batch": 4, "patch": 224}
+WEAK: dict[str, Any] = {"sigma_range": (0.2, 0.3)}
 
 RECIPES: dict[str, Recipe] = {
     # the first third of a long schedule, at a high learning rate; then a shorter descent to zero from there
@@ -78,7 +83,14 @@ RECIPES: dict[str, Recipe] = {
     # what photo-stab makes of the noisy image, in place of the clean one
     "photo-light-2": Recipe(**TAUGHT, minutes=32.0, lr=5e-4, seed=7),
     "photo-light-3": Recipe(**TAUGHT, minutes=32.0, lr=1e-3, seed=9),
-    "photo-light": Recipe(**{**LIGHT, **STABLE}, objective="stab + 20 mse", minutes=25.0, lr=1e-4, seed=11),
+    "photo-light-strong-1": Recipe(**LIGHT_STABLE, objective="stab + 20 mse", minutes=25.0, lr=1e-4, seed=11),
+    "photo-light-strong-2": Recipe(**LIGHT_STABLE, objective="stab + 40 mse", minutes=32.0, lr=1e-4, seed=13),
+    "photo-light-strong-3": Recipe(**LARGE_PATCHES, objective="stab + 20 mse", minutes=26.0, lr=1e-4, seed=11),
+    "photo-light-weak-1": Recipe(**{**TAUGHT, **WEAK}, minutes=25.0, lr=5e-4, seed=23),
+    "photo-light-weak-2": Recipe(**{**LIGHT_STABLE, **WEAK}, objective="stab + 20 mse", minutes=25.0, lr=1e-4, seed=25),
+    "photo-light-weak-3": Recipe(
+        **{**LARGE_PATCHES, **WEAK}, objective="stab + 20 mse", minutes=25.0, lr=1e-4, seed=27
+    ),
     "photo-l1-1": Recipe(**FOLDED, minutes=40.0, lr=1e-3, seed=1),
     # first the squared error alone, since the noise is another
     "photo-l1": Recipe(
@@ -96,11 +108,22 @@ STARTS = {
     "photo-stab": "photo",
     "photo-light-2": "photo-light-1",
     "photo-light-3": "photo-light-2",
-    "photo-light": "photo-light-3",
+    "photo-light-strong-1": "photo-light-3",
+    "photo-light-strong-2": "photo-light-strong-1",
+    "photo-light-strong-3": "photo-light-3",
+    "photo-light-weak-1": "photo-light-3",
+    "photo-light-weak-2": "photo-light-weak-1",
+    "photo-light-weak-3": "photo-light-weak-1",
     "photo-l1": "photo-l1-1",
 }
-TEACHERS = dict.fromkeys(("photo-light-2", "photo-light-3", "photo-light"), "photo-stab")
-HALFWAY = ("photo-stab", "photo-light")
+MEANS = {
+    "strong": (*(f"photo-light-strong-{part}" for part in (1, 2, 3)), "photo-light-3"),
+    "weak": tuple(f"photo-light-weak-{part}" for part in (1, 2, 3)),
+}
+"""The trainings whose ends `photo-light` has the means of."""
+LIGHT_NAME = "photo-light"
+TEACHERS = dict.fromkeys(("photo-light-2", *MEANS["strong"], *MEANS["weak"]), "photo-stab")
+HALFWAY = ("photo-stab", "photo-light-strong-1")
 STORY = (
     "400 photographs of BSDS500 (train and test; for research and education) and 1,000 ImageNet images (for research), "
     "random crops"
@@ -109,9 +132,13 @@ STORY = (
 
 def learn(name: str, /, *, minutes: float | None = None, compiled: bool = False) -> None:
     """Train the denoiser NAME into runs/NAME; before it the one that it starts from, unless that is in runs/ or ships."""
-    if name not in RECIPES:
-        sys.exit(f"expected one of {', '.join(RECIPES)}, got {name!r}")
-    print(f"denoiser: {denoiser(name, minutes, compiled)}")
+    names = (*RECIPES, LIGHT_NAME)
+    if name not in names:
+        sys.exit(f"expected one of {', '.join(names)}, got {name!r}")
+    if name == LIGHT_NAME and minutes is not None:
+        sys.exit(f"--minutes is for one training, and {name} is made of several: pass it with {MEANS['weak'][-1]}")
+    found = joined(compiled) if name == LIGHT_NAME else denoiser(name, minutes, compiled)
+    print(f"denoiser: {found}")
 
 
 def denoiser(name: str, minutes: float | None = None, compiled: bool = False) -> Path:
@@ -136,6 +163,35 @@ def start_of(name: str, compiled: bool) -> str:
     if here.exists():
         return str(here)
     return name if name in SHIPPED else str(denoiser(name, compiled=compiled))
+
+
+def joined(compiled: bool) -> Path:
+    """The file with `photo-light`: the mean of either kind, and of that for weak noise the finest scales."""
+    ends = {name: end_of(name, compiled) for names in MEANS.values() for name in names}
+    networks = {name: load_denoiser(end) for name, end in ends.items()}
+    means = {}
+    for kind, names in MEANS.items():
+        states = [networks[name].state_dict() for name in names]
+        means[kind] = UNet(**LIGHT["config"])
+        means[kind].load_state_dict({key: sum(state[key] for state in states) / len(states) for key in states[0]})
+    made = UNetByNoise.joined(means["weak"], means["strong"], border=WEAK["sigma_range"][1])
+    made.sigma_range = TAUGHT["sigma_range"]
+    parts = {
+        name: {"digest": part.digest(), **{key: value for key, value in part.metrics.items() if key != "recipe"}}
+        for name, part in networks.items()
+    }
+    metrics = {"means_of": MEANS, "parts": parts, "recipe": networks[MEANS["strong"][0]].metrics["recipe"]}
+    out = RUNS / LIGHT_NAME / "model.safetensors"
+    save_denoiser(made, out, data=STORY, metrics=metrics)
+    return out
+
+
+def end_of(name: str, compiled: bool) -> Path:
+    """The weights at the end of that training, which goes on first where it has not come to its end."""
+    end = RUNS / name / "model.safetensors"
+    if not end.exists():
+        denoiser(name, compiled=compiled)
+    return end
 
 
 def halfway(start: str, end: Path) -> Path:

@@ -116,7 +116,7 @@ def train(
     labels: Path
         CSV with the columns file and label, to choose and label the images; for one folder or zip.
     architecture: Architecture | None
-        unet and ffdnet take sigma as an input; unet-by-noise also has weights of its own for sigma below .35; dncnn and
+        unet and ffdnet take sigma as an input; unet-by-noise also has weights of its own for sigma below .3; dncnn and
         memnet do not know sigma. By default that of --start, or unet.
     widths: list[int]
         unet: channels at each scale, finest first; 64 96 160 by default.

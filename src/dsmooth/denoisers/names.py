@@ -45,7 +45,7 @@ WRAPPED: Final = Registry(
 
 SHIPPED: Final[dict[str, str]] = {
     "photo": "0818f0c0ecc337ee994f53a1e0f2d0960a88a019119d3bed37a48b9c8adda528",
-    "photo-light": "acc9a19d404685013dbfeba8156113f9abdd29ec6c55f74bad8daa5efece8c24",
+    "photo-light": "5f5ef0548346e13dc318fec4b38e9f3eeece6b02d7bb37f2d41092713019f62d",
     "photo-l1": "47d20e5eaf5d6b4ef48ae65064271bd691fdf7bd341f7c58d0876be189316e87",
     "cifar10-mse": "4655dbe1da4533a21094653cbdee95f8e5a2dd51e18033a25bc10b53603dd203",
     "cifar10-white": "0fef679a2977c85fb66c2bf72c510e3e6f5db070d004e00e5c92d4b5a18ef3e9",

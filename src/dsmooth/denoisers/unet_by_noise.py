@@ -28,7 +28,7 @@ class UNetByNoise(Denoiser):
 
     architecture: ClassVar[str] = "unet-by-noise"
 
-    def __init__(self, border: float = 0.35, fine: int = 2, **shape: Any) -> None:
+    def __init__(self, border: float = 0.3, fine: int = 2, **shape: Any) -> None:
         super().__init__()
         if not 0.0 < border < math.inf:
             raise BadParameter(f"expected the border as a sigma above 0, got {border}")
@@ -43,7 +43,7 @@ class UNetByNoise(Denoiser):
         self.weak.update({name: getattr(other, name)[:fine] for name in _BY_SCALE})
 
     @classmethod
-    def joined(cls, weak: UNet, strong: UNet, *, border: float = 0.35, fine: int = 2) -> UNetByNoise:
+    def joined(cls, weak: UNet, strong: UNet, *, border: float = 0.3, fine: int = 2) -> UNetByNoise:
         """The finest scales of `weak` for sigma below `border`; all else is of `strong`, which has the same shape."""
         made = cls(border, fine, **strong.config)
         made.strong.load_state_dict(strong.state_dict())
