@@ -23,7 +23,7 @@ from dsmooth.training.objectives import Objective
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import training_images
 from recipes.cifar10_denoisers import ATTACKED, HEADLESS, POOL, RECOGNISING, STORY
-from recipes.experiment import RUNS, lasting, teach
+from recipes.experiment import RUNS, lasting, main, teach
 
 SIGMA = 0.25
 BASE = Recipe(**RECOGNISING, surrogates=ATTACKED, sigma_range=(SIGMA, SIGMA), judged=(SIGMA,))
@@ -103,6 +103,6 @@ def _short(key: str, value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_ablations", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.cifar10_ablations", help=__doc__, help_format="plaintext")
     app.default(table)
-    app()
+    main(app)

@@ -28,7 +28,7 @@ import cyclopts
 from dsmooth.cli.options import MANY
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, training_images
-from recipes.experiment import RUNS, teach
+from recipes.experiment import RUNS, main, teach
 
 ATTACKED = (classifier("resnet56"),)
 POOL = tuple(classifier(name) for name in ("resnet20", "resnet32", "resnet8"))  # none is the attacked one; all licensed
@@ -205,6 +205,6 @@ def learn(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_denoisers", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.cifar10_denoisers", help=__doc__, help_format="plaintext")
     app.default(learn)
-    app()
+    main(app)

@@ -28,7 +28,7 @@ from dsmooth.training.classifying import ClassifierRecipe, train_classifier
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, test_images, training_images
 from recipes.cifar10_denoisers import ATTACKED, HEADLESS, POOL, RECOGNISING, STORY
-from recipes.experiment import RUNS, certify, lasting, mode_named, report, teach
+from recipes.experiment import RUNS, certify, lasting, main, mode_named, report, teach
 
 RADII = (0.0, 0.25, 0.5)
 SIGMA = 0.25
@@ -129,6 +129,6 @@ def _noisy(out: Path, minutes: float) -> str:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_small", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.cifar10_small", help=__doc__, help_format="plaintext")
     app.default(table)
-    app()
+    main(app)

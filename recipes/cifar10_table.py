@@ -28,7 +28,7 @@ from dsmooth.records.store import Run, read_run
 from dsmooth.theory.cascade import Cascade, ScaleVotes, majority
 from recipes.cifar10 import classifier as spec_of
 from recipes.cifar10 import held_out_images, test_images
-from recipes.experiment import certify, mode_named, report
+from recipes.experiment import certify, main, mode_named, report
 
 RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SIGMAS = [0.12, 0.25, 0.5, 1.0]
@@ -103,6 +103,6 @@ def _short(row: str) -> str:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_table", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.cifar10_table", help=__doc__, help_format="plaintext")
     app.default(table)
-    app()
+    main(app)

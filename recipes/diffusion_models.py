@@ -33,7 +33,7 @@ from dsmooth.training.judging import Judged
 from dsmooth.training.loop import descend, fabric_for, generator
 from dsmooth.training.recipe import Recipe
 from recipes import cifar10
-from recipes.experiment import RUNS
+from recipes.experiment import RUNS, main
 
 LOG_MEAN, LOG_SPREAD = -1.2, 1.2  # of the noise, in units of [-1, 1] (Karras et al., table 1)
 SHARED: dict[str, Any] = {"lr": 2e-3, "schedule": "linear", "clip": 1.0, "judged": (0.25, 0.5, 1.0)}
@@ -126,6 +126,6 @@ def learn(name: str, /, *, steps: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.diffusion_models", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.diffusion_models", help=__doc__, help_format="plaintext")
     app.default(learn)
-    app()
+    main(app)

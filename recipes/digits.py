@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from recipes.experiment import RUNS
+from recipes.experiment import RUNS, main
 
 WEIGHTS = RUNS / "digits_classifier.safetensors"
 
@@ -70,6 +70,6 @@ def prepare(*, steps: int = 1500) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.digits", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.digits", help=__doc__, help_format="plaintext")
     app.default(prepare)
-    app()
+    main(app)

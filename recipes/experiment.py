@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from dsmooth.classifiers.base import Classifier
 from dsmooth.console import Bar, note, training_bar
+from dsmooth.errors import DsmoothError
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.store import read_run
 from dsmooth.report.export import difference_table, markdown_table
@@ -30,6 +32,15 @@ DATA = Path(os.environ.get("DSMOOTH_DATA", ROOT.parent / "shared" / "data"))
 RUNS = ROOT / "runs"
 
 _WARM, _PROBE = 5, 40  # steps: before the clock runs, and in all
+
+
+def main(app: Callable[[], object]) -> None:
+    """The command of a recipe; what is wrong with its input is one line, with exit code 2."""
+    try:
+        app()
+    except (DsmoothError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def teach(

@@ -23,12 +23,12 @@ from dsmooth.images.opening import open_images
 from dsmooth.theory.modes import FIXED, Mode
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import certify as certify_set
-from recipes.experiment import report, teach
+from recipes.experiment import main, report, teach
 from recipes.photo_denoisers import NETWORK
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
-app = cyclopts.App(name="python -m recipes.imagenet", help=__doc__)
+app = cyclopts.App(name="python -m recipes.imagenet", help=__doc__, help_format="plaintext")
 
 # the paper's, for one sigma: 5 epochs of squared error, 20 of stability from there
 PAPER: dict[str, Any] = {
@@ -109,4 +109,4 @@ def certify(
 
 
 if __name__ == "__main__":
-    app()
+    main(app)

@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from dsmooth.cli.options import MANY
-from recipes.experiment import certify, mode_named, report
+from recipes.experiment import certify, main, mode_named, report
 from recipes.imagenet_samples import cbsd68, held_out_images, validation_images
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -76,6 +76,6 @@ def table(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.imagenet_unseen", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.imagenet_unseen", help=__doc__, help_format="plaintext")
     app.default(table)
-    app()
+    main(app)

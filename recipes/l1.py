@@ -21,7 +21,7 @@ from dsmooth.theory.laws.splitting import Splitting
 from dsmooth.theory.laws.uniform import Uniform
 from recipes.cifar10 import classifier as spec_of
 from recipes.cifar10 import test_images
-from recipes.experiment import certify, report
+from recipes.experiment import certify, main, report
 from recipes.imagenet_samples import validation_images
 
 RADII = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -31,7 +31,7 @@ N0, N = 100, 1000
 Noise = Annotated[list[Literal["splitting", "uniform"]], MANY]
 Levels = Annotated[list[int], MANY]  # odd, as uniform noise needs them; unanimity at 513 reaches beyond radius 1
 
-app = cyclopts.App(name="python -m recipes.l1", help=__doc__)
+app = cyclopts.App(name="python -m recipes.l1", help=__doc__, help_format="plaintext")
 
 
 @app.command
@@ -93,4 +93,4 @@ def tables(
 
 
 if __name__ == "__main__":
-    app()
+    main(app)

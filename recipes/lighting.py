@@ -29,7 +29,7 @@ from dsmooth.theory.certifiers import Certificate
 from dsmooth.theory.grid import LEVELS
 from dsmooth.theory.laws.lighting import Lighting
 from recipes.cifar10 import classifier, test_images
-from recipes.experiment import certify
+from recipes.experiment import certify, main
 from recipes.imagenet_samples import validation_images
 
 SHOWN = (0, 4, 8, 16, 24, 32, 48, 64)
@@ -110,6 +110,6 @@ def changed(kind: str, pixels: Bytes, level: int) -> Iterator[Bytes]:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.lighting", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.lighting", help=__doc__, help_format="plaintext")
     app.default(table)
-    app()
+    main(app)

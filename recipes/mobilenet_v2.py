@@ -29,7 +29,7 @@ from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.timm_models import imagenet_names
 from dsmooth.errors import require
-from recipes.experiment import RUNS
+from recipes.experiment import RUNS, main
 
 WEIGHTS = RUNS / "mobilenet_v2.safetensors"
 _GRAPH = "pyphashml/resources/mobilenetv2_deepaec_1792to256_combined.pb"
@@ -155,6 +155,6 @@ def _messages() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.mobilenet_v2", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.mobilenet_v2", help=__doc__, help_format="plaintext")
     app.default(convert)
-    app()
+    main(app)

@@ -1,9 +1,9 @@
 """Denoisers for photographs and classifiers of 224 pixels: squared error, stability, a light one, one for splitting noise.
 
-    python -m recipes.photo_denoisers photo            squared error, in two stages; an hour on two cores
+    python -m recipes.photo_denoisers photo            squared error, in two stages; an hour
     python -m recipes.photo_denoisers photo-stab       then through EfficientNet-Lite1 and -Lite2
-    python -m recipes.photo_denoisers photo-light      a fifth of the work a pixel; learns from photo-stab, then as it did
-    python -m recipes.photo_denoisers photo-l1         as light, for splitting noise of half-width .25 and .5
+    python -m recipes.photo_denoisers photo-light      a fifth of the work a pixel; learns from photo-stab, then through both
+    python -m recipes.photo_denoisers photo-l1         another light one, for splitting noise of half-width .25 to .5
 
 Stab+MSE of Salman et al. 2020 with surrogates (black box): the squared error comes first, and stays in the objective, so
 that the estimate remains an image. EfficientNet-Lite0, which is certified, takes no part. Each goes on where it stopped
@@ -30,7 +30,7 @@ from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.unet_by_noise import UNetByNoise
 from dsmooth.images.opening import open_images
 from dsmooth.training.recipe import Recipe
-from recipes.experiment import DATA, RUNS, teach
+from recipes.experiment import DATA, RUNS, main, teach
 from recipes.imagenet_samples import training_images
 
 NETWORK: dict[str, Any] = {
@@ -210,6 +210,6 @@ def halfway(start: str, end: Path) -> Path:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_denoisers", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.photo_denoisers", help=__doc__, help_format="plaintext")
     app.default(learn)
-    app()
+    main(app)

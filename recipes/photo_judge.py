@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from dsmooth.cli.options import MANY
+from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.training.surrogates import load_surrogates
+from recipes.experiment import main
 from recipes.imagenet_samples import cbsd68, held_out_images
 from recipes.imagenet_unseen import CLASSIFIERS
 
@@ -36,6 +38,7 @@ def judge(
     draws: int = 8,
 ) -> None:
     """Print a table of DENOISER and OTHERS for each SIGMA, with the differences of these from DENOISER."""
+    denoisers = {spec: load_denoiser(spec).eval() for spec in (denoiser, *others)}  # all, before the first one works
     images, labels = photographs()
     classifiers = dict(zip(UNSEEN, load_surrogates([CLASSIFIERS[name] for name in UNSEEN]), strict=True))
     measures = ["PSNR", *(f"{name}: {what}" for name in UNSEEN for what in ("true class", "recognised"))]
@@ -43,8 +46,10 @@ def judge(
         print(f"\nsigma {value:g}, {len(images)} images, {draws} draws each")
         print("| denoiser |", " | ".join(measures), "|\n|", " | ".join(["---"] * (1 + len(measures))), "|")
         first = None
-        for spec in (denoiser, *others):
-            found = measured(spec, value, draws, images, labels, classifiers)  # one row a measure, one column an image
+        for spec, network in denoisers.items():
+            found = measured(
+                network, value, draws, images, labels, classifiers
+            )  # one row a measure, one column an image
             first = found if first is None else first
             cells = [f"{row.mean():.3f}{difference(row - other)}" for row, other in zip(found, first, strict=True)]
             print(f"| {spec} |", " | ".join(cells), "|", flush=True)
@@ -60,10 +65,10 @@ def photographs() -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def measured(
-    spec: str, sigma: float, draws: int, images: Tensor, labels: dict[str, Tensor], classifiers: dict[str, Any]
+    denoiser: Denoiser, sigma: float, draws: int, images: Tensor, labels: dict[str, Tensor], classifiers: dict[str, Any]
 ) -> Tensor:
     """For each measure and image, the mean over the draws."""
-    denoiser, noise = load_denoiser(spec).eval(), torch.Generator().manual_seed(7)
+    noise = torch.Generator().manual_seed(7)
     rows = []
     for _ in range(draws):
         for at in range(0, len(images), _BATCH):
@@ -88,6 +93,6 @@ def difference(of_images: Tensor) -> str:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_judge", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.photo_judge", help=__doc__, help_format="plaintext")
     app.default(judge)
-    app()
+    main(app)

@@ -16,7 +16,7 @@ from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.images.opening import open_images
 from dsmooth.training.judging import psnr
-from recipes.experiment import DATA
+from recipes.experiment import DATA, main
 
 SIGMAS = (25 / 255, 50 / 255, 0.25, 0.5)
 FFDNET_RANGE = 75 / 255  # the largest noise that FFDNet was trained for
@@ -47,6 +47,6 @@ def measure(*specs: str) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_psnr", help=__doc__)
+    app = cyclopts.App(name="python -m recipes.photo_psnr", help=__doc__, help_format="plaintext")
     app.default(measure)
-    app()
+    main(app)

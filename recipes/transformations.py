@@ -22,13 +22,13 @@ from dsmooth.theory.accuracy import population_lower_bound
 from dsmooth.theory.modes import Mode
 from dsmooth.theory.threats.known import threat_from_text
 from recipes.cifar10 import classifier, test_images
-from recipes.experiment import certify
+from recipes.experiment import certify, main
 from recipes.imagenet_samples import validation_images
 
 SMALL = ("contrast 0.8 1.2", "gamma 0.8 1.25", "blur 1", "shift 2", "rotation 10", "jpeg 60")
 LARGE = ("contrast 0.9 1.1", "gamma 0.9 1.1")
 
-app = cyclopts.App(name="python -m recipes.transformations", help=__doc__)
+app = cyclopts.App(name="python -m recipes.transformations", help=__doc__, help_format="plaintext")
 
 
 @app.command
@@ -93,4 +93,4 @@ def line(text: str, run: Run) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    main(app)

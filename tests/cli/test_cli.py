@@ -681,6 +681,11 @@ def test_resume_with_other_images_says_so(folder):
     [
         (["images", "--patch", "64"], "at least 64 x 64"),
         (["images", "--patch", "8", "--start", "nothing"], "no denoiser 'nothing'"),
+        (["images", "--patch", "8", "--start", "tv"], "--start: expected a denoiser with weights"),
+        (
+            ["images", "--patch", "8", "--start", "photo-light", "--widths", "8", "12", "16", "20"],
+            "to hold unet-by-noise",
+        ),
         (["images", "--patch", "8", "--start", "photo", "--widths", "8", "--blocks", "1"], "to hold unet"),
         (
             ["images", "--architecture", "dncnn", "--widths", "8"],

@@ -13,6 +13,7 @@ from dsmooth.denoisers.card import card
 from dsmooth.denoisers.loading import describe, load_denoiser
 from dsmooth.denoisers.trained_for import noise_of, recipe_of
 from dsmooth.denoisers.unet import UNet
+from dsmooth.denoisers.weights import Description
 from dsmooth.errors import BadModel
 from hub_server import TOKEN, Hub
 from support import ROOT
@@ -82,12 +83,14 @@ def test_a_denoiser_for_more_noise_than_can_be_certified_has_a_card(tmp_path, de
         assert "denoiser, sigma=80)" in (folder / "README.md").read_text()
 
 
-def test_of_a_mean_of_weights_the_recipe_is_that_of_its_end():
+def test_of_weights_made_of_others_the_recipe_and_what_was_measured_are_theirs():
     assert noise_of(load_denoiser("photo-light")) == noise_of(load_denoiser("photo")) == "gaussian"
     assert noise_of(load_denoiser("photo-l1")) == "splitting"
     told = card(describe("photo-light"), None)
     assert '"objective": "stab + 20 mse"' in told
-    assert "They are those of the end of the training" in told
+    assert "They are those of the trainings that these weights were put together from" in told
+    halfway = Description("unet", {}, metrics={"end": {"psnr_held_out": {"0.25": 30.0}}})
+    assert "They are those of the end of the training" in card(halfway, None)
     assert recipe_of({"end": {"end": {"recipe": {}}}}) is recipe_of([]) is None
 
 

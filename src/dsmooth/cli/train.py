@@ -224,14 +224,17 @@ def _network(
     from dsmooth.denoisers.loading import load_denoiser
     from dsmooth.errors import BadParameter
 
-    if shape and architecture not in (None, "unet", "unet-by-noise"):
-        raise BadParameter(
-            f"--{next(iter(shape)).replace('_', '-')} is for a unet, and the architecture is {architecture}: leave it out"
-        )
     source = None if start is None else load_denoiser(start)
     trained = None if source is None else source.sigma_range
-    if source is not None and architecture is None and not shape:
-        return source.architecture, source.config, trained
+    if source is not None and source.architecture not in ARCHITECTURES:
+        raise BadParameter(f"--start: expected a denoiser with weights ({ARCHITECTURES}), got {start}")
+    wanted = architecture or (source.architecture if source is not None else "unet")
+    if shape and wanted not in ("unet", "unet-by-noise"):
+        raise BadParameter(
+            f"--{next(iter(shape)).replace('_', '-')} is for a unet, and the architecture is {wanted}: leave it out"
+        )
+    if source is not None and architecture in (None, source.architecture):
+        return source.architecture, {**source.config, **shape}, trained
     name, config = _NETWORKS.get(architecture or "unet", (architecture or "unet", {}))
     return name, {**config, **shape}, trained
 

@@ -16,6 +16,7 @@ __all__ = ["card"]
 _OF_THE_END: Final = (
     " They are those of the end of the training, and these weights are the mean of its start and its end."
 )
+_OF_PARTS: Final = " They are those of the trainings that these weights were put together from."
 
 
 def card(described: Description, license: str | None) -> str:
@@ -53,7 +54,7 @@ def card(described: Description, license: str | None) -> str:
             "## Measured",
             "",
             "On images held out from the training set, by sigma; not certified figures."
-            + (_OF_THE_END if "end" in measured else ""),
+            + (_OF_THE_END if "end" in measured else _OF_PARTS if "parts" in measured else ""),
             "",
             "```json",
             json.dumps(measured, indent=2),
