@@ -199,8 +199,7 @@ def test_the_demo_convinces(tmp_path, browser):
     with_denoiser = {line[:12].strip(): line for line in lines if "  yes  " in line}
     for photograph, label in (("cameraman", "tripod"), ("coffee cup", "espresso")):
         assert label in with_denoiser[photograph].split("votes")[0]
-    assert lines[1].startswith("rocket")
-    assert "missile" in lines[1]
+    assert lines[1].startswith("cameraman")
     undenoised = next(line for line in lines if line.startswith("cameraman") and "  no   " in line)
     assert "abstain" in undenoised
     attacked = {line[:12].strip(): line for line in lines if "attacked within the radius" in line}

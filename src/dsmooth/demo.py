@@ -38,11 +38,11 @@ from dsmooth.theory.votes import Phase, Votes
 __all__ = ["Demo", "photographs"]
 
 _PHOTOGRAPHS: Final = {
-    "rocket": "rocket",  # first what the denoiser changes the most
-    "cameraman": "camera",
+    "cameraman": "camera",  # first what the denoiser changes the most
     "coffee cup": "coffee",
     "cat": "chelsea",
     "motorcycle": "stereo_motorcycle",
+    "rocket": "rocket",
     "astronaut": "astronaut",
 }
 _N0, _ALPHA = 20, 0.001

@@ -87,7 +87,7 @@ def test_the_notebooks_run(path, tmp_path, monkeypatch):
     done = nbclient.NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     told = "".join(str(output.get("text", "")) for cell in done.cells for output in cell.get("outputs", ()))
     expected = {
-        "one-photograph": "missile 0.",
+        "one-photograph": "tripod 0.",
         "run-and-compare": "| upper envelope |",
         "which-noise": "6 of 255 levels brighter: True",
     }
