@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -48,6 +50,20 @@ def test_each_set_of_weights_learns_from_its_own_noise():
         assert all(weight.grad is not None for weight in learning.parameters())
         assert all(weight.grad is None for weight in idle.parameters())
         assert all(weight.grad is not None for weight in made.strong.encoders[2].parameters())
+
+
+def test_a_copy_has_both_networks_to_itself():
+    made = UNetByNoise.joined(unet(1), unet(2))
+    x = torch.rand(2, 3, 16, 16)
+    before = [made.denoise(x, sigma) for sigma in (0.2, 0.5)]
+    copied = copy.deepcopy(made).double()
+    copied.load_state_dict({name: value + 0.01 for name, value in made.state_dict().items()})
+    for sigma, old in zip((0.2, 0.5), before, strict=True):
+        new = copied.at(sigma).denoise(x.double(), sigma)
+        assert new.dtype == torch.float64
+        assert torch.equal(new, copied.denoise(x.double(), sigma))
+        assert not torch.allclose(new.float(), old)
+        assert torch.equal(made.denoise(x, sigma), old)
 
 
 def test_a_file_holds_the_coarse_scales_once(tmp_path):

@@ -31,6 +31,7 @@ OBJECTIVES = {
     "a head, then a classifier too": [
         *("--objective", "clf + head", "--alone", "0.5", "--surrogate", "import:tiny:model", "--classes", "3"),
     ],
+    "weights by noise level": ["--architecture", "unet-by-noise", "--sigma-min", "0.2", "--sigma-max", "0.5"],
     "a classifier, a head, two draws": [
         *("--objective", "mse + 0.1 stab + 0.1 cons + 0.1 head + 0.1 headcons"),
         *("--surrogate", "import:tiny:model", "--classes", "3", "--cut", "0.01"),

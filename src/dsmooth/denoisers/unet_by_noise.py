@@ -35,12 +35,16 @@ class UNetByNoise(Denoiser):
         if shape.get("classes"):
             raise BadParameter("a unet-by-noise has no class head: leave out the classes, or choose unet")
         self.border, self.fine = border, fine
-        self.strong, other = UNet(**shape), UNet(**shape)
+        self.strong, weak = UNet(**shape), UNet(**shape)
         self.channels = self.strong.channels
         if not 1 <= fine <= len(self.strong.widths):
             raise BadParameter(f"expected 1 to {len(self.strong.widths)} fine scales, as many as there are, got {fine}")
-        self.weak = nn.ModuleDict({"head": other.head, "tail": other.tail})
-        self.weak.update({name: getattr(other, name)[:fine] for name in _BY_SCALE})
+        self.weak = nn.ModuleDict({"head": weak.head, "tail": weak.tail})
+        for name in _BY_SCALE:
+            own = getattr(weak, name)[:fine]
+            self.weak[name] = own
+            setattr(weak, name, nn.ModuleList([*own, *getattr(self.strong, name)[fine:]]))
+        self._networks = weak, self.strong  # in a tuple: torch is to see the parts that both have only once
 
     @classmethod
     def joined(cls, weak: UNet, strong: UNet, *, border: float = 0.3, fine: int = 2) -> UNetByNoise:
@@ -56,22 +60,16 @@ class UNetByNoise(Denoiser):
 
     def at(self, sigma: float) -> UNet:
         """The U-Net for this noise level; its weights are the ones held here, not copies."""
-        if sigma >= self.border:
-            return self.strong
-        with torch.device("meta"):
-            network = UNet(**self.strong.config)
-        for name, part in self.weak.items():
-            coarse = getattr(self.strong, name)[self.fine :] if name in _BY_SCALE else None
-            setattr(network, name, part if coarse is None else nn.ModuleList([*part.children(), *coarse]))
-        network.training = self.training
-        return network
+        weak, strong = self._networks
+        return weak if sigma < self.border else strong
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        weak = sigma < self.border
-        if not weak.any():
-            return self.strong(x, sigma)
-        if weak.all():
-            return self.at(0.0)(x, sigma)
-        there, here = weak.nonzero().flatten(), (~weak).nonzero().flatten()
-        both = torch.cat([self.at(0.0)(x[there], sigma[there]), self.strong(x[here], sigma[here])])
+        low = sigma < self.border
+        weak, strong = self._networks
+        if low.all():
+            return weak(x, sigma)
+        if not low.any():
+            return strong(x, sigma)
+        there, here = low.nonzero().flatten(), (~low).nonzero().flatten()
+        both = torch.cat([weak(x[there], sigma[there]), strong(x[here], sigma[here])])
         return both[torch.cat([there, here]).argsort()]
