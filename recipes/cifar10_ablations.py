@@ -103,6 +103,6 @@ def _short(key: str, value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_ablations", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.cifar10_ablations", help=__doc__)
     app.default(table)
     main(app)

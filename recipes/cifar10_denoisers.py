@@ -205,6 +205,6 @@ def learn(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_denoisers", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.cifar10_denoisers", help=__doc__)
     app.default(learn)
     main(app)

@@ -129,6 +129,6 @@ def _noisy(out: Path, minutes: float) -> str:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.cifar10_small", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.cifar10_small", help=__doc__)
     app.default(table)
     main(app)

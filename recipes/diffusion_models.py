@@ -126,6 +126,6 @@ def learn(name: str, /, *, steps: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.diffusion_models", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.diffusion_models", help=__doc__)
     app.default(learn)
     main(app)

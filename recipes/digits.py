@@ -70,6 +70,6 @@ def prepare(*, steps: int = 1500) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.digits", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.digits", help=__doc__)
     app.default(prepare)
     main(app)

@@ -7,13 +7,15 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import cyclopts
+
 from dsmooth.classifiers.base import Classifier
-from dsmooth.console import Bar, note, training_bar
+from dsmooth.console import Bar, complain, note, training_bar
 from dsmooth.errors import DsmoothError
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.store import read_run
@@ -34,12 +36,16 @@ RUNS = ROOT / "runs"
 _WARM, _PROBE = 5, 40  # steps: before the clock runs, and in all
 
 
-def main(app: Callable[[], object]) -> None:
-    """The command of a recipe; what is wrong with its input is one line, with exit code 2."""
+def main(app: cyclopts.App) -> None:
+    """The command of a recipe: its help keeps the lines of commands apart, an error is one line, and 2 is for bad input."""
+    app.help_format = "plaintext"
     try:
         app()
-    except (DsmoothError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except DsmoothError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except FileNotFoundError as error:  # mostly the data
+        complain(f"{error.filename or 'input'}: {error.strerror or error}")
         sys.exit(2)
 
 

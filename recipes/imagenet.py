@@ -28,7 +28,7 @@ from recipes.photo_denoisers import NETWORK
 
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
-app = cyclopts.App(name="python -m recipes.imagenet", help=__doc__, help_format="plaintext")
+app = cyclopts.App(name="python -m recipes.imagenet", help=__doc__)
 
 # the paper's, for one sigma: 5 epochs of squared error, 20 of stability from there
 PAPER: dict[str, Any] = {

@@ -76,6 +76,6 @@ def table(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.imagenet_unseen", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.imagenet_unseen", help=__doc__)
     app.default(table)
     main(app)

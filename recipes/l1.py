@@ -31,7 +31,7 @@ N0, N = 100, 1000
 Noise = Annotated[list[Literal["splitting", "uniform"]], MANY]
 Levels = Annotated[list[int], MANY]  # odd, as uniform noise needs them; unanimity at 513 reaches beyond radius 1
 
-app = cyclopts.App(name="python -m recipes.l1", help=__doc__, help_format="plaintext")
+app = cyclopts.App(name="python -m recipes.l1", help=__doc__)
 
 
 @app.command

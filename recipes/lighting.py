@@ -110,6 +110,6 @@ def changed(kind: str, pixels: Bytes, level: int) -> Iterator[Bytes]:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.lighting", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.lighting", help=__doc__)
     app.default(table)
     main(app)

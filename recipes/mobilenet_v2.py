@@ -155,6 +155,6 @@ def _messages() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.mobilenet_v2", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.mobilenet_v2", help=__doc__)
     app.default(convert)
     main(app)

@@ -17,12 +17,16 @@ to .6 and, at the finest scales below sigma .3, one of networks for .2 to .3.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cyclopts
+import torch
+from torch import Tensor
 
+from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import load_denoiser
 from dsmooth.denoisers.names import SHIPPED
 from dsmooth.denoisers.saving import save_denoiser
@@ -169,11 +173,9 @@ def joined(compiled: bool) -> Path:
     """The file with `photo-light`: the mean of either kind, and of that for weak noise the finest scales."""
     ends = {name: end_of(name, compiled) for names in MEANS.values() for name in names}
     networks = {name: load_denoiser(end) for name, end in ends.items()}
-    means = {}
+    means = {kind: UNet(**LIGHT["config"]) for kind in MEANS}
     for kind, names in MEANS.items():
-        states = [networks[name].state_dict() for name in names]
-        means[kind] = UNet(**LIGHT["config"])
-        means[kind].load_state_dict({key: sum(state[key] for state in states) / len(states) for key in states[0]})
+        means[kind].load_state_dict(mean_weights([networks[name] for name in names]))
     made = UNetByNoise.joined(means["weak"], means["strong"], border=WEAK["sigma_range"][1])
     made.sigma_range = TAUGHT["sigma_range"]
     parts = {
@@ -202,14 +204,19 @@ def halfway(start: str, end: Path) -> Path:
         "end": {name: value for name, value in other.metrics.items() if name != "recipe"},  # what was measured there
         "recipe": other.metrics["recipe"],
     }
-    weights = {name: (value + other.state_dict()[name]) / 2 for name, value in middle.state_dict().items()}
-    middle.load_state_dict(weights)
+    middle.load_state_dict(mean_weights([middle, other]))
     out = end.with_name("halfway.safetensors")
     save_denoiser(middle, out, data=STORY, metrics=metrics)
     return out
 
 
+def mean_weights(networks: Sequence[Denoiser]) -> dict[str, Tensor]:
+    """The mean of the weights of networks of one shape, for `load_state_dict`."""
+    states = [network.state_dict() for network in networks]
+    return {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]}
+
+
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_denoisers", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.photo_denoisers", help=__doc__)
     app.default(learn)
     main(app)

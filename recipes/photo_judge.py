@@ -47,9 +47,7 @@ def judge(
         print("| denoiser |", " | ".join(measures), "|\n|", " | ".join(["---"] * (1 + len(measures))), "|")
         first = None
         for spec, network in denoisers.items():
-            found = measured(
-                network, value, draws, images, labels, classifiers
-            )  # one row a measure, one column an image
+            found = measured(network, value, draws, images, labels, classifiers)
             first = found if first is None else first
             cells = [f"{row.mean():.3f}{difference(row - other)}" for row, other in zip(found, first, strict=True)]
             print(f"| {spec} |", " | ".join(cells), "|", flush=True)
@@ -67,7 +65,7 @@ def photographs() -> tuple[Tensor, dict[str, Tensor]]:
 def measured(
     denoiser: Denoiser, sigma: float, draws: int, images: Tensor, labels: dict[str, Tensor], classifiers: dict[str, Any]
 ) -> Tensor:
-    """For each measure and image, the mean over the draws."""
+    """The mean over the draws: one row for each measure, one column for each image."""
     noise = torch.Generator().manual_seed(7)
     rows = []
     for _ in range(draws):
@@ -93,6 +91,6 @@ def difference(of_images: Tensor) -> str:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_judge", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.photo_judge", help=__doc__)
     app.default(judge)
     main(app)

@@ -47,6 +47,6 @@ def measure(*specs: str) -> None:
 
 
 if __name__ == "__main__":
-    app = cyclopts.App(name="python -m recipes.photo_psnr", help=__doc__, help_format="plaintext")
+    app = cyclopts.App(name="python -m recipes.photo_psnr", help=__doc__)
     app.default(measure)
     main(app)

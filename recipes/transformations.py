@@ -28,7 +28,7 @@ from recipes.imagenet_samples import validation_images
 SMALL = ("contrast 0.8 1.2", "gamma 0.8 1.25", "blur 1", "shift 2", "rotation 10", "jpeg 60")
 LARGE = ("contrast 0.9 1.1", "gamma 0.9 1.1")
 
-app = cyclopts.App(name="python -m recipes.transformations", help=__doc__, help_format="plaintext")
+app = cyclopts.App(name="python -m recipes.transformations", help=__doc__)
 
 
 @app.command

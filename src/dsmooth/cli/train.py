@@ -235,7 +235,7 @@ def _network(
         )
     if source is not None and architecture in (None, source.architecture):
         return source.architecture, {**source.config, **shape}, trained
-    name, config = _NETWORKS.get(architecture or "unet", (architecture or "unet", {}))
+    name, config = _NETWORKS.get(wanted, (wanted, {}))
     return name, {**config, **shape}, trained
 
 
