@@ -52,7 +52,7 @@ class Running:
     server: Any
     desk: Desk
     log: list[dict[str, Any]] = field(default_factory=list)
-    """A line a request."""
+    """A line a request, written after its answer: all are here once the server has stopped."""
     complaints: list[dict[str, Any]] = field(default_factory=list)
     """Lines of the log that are about no request."""
 

@@ -256,7 +256,7 @@ def test_keys_are_needed_where_there_are_any_and_certificates_are_for_their_call
         assert [running.ask("GET", f"{job}/events", **who).status for who in (bob, alice)] == [404, 200]
         assert running.ask("GET", "/v2/health/live").status == 200
         assert running.ask("POST", "/v1/certify", picture(), Host="gateway.example", **alice).status == 403
-        assert not any("key" in json.dumps(line) for line in running.log)
+    assert not any("key" in json.dumps(line) for line in running.log)
 
 
 def test_behind_a_proxy_any_name_is_accepted_with_a_key(tmp_path):

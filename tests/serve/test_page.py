@@ -223,7 +223,7 @@ def test_a_server_with_keys_lets_the_page_in_with_one(browser, tmp_path):
         page.click("#check")
         page.wait_for_selector("#checked:has-text('Consistent')")
         assert "alice-key" not in page.content()
-        assert "alice-key" not in str(running.log)
+    assert "alice-key" not in str(running.log)
 
 
 def test_a_picture_that_the_server_offers_is_certified(page):

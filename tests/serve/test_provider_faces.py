@@ -277,7 +277,7 @@ def test_the_signature_of_boto3_is_checked():
             assert refused.value.response["Error"]["Code"] == "UnrecognizedClientException"
             assert "secret" not in str(refused.value)
         assert running.ask("POST", "/", b"{}", X_Amz_Target="RekognitionService.DetectLabels").status == 400
-        assert any(line.get("caller") == "alice" for line in running.log)
+    assert any(line.get("caller") == "alice" for line in running.log)
 
 
 def test_each_sdk_sends_its_key():
@@ -293,7 +293,7 @@ def test_each_sdk_sends_its_key():
         for provider in names:
             labels, _ = ASKED[provider](running.url, file)
             assert labels[0][0] == "light", provider
-        assert {line["caller"] for line in running.log if "caller" in line} == set(names)
+    assert {line["caller"] for line in running.log if "caller" in line} == set(names)
     with gateway(callers=[Caller("nobody", "0" * 64)]) as running:
         with pytest.raises(Unauthorized):
             asked_google(running.url, file)
@@ -301,4 +301,4 @@ def test_each_sdk_sends_its_key():
             asked_azure(running.url, file)
         with pytest.raises(AssertionError, match="11001"):
             asked_clarifai(running.url, file)
-        assert not any(secret in str(running.log) for secret in SECRETS.values())
+    assert not any(secret in str(running.log) for secret in SECRETS.values())

@@ -153,7 +153,7 @@ def test_keys_over_grpc():
             assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
             answer = client.infer("default", [tensor(PIXELS)], headers={"authorization": "Bearer alice-key"})
             assert answer.as_numpy("label_index").tolist() == [0, 1]
-        assert not any("key" in str(line) for line in running.log)
+    assert not any("key" in str(line) for line in running.log)
 
 
 def test_a_call_that_is_given_up_is_cancelled():
