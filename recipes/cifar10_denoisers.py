@@ -18,7 +18,6 @@ python -m recipes.cifar10_denoisers dncnn-stab+mse
 Each goes on where it stopped when it is called again. Those that start from another one look for it in runs/.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,7 @@ from typing import Annotated, Any
 import cyclopts
 
 from dsmooth.cli.options import MANY
+from dsmooth.errors import BadParameter
 from dsmooth.training.recipe import Recipe
 from recipes.cifar10 import classifier, training_images
 from recipes.experiment import RUNS, main, teach
@@ -180,7 +180,7 @@ def learn(
     surrogates: names (resnet20) or specs (import:recipes.vnncomp:resnet_2b). start: a denoiser, or none.
     """
     if name not in RECIPES:
-        sys.exit(f"expected one of {', '.join(RECIPES)}, got {name!r}")
+        raise BadParameter(f"expected one of {', '.join(RECIPES)}, got {name!r}")
     recipe = RECIPES[name]
     if start is None and name in STARTS:
         start = str(RUNS / f"cifar10-{STARTS[name]}" / "model.safetensors")

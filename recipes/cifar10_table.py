@@ -14,7 +14,6 @@ classifier's logits over mirror images. Interrupted, the same command goes on.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +21,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from dsmooth.cli.options import MANY
+from dsmooth.errors import BadParameter
 from dsmooth.records.record_file import in_order
 from dsmooth.records.schema import votes_from_json
 from dsmooth.records.store import Run, read_run
@@ -49,7 +49,7 @@ def table(
 ) -> None:
     """Certify ROWS (by default no denoiser, and those that ship for CIFAR-10) and print their tables."""
     if distort and not held_out:
-        sys.exit("--distort is for --held-out: test images stay as they are")
+        raise BadParameter("--distort is for --held-out: test images stay as they are")
     images = (held_out_images(distort) if held_out else test_images())[::every]
     chosen = mode_named(mode, (0.0, *RADII))
     for row in rows or ROWS:

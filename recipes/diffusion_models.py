@@ -10,7 +10,6 @@ train DDPM++ by the loss of Karras et al. 2022 and write runs/NAME-edm.safetenso
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor
 from dsmooth.console import training_bar
 from dsmooth.denoisers.diffusion import Diffusion
 from dsmooth.denoisers.song_unet import SongUNet
+from dsmooth.errors import BadParameter
 from dsmooth.images.opening import open_images
 from dsmooth.images.sets import ImageSet
 from dsmooth.training.batches import image_batches
@@ -73,7 +73,7 @@ MODELS = {
 def learn(name: str, /, *, steps: int | None = None) -> None:
     """Train the model NAME, for so many STEPS where the recipe's are not wanted, and write it."""
     if name not in MODELS:
-        sys.exit(f"expected one of {', '.join(MODELS)}, got {name!r}")
+        raise BadParameter(f"expected one of {', '.join(MODELS)}, got {name!r}")
     images, network = MODELS[name].images(), MODELS[name].network
     recipe = MODELS[name].recipe if steps is None else replace(MODELS[name].recipe, steps=steps)
     fabric = fabric_for(recipe)

@@ -16,12 +16,12 @@ the classifier's answers to the clean images count as true. Interrupted, the sam
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import cyclopts
 
 from dsmooth.cli.options import MANY
+from dsmooth.errors import BadParameter
 from recipes.experiment import certify, main, mode_named, report
 from recipes.imagenet_samples import cbsd68, held_out_images, validation_images
 
@@ -48,7 +48,7 @@ def table(
 ) -> None:
     """Certify ROWS (all by default; or files of denoisers) at each SIGMA and print a table for each SIGMA."""
     if held_out and photographs:
-        sys.exit("expected --held-out or --photographs, got both")
+        raise BadParameter("expected --held-out or --photographs, got both")
     if photographs:
         images, kind = cbsd68(classifier, CLASSIFIERS[classifier]), "-photographs"
     elif held_out:

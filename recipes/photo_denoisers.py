@@ -16,7 +16,6 @@ to .6 and, at the finest scales below sigma .3, one of networks for .2 to .3.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from dsmooth.denoisers.names import SHIPPED
 from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.unet import UNet
 from dsmooth.denoisers.unet_by_noise import UNetByNoise
+from dsmooth.errors import BadParameter
 from dsmooth.images.opening import open_images
 from dsmooth.training.recipe import Recipe
 from recipes.experiment import DATA, RUNS, main, teach
@@ -138,9 +138,11 @@ def learn(name: str, /, *, minutes: float | None = None, compiled: bool = False)
     """Train the denoiser NAME into runs/NAME; before it the one that it starts from, unless that is in runs/ or ships."""
     names = (*RECIPES, LIGHT_NAME)
     if name not in names:
-        sys.exit(f"expected one of {', '.join(names)}, got {name!r}")
+        raise BadParameter(f"expected one of {', '.join(names)}, got {name!r}")
     if name == LIGHT_NAME and minutes is not None:
-        sys.exit(f"--minutes is for one training, and {name} is made of several: pass it with {MEANS['weak'][-1]}")
+        raise BadParameter(
+            f"--minutes is for one training, and {name} is made of several: pass it with {MEANS['weak'][-1]}"
+        )
     found = joined(compiled) if name == LIGHT_NAME else denoiser(name, minutes, compiled)
     print(f"denoiser: {found}")
 
