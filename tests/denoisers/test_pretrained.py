@@ -59,13 +59,13 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path, denoiser):
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        ({}, ["removes Gaussian noise", "denoiser, sigma=0.6)"]),
+        ({}, ["removes Gaussian noise", "denoiser, sigma=0.25)"]),
         (
             {"noise": "splitting"},
-            ["removes splitting noise", "SmoothedClassifier, Splitting", "law=Splitting(levels=530))"],
+            ["removes splitting noise", "SmoothedClassifier, Splitting", "law=Splitting(levels=221))"],
         ),
-        ({"noise": "uniform"}, ["removes uniform noise", "SmoothedClassifier, Uniform", "law=Uniform(levels=531))"]),
-        ({"brightness": 0.2}, ["removes lighting noise", "law=Lighting(sigma=0.6, brightness=0.2, "]),
+        ({"noise": "uniform"}, ["removes uniform noise", "SmoothedClassifier, Uniform", "law=Uniform(levels=221))"]),
+        ({"brightness": 0.2}, ["removes lighting noise", "law=Lighting(sigma=0.25, brightness=0.2, "]),
         ({"noise": None, "brightness": "much"}, ["removes Gaussian noise"]),  # of a file that says what it likes
     ],
 )
@@ -77,10 +77,13 @@ def test_the_card_shows_the_noise_that_was_trained_for(tmp_path, denoiser, recip
 
 
 def test_a_denoiser_for_more_noise_than_can_be_certified_has_a_card(tmp_path, denoiser):
-    denoiser.sigma_range = (0.002, 80.0)
-    for noise in ("gaussian", "uniform"):
-        folder = denoiser.save_pretrained(tmp_path / noise, data="x", metrics={"recipe": {"noise": noise}})
-        assert "denoiser, sigma=80)" in (folder / "README.md").read_text()
+    for (low, high), shown in (((0.002, 80.0), "0.25"), ((50.0, 80.0), "50"), ((0.05, 0.12), "0.12")):
+        denoiser.sigma_range = (low, high)
+        for noise in ("gaussian", "uniform") if low == 50.0 else ("gaussian",):
+            folder = denoiser.save_pretrained(
+                tmp_path / f"{noise}-{low}", data="x", metrics={"recipe": {"noise": noise}}
+            )
+            assert f"denoiser, sigma={shown})" in (folder / "README.md").read_text()
 
 
 def test_of_weights_made_of_others_the_recipe_and_what_was_measured_are_theirs():

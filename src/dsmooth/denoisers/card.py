@@ -13,6 +13,7 @@ from dsmooth.theory.laws.gaussian import Gaussian
 
 __all__ = ["card"]
 
+_USUAL: Final = 0.25  # the noise of the example, where it was trained for
 _OF_THE_END: Final = (
     " They are those of the end of the training, and these weights are the mean of its start and its end."
 )
@@ -27,7 +28,8 @@ def card(described: Description, license: str | None) -> str:
     recipe = recipe_of(described.metrics)
     measured = {key: value for key, value in described.metrics.items() if key != "recipe"}
     low, high = described.sigma_range or (None, None)
-    noise, law, argument = _noise(recipe or {}, high or 0.25)
+    usual = _USUAL if low is None or high is None else min(max(_USUAL, low), high)
+    noise, law, argument = _noise(recipe or {}, usual)
     served = "unknown noise levels" if low is None else f"sigma {low:g}" + ("" if low == high else f" to {high:g}")
     return "\n".join(
         [
