@@ -43,7 +43,7 @@ def test_the_three_figures_are_of_the_same_noise():
     assert own == shipped > nothing + 5
     clean = torch.rand(200, 3, 32, 32) * 0.8 + 0.1
     assert nothing == pytest.approx(psnr(clean + 0.31 * torch.randn_like(clean), clean), abs=1.5)
-    assert told.endswith("(35 min on one core): as good")
+    assert told.endswith("(35 min on at most two cores): as good")
 
 
 @pytest.mark.parametrize(("network", "words"), [(Nothing, "worse than nothing"), (Zero, "worse than nothing")])

@@ -182,7 +182,7 @@ def train(
         note(f"{', '.join(idle)}: without effect on the objective {chosen.objective!r}")
     compared = yardstick(chosen, sets)
     if compared is not None and speaks:
-        note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes on one core")
+        note(f"for comparison: the shipped {compared[0]} was trained for {compared[1]} minutes on at most two cores")
     with training_bar(chosen) if speaks else nullcontext(lambda report: None) as show:
         path = run_training(
             chosen,

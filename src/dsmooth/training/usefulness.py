@@ -27,7 +27,7 @@ _WORDS: Final = ((0.3, "as good"), (1.0, "nearly as good"), (2.5, "of some use; 
 
 
 def yardstick(recipe: Recipe, sets: Sequence[ImageSet]) -> tuple[str, int] | None:
-    """The shipped denoiser that a training can be compared with, and the minutes of one core that it took.
+    """The shipped denoiser that a training can be compared with, and the minutes that it took on at most two cores.
 
     None for grey images, for other noise, and where more than the squared error of clean images is trained for.
     """
@@ -64,7 +64,7 @@ def usefulness(denoiser: Denoiser, recipe: Recipe, sets: Sequence[ImageSet]) -> 
         far = "worse than nothing"
     return (
         f"{own:.1f} dB at sigma {sigma:g}, where noisy images have {nothing:.1f} dB and the shipped {name} {other:.1f} dB "
-        f"({minutes} min on one core): {far}"
+        f"({minutes} min on at most two cores): {far}"
     )
 
 
