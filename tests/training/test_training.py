@@ -1,5 +1,6 @@
 import errno
 import json
+import warnings
 from zipfile import ZipFile
 
 import numpy as np
@@ -285,6 +286,16 @@ def test_a_teacher_that_cannot_teach_is_refused(tmp_path, images):
     save_denoiser(UNet(widths=(4,), blocks=(1,), channels=1), tmp_path / "grey.safetensors", data="", metrics={})
     with pytest.raises(BadModel, match="a teacher for images of 3 channels"):
         train(Recipe(**SMALL, teacher=str(tmp_path / "grey.safetensors")), [images], tmp_path / "channels", data="")
+
+
+def test_a_teacher_is_known_to_have_learned_other_noise_levels(tmp_path, images):
+    recipe = {**SMALL, "steps": 1}
+    teacher = train(Recipe(**recipe, sigma_range=(0.2, 0.6)), [images], tmp_path / "teacher", data="")
+    with pytest.warns(UserWarning, match="trained for sigma 0.2 to 0.6; some of 0.15 to 0.6 is outside"):
+        train(Recipe(**recipe, teacher=str(teacher), sigma_range=(0.15, 0.6)), [images], tmp_path / "out", data="")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(Recipe(**recipe, teacher=str(teacher), sigma_range=(0.2, 0.3)), [images], tmp_path / "in", data="")
 
 
 def test_patches_follow_from_the_generator_alone(images):

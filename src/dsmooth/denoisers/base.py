@@ -35,6 +35,9 @@ class Denoiser(nn.Module, ABC):
     blind: ClassVar[bool] = False
     """True if the network ignores sigma, and so only fits the range that it was trained for."""
 
+    by_noise: ClassVar[bool] = False
+    """True if some of its weights are for some noise levels only: see `at`."""
+
     in_torch: ClassVar[bool] = True
     """False if it does not run in a backend: it is then called as it is."""
 

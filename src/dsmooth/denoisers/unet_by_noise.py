@@ -27,6 +27,7 @@ class UNetByNoise(Denoiser):
     """
 
     architecture: ClassVar[str] = "unet-by-noise"
+    by_noise: ClassVar[bool] = True
 
     def __init__(self, border: float = 0.3, fine: int = 2, **shape: Any) -> None:
         super().__init__()

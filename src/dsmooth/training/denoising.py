@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from dsmooth.denoisers.base import Denoiser
 from dsmooth.denoisers.loading import build, load_denoiser
+from dsmooth.denoisers.names import ARCHITECTURES
 from dsmooth.denoisers.saving import save_denoiser
 from dsmooth.denoisers.trained_for import noise_of
 from dsmooth.denoisers.unet import UNet
-from dsmooth.denoisers.unet_by_noise import UNetByNoise
 from dsmooth.errors import BadImage, BadModel, BadParameter
 from dsmooth.images.sets import ImageSet
 from dsmooth.records.digests import digest_json
@@ -196,6 +197,12 @@ def _teacher(recipe: Recipe, channels: int) -> Denoiser | None:
         raise BadModel(
             f"expected a teacher for images of {channels} channels, got {recipe.teacher}, for {teacher.channels}"
         )
+    (low, high), known = recipe.sigma_range, teacher.sigma_range
+    if known is not None and not known[0] <= low <= high <= known[1]:
+        warnings.warn(
+            f"the teacher was trained for sigma {known[0]:g} to {known[1]:g}; some of {low:g} to {high:g} is outside",
+            stacklevel=3,
+        )
     return teacher.requires_grad_(False).eval()
 
 
@@ -206,7 +213,7 @@ def _estimate(teacher: Denoiser, noisy: Tensor, sigma: Tensor) -> Tensor:
 
 def _trains_partly(recipe: Recipe, objective: Objective) -> bool:
     """Whether some weights may get no gradient: those of a class head, of all but the head, or for noise not drawn."""
-    if recipe.architecture == UNetByNoise.architecture:
+    if ARCHITECTURES.load(recipe.architecture).by_noise:
         return True
     if not objective.head:
         return bool(recipe.config.get("classes"))
